@@ -1,0 +1,18 @@
+"""Shared fixtures: one thread, no network, and the folder of real photographs where there is one."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """Folder of real photographs (``VTONLAB_REAL_DATA``); the test is skipped where it is absent."""
+    root = os.environ.get("VTONLAB_REAL_DATA", "")
+    if not root or not Path(root).is_dir():
+        pytest.skip("VTONLAB_REAL_DATA does not point to a folder of test photographs")
+    return Path(root)
