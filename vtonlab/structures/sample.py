@@ -1,0 +1,128 @@
+"""The sample: the one dictionary that data sets, joint transforms, matchers and models exchange.
+
+What a data set returns (``H, W`` is one size for all person maps; garment maps may have another):
+
+=================  ==========================  ================================================
+key                value                       meaning
+=================  ==========================  ================================================
+``id``             str                         person, without extension
+``garment_id``     str                         garment, without extension
+``category``       str                         ``upper_body``, ``lower_body`` or ``dresses``
+``index``          int                         place in the data set
+``position``       int                         global sample number of the run
+``person``         (H, W, 3) uint8 RGB         the photograph; the target too, in paired data
+``garment``        (Hg, Wg, 3) uint8 RGB       flat product picture
+``agnostic``       (H, W, 3) uint8 RGB         person with the try-on area painted grey
+``mask``           (H, W) uint8 in {0, 1}      1 = to be generated
+``garment_mask``   (Hg, Wg) uint8 in {0, 1}    1 = garment in ``garment``
+``worn_mask``      (H, W) uint8 in {0, 1}      1 = worn garment in ``person``
+``pose``           (H, W, 3) uint8 RGB         DensePose-like rendering
+``parse``          (H, W) uint8                LIP labels, 0 to 19
+``iuv``            (H, W, 3) uint8             DensePose part, U, V
+``keypoints``      (25, 3) float32             BODY_25: x, y in [0, 1], confidence
+``correspondences``  Correspondences           may be empty
+``flow``           FlowField                   the truth, where it is known
+``target``         (H, W, 3) uint8 RGB         true result where ``garment`` is not worn
+=================  ==========================  ================================================
+
+The first seven are always there; the others when the data set was asked for them and has them.
+``collate`` turns a list of samples into a batch: pictures (B, 3, H, W) uint8, masks (B, 1, H, W)
+uint8, label maps (B, H, W) uint8, ``keypoints`` (B, 25, 3) float32, ``position`` (B,) int64,
+everything else a list. A key is in the batch only if every sample has it.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from mmengine.registry import FUNCTIONS
+
+CATEGORIES = ("upper_body", "lower_body", "dresses")
+REQUIRED = ("id", "garment_id", "category", "index", "position", "person", "garment")
+PICTURES = ("person", "garment", "agnostic", "pose", "iuv", "target")
+MASKS = ("mask", "garment_mask", "worn_mask")
+LABEL_MAPS = ("parse",)
+GARMENT_MAPS = (
+    "garment",
+    "garment_mask",
+)  # these live in the garment picture, the other maps in the person's
+_PRIVATE = ("rng",)  # lent to the transforms, never collated
+
+
+def check_sample(sample: dict, required: Sequence[str] = REQUIRED) -> dict:
+    """Return ``sample`` unchanged if it keeps the contract above.
+
+    Raises:
+        ValueError: names the sample, the key, what was found and what the contract wants.
+    """
+    name = sample.get("id", "?")
+    for key in required:
+        if key not in sample:
+            raise ValueError(f"sample {name!r} lacks {key!r}; it has {', '.join(sorted(sample))}")
+    if sample.get("category", CATEGORIES[0]) not in CATEGORIES:
+        raise ValueError(
+            f"sample {name!r}: category {sample['category']!r} is none of {', '.join(CATEGORIES)}"
+        )
+    for key in (*PICTURES, *MASKS, *LABEL_MAPS):
+        if key in sample:
+            _check_map(name, key, sample[key], sample)
+    if "keypoints" in sample:
+        keypoints = sample["keypoints"]
+        if keypoints.shape != (25, 3) or keypoints.dtype != np.float32:
+            raise ValueError(
+                f"sample {name!r}: 'keypoints' must be (25, 3) float32, not "
+                f"{tuple(keypoints.shape)} {keypoints.dtype}"
+            )
+    return sample
+
+
+def _check_map(name: str, key: str, value: np.ndarray, sample: dict) -> None:
+    dims = 3 if key in PICTURES else 2
+    if not isinstance(value, np.ndarray) or value.dtype != np.uint8 or value.ndim != dims:
+        found = f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value)
+        wanted = "(H, W, 3)" if dims == 3 else "(H, W)"
+        raise ValueError(f"sample {name!r}: {key!r} must be a uint8 array {wanted}, not {found}")
+    if dims == 3 and value.shape[2] != 3:
+        raise ValueError(f"sample {name!r}: {key!r} must have 3 channels, not {value.shape[2]}")
+    owner = "garment" if key in GARMENT_MAPS else "person"
+    if owner in sample and value.shape[:2] != sample[owner].shape[:2]:
+        raise ValueError(
+            f"sample {name!r}: {key!r} is {value.shape[0]}x{value.shape[1]} but {owner!r} is "
+            f"{sample[owner].shape[0]}x{sample[owner].shape[1]} (height x width)"
+        )
+    if key in MASKS and value.max(initial=0) > 1:
+        raise ValueError(
+            f"sample {name!r}: mask {key!r} must hold 0 and 1 only (1 = to be generated), "
+            f"its largest value is {int(value.max())}"
+        )
+
+
+@FUNCTIONS.register_module(name="collate_samples")
+def collate(samples: Sequence[dict]) -> dict:
+    """Stack samples into a batch; see the module's table.
+
+    In a config: ``collate_fn=dict(type="collate_samples")``.
+
+    Raises:
+        ValueError: the samples of a batch differ in size; names both.
+    """
+    keys = [k for k in samples[0] if k not in _PRIVATE and all(k in s for s in samples)]
+    return {key: _stack(key, samples) for key in keys}
+
+
+def _stack(key: str, samples: Sequence[dict]) -> torch.Tensor | list:
+    values = [sample[key] for sample in samples]
+    if key == "position":
+        return torch.tensor(values, dtype=torch.int64)
+    if key not in (*PICTURES, *MASKS, *LABEL_MAPS, "keypoints"):
+        return values
+    for value, sample in zip(values, samples, strict=True):
+        if value.shape != values[0].shape:
+            raise ValueError(
+                f"one batch cannot hold two sizes: {key!r} of {samples[0]['id']!r} is "
+                f"{values[0].shape}, of {sample['id']!r} {value.shape}; set the data set's `size`"
+            )
+    batch = torch.from_numpy(np.stack(values))
+    if key in PICTURES:
+        return batch.permute(0, 3, 1, 2).contiguous()  # (B, 3, H, W)
+    return batch[:, None] if key in MASKS else batch
