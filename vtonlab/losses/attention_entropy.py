@@ -1,0 +1,77 @@
+"""Make attention decide (CORAL's L_ent, METHODS.md 1.3 and A7)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from vtonlab.losses.base import AttentionLoss
+from vtonlab.losses.queries import QuerySet, masked_queries, matched_queries
+from vtonlab.losses.record_views import take_queries
+from vtonlab.registry import ATTENTION_LOSSES
+from vtonlab.structures.attention_record import AttentionRecord
+
+
+@ATTENTION_LOSSES.register_module()
+class AttentionEntropyLoss(AttentionLoss):
+    """``H_i = -sum_j A[i, j] log A[i, j]`` over garment keys, mean over the supervised person tokens.
+
+    Soft-argmax can be right on average while attention has several modes; entropy tells them apart.
+
+    Reads ``batch["correspondences"]``, or ``batch["worn_mask"]`` (``batch["mask"]`` where that is absent).
+
+    Args:
+        queries: "correspondences" supervises the tokens that hold a match, "mask" those on the worn garment.
+        normalize: divide by log Nk, so that a uniform map costs 1 at every resolution.
+        t_max: strict gate; 500 is sigma < 0.5 (METHODS.md A9).
+    """
+
+    def __init__(
+        self,
+        *,
+        queries: str = "correspondences",
+        normalize: bool = True,
+        weight: float = 1.0,
+        layers: Sequence[str] | None = None,
+        t_max: float | None = 500.0,
+        start_iter: int = 0,
+        warmup_iters: int = 0,
+        head_reduction: str = "mean",
+        layer_reduction: str = "mean",
+        sample_reduction: str = "mean",
+    ) -> None:
+        super().__init__(
+            weight=weight,
+            layers=layers,
+            t_max=t_max,
+            start_iter=start_iter,
+            warmup_iters=warmup_iters,
+            head_reduction=head_reduction,
+            layer_reduction=layer_reduction,
+            sample_reduction=sample_reduction,
+        )
+        self.choose("queries", queries, ("correspondences", "mask"))
+        self.queries = queries
+        self.normalize = normalize
+
+    def sample_values(self, record: AttentionRecord, batch: dict) -> tuple[Tensor, QuerySet]:
+        queries = self._queries(record, batch)
+        rows = take_queries(record, queries.index)
+        if self.head_reduction == "mean":
+            entropy = rows.mean_map_entropy()  # (B, Q)
+        else:
+            entropy = rows.entropy().mean(1)
+        if self.normalize:
+            entropy = entropy / math.log(max(record.key.shape[2], 2))
+        return queries.mean(entropy), queries
+
+    def _queries(self, record: AttentionRecord, batch: dict) -> QuerySet:
+        if self.queries == "correspondences":
+            matches = self.require(batch, "correspondences", 'set matches, or queries="mask"')
+            return matched_queries(matches, record.query_grid, record.query.device)[0]
+        if "worn_mask" in batch:
+            return masked_queries(batch["worn_mask"], record.query_grid)
+        mask = self.require(batch, "mask", "ask the data set for worn_mask or mask")
+        return masked_queries(mask, record.query_grid)

@@ -1,0 +1,201 @@
+"""What every attention loss shares: layers, gate, schedule, and the one reduction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+import torch
+from torch import Tensor, nn
+
+from vtonlab.losses.queries import QuerySet
+from vtonlab.losses.record_views import detached, mean_logit, take_queries
+from vtonlab.structures.attention_record import AttentionRecord
+
+
+class AttentionLoss(nn.Module):
+    """A loss over attention records; subclasses say what one layer costs each sample.
+
+    The reduction is always: mean within a sample, then mean over **all** samples of the batch, where a sample without
+    supervision or outside the gate counts zero. Means over the ranks of a distributed run therefore agree with the mean
+    over the whole batch. Gates multiply and never branch, and the loss's own parameters always join the graph.
+
+    Args:
+        weight: factor of the loss.
+        layers: names or glob patterns of the records to supervise; None supervises every record.
+        t_max: supervise only samples with timestep < t_max, on the 0..1000 scale of every schedule; None for all.
+        start_iter: training step at which the loss sets in.
+        warmup_iters: steps over which the weight then grows linearly to its full value.
+        head_reduction: "mean" supervises the head-averaged map, "none" each head (their losses are averaged),
+            "mean_logit" the map of the head-averaged logits.
+        layer_reduction: "mean" or "sum" over the supervised layers.
+        sample_reduction: "mean" over the samples of the batch, or "sum" as in SIFT-VTON's released code (the effective
+            weight then grows with the batch).
+    """
+
+    head_reductions: tuple[str, ...] = ("mean", "none", "mean_logit")
+
+    def __init__(
+        self,
+        *,
+        weight: float = 1.0,
+        layers: Sequence[str] | None = None,
+        t_max: float | None = None,
+        start_iter: int = 0,
+        warmup_iters: int = 0,
+        head_reduction: str = "mean",
+        layer_reduction: str = "mean",
+        sample_reduction: str = "mean",
+    ) -> None:
+        super().__init__()
+        if isinstance(layers, str):
+            raise ValueError(f"layers must be a list of names or patterns; write [{layers!r}]")
+        if layers is not None and not layers:
+            raise ValueError("layers is empty; give names or patterns, or None for every layer")
+        self.choose("head_reduction", head_reduction, self.head_reductions)
+        self.choose("layer_reduction", layer_reduction, ("mean", "sum"))
+        self.choose("sample_reduction", sample_reduction, ("mean", "sum"))
+        self.weight = weight
+        self.layers = None if layers is None else list(layers)
+        self.t_max = t_max
+        self.start_iter = start_iter
+        self.warmup_iters = warmup_iters
+        self.head_reduction = head_reduction
+        self.layer_reduction = layer_reduction
+        self.sample_reduction = sample_reduction
+
+    def forward(
+        self,
+        records: Sequence[AttentionRecord],
+        batch: dict,
+        *,
+        timesteps: Tensor,
+        step: int,
+    ) -> dict[str, Tensor]:
+        """The weighted loss and what to log with it.
+
+        Args:
+            records: what the conditioner left, in execution order.
+            batch: the preprocessed batch; each loss names the keys it reads.
+            timesteps: ``(B,)`` on the 0..1000 scale.
+            step: training iteration, for ``start_iter`` and ``warmup_iters``.
+
+        Returns:
+            ``loss`` scalar, weighted, in the graph; detached monitors ``value`` (the loss itself, unweighted, over the
+            samples it acted on), ``active`` (their share of the batch) and ``garment_mass`` (share of the softmax that
+            falls on the garment, over heads and supervised queries).
+        """
+        chosen = self.select(records, batch)
+        self._check_sizes(chosen, timesteps)
+        with torch.autocast(chosen[0].query.device.type, enabled=False):
+            results = [self.sample_values(self.merged(r), batch) for r in chosen]
+            values = torch.stack([value for value, _ in results])  # (L, B)
+            values = values.mean(0) if self.layer_reduction == "mean" else values.sum(0)
+            gated = values * self.gate(timesteps, values)
+            total = gated.mean() if self.sample_reduction == "mean" else gated.sum()
+            loss = total * (self.weight * self.ramp(step))
+            for parameter in self.parameters():
+                loss = loss + 0.0 * parameter.sum()
+            with torch.no_grad():
+                monitors = self._monitors(chosen, [q for _, q in results], gated, timesteps)
+        return {"loss": loss, **monitors}
+
+    def sample_values(self, record: AttentionRecord, batch: dict) -> tuple[Tensor, QuerySet | None]:
+        """Loss of one layer for each sample ``(B,)``, zero without supervision, and the queries it supervised.
+
+        None stands for all queries. The record has one head if ``head_reduction`` is "mean_logit".
+        """
+        raise NotImplementedError
+
+    def accepts(self, record: AttentionRecord, batch: dict) -> bool:
+        """Whether a rule of the loss itself (a grid, say) admits this layer."""
+        return True
+
+    def select(self, records: Sequence[AttentionRecord], batch: dict) -> list[AttentionRecord]:
+        """The records this loss supervises, in execution order.
+
+        Raises:
+            ValueError: a pattern matches no record, or no record is left; lists what exists.
+        """
+        names = [r.name for r in records]
+        for pattern in self.layers or ():
+            if not any(fnmatchcase(name, pattern) for name in names):
+                raise ValueError(
+                    f"{type(self).__name__}: layers pattern {pattern!r} matches no attention record; "
+                    f"there are {', '.join(names) or 'none'}"
+                )
+        chosen = [
+            r
+            for r in records
+            if self.layers is None or any(fnmatchcase(r.name, p) for p in self.layers)
+        ]
+        admitted = [r for r in chosen if self.accepts(r, batch)]
+        if not admitted:
+            found = ", ".join(f"{r.name} {r.query_grid}" for r in chosen) or "none"
+            raise ValueError(f"{type(self).__name__} supervises no attention record; found {found}")
+        return admitted
+
+    def merged(self, record: AttentionRecord) -> AttentionRecord:
+        """The record, with one head of mean logits where the loss asks for it."""
+        return mean_logit(record) if self.head_reduction == "mean_logit" else record
+
+    def gate(self, timesteps: Tensor, like: Tensor) -> Tensor:
+        """1 for the samples inside the timestep gate, 0 for the others, ``(B,)``."""
+        if self.t_max is None:
+            return torch.ones_like(like)
+        return (timesteps.to(like.device) < self.t_max).to(like.dtype)
+
+    def ramp(self, step: int) -> float:
+        """Share of the weight that acts at a training step: 0 before ``start_iter``, then linear up to 1."""
+        if self.warmup_iters == 0:
+            return float(step >= self.start_iter)
+        return min(max((step - self.start_iter + 1) / self.warmup_iters, 0.0), 1.0)
+
+    def require(self, batch: dict, key: str, hint: str):
+        """``batch[key]``, or a ``ValueError`` that names the key and the way out."""
+        if key not in batch:
+            raise ValueError(
+                f"{type(self).__name__} needs {key!r} in the batch, which has "
+                f"{', '.join(sorted(map(str, batch)))}; {hint}"
+            )
+        return batch[key]
+
+    def choose(self, name: str, value: str, options: Sequence[str]) -> None:
+        """``ValueError`` unless ``value`` is one of ``options``."""
+        if value not in options:
+            listed = ", ".join(map(repr, options))
+            raise ValueError(
+                f"{type(self).__name__}: {name} must be one of {listed}, not {value!r}"
+            )
+
+    def _check_sizes(self, records: Sequence[AttentionRecord], timesteps: Tensor) -> None:
+        for record in records:
+            if len(record.query) != len(timesteps):
+                raise ValueError(
+                    f"attention record {record.name!r} holds {len(record.query)} samples but there "
+                    f"are {len(timesteps)} timesteps; record one conditional pass, without guidance"
+                )
+
+    def _monitors(self, records, queries, gated: Tensor, timesteps: Tensor) -> dict[str, Tensor]:
+        supervised = torch.ones_like(gated)
+        if queries[0] is not None:
+            supervised = (queries[0].count > 0).to(gated.dtype)
+        active = supervised * self.gate(timesteps, gated)
+        mass = torch.stack([garment_mass(r, q) for r, q in zip(records, queries, strict=True)])
+        return {
+            "value": gated.sum() / active.sum().clamp(min=1),
+            "active": active.mean(),
+            "garment_mass": mass.mean(),
+        }
+
+
+def garment_mass(record: AttentionRecord, queries: QuerySet | None) -> Tensor:
+    """Mean garment mass over heads and supervised queries, over the samples that have any (scalar).
+
+    Where no sample has any, over all queries: the map exists all the same.
+    """
+    record = detached(record)
+    if queries is None or not queries.count.any():
+        return record.garment_mass().mean()
+    mass = take_queries(record, queries.index).garment_mass().mean(1)  # (B, Q)
+    return queries.mean(mass).sum() / (queries.count > 0).sum()

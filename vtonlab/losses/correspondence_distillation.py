@@ -1,0 +1,115 @@
+"""Distil external correspondences into attention (CORAL's L_corr, METHODS.md 1.3 and 1.8)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vtonlab.losses.base import AttentionLoss
+from vtonlab.losses.queries import QuerySet, matched_queries, sparse_targets
+from vtonlab.losses.record_views import take_queries
+from vtonlab.registry import ATTENTION_LOSSES
+from vtonlab.structures.attention_record import AttentionRecord
+from vtonlab.structures.correspondences import cell_centres
+
+
+def coordinate_distance(predicted: Tensor, target: Tensor, distance: str, delta: float) -> Tensor:
+    """Distance of points ``(..., 2)`` -> ``(...)``: |dx| + |dy|, dx^2 + dy^2, or Huber's of each, summed."""
+    if distance == "l1":
+        return (predicted - target).abs().sum(-1)
+    if distance == "l2":
+        return (predicted - target).square().sum(-1)
+    target = target.expand_as(predicted)
+    return F.huber_loss(predicted, target, reduction="none", delta=delta).sum(-1)
+
+
+def sparse_cross_entropy(log_prob: Tensor, head_reduction: str) -> Tensor:
+    """-log attention at E places from per-head log attention ``(E, H)`` -> ``(E,)``.
+
+    "mean" is -log of the head-averaged probability, exact by a logsumexp over heads; "none" averages the heads' own.
+    """
+    if head_reduction == "none":
+        return -log_prob.mean(1)
+    return math.log(log_prob.shape[1]) - torch.logsumexp(log_prob, 1)
+
+
+@ATTENTION_LOSSES.register_module()
+class CorrespondenceDistillationLoss(AttentionLoss):
+    """Attention of each reliable person token must find its matched garment point.
+
+    ``form="regression"`` (CORAL): ``j_hat(i) = sum_j A[i, j] x_j``, then ``d(j_hat(i), j_GT(i))``, coordinates in [0, 1].
+    ``form="cross_entropy"``: ``-sum_j p[i, j] log A[i, j]`` against the rasterised matches p. Both are means over the
+    reliable tokens of a sample; A is the softmax over garment keys.
+
+    Reads ``batch["correspondences"]``.
+
+    Args:
+        form: "regression" or "cross_entropy".
+        distance: of the regression: "l1" (sum of both axes), "l2" (squared Euclidean) or "huber".
+        huber_delta: where Huber's distance turns linear, in image widths and heights.
+        interpolation: of the cross-entropy targets: "nearest" or "bilinear".
+        t_max: strict gate; 500 is sigma < 0.5 (METHODS.md A9).
+    """
+
+    def __init__(
+        self,
+        *,
+        form: str = "regression",
+        distance: str = "l1",
+        huber_delta: float = 0.05,
+        interpolation: str = "bilinear",
+        weight: float = 1.0,
+        layers: Sequence[str] | None = None,
+        t_max: float | None = 500.0,
+        start_iter: int = 0,
+        warmup_iters: int = 0,
+        head_reduction: str = "mean",
+        layer_reduction: str = "mean",
+        sample_reduction: str = "mean",
+    ) -> None:
+        super().__init__(
+            weight=weight,
+            layers=layers,
+            t_max=t_max,
+            start_iter=start_iter,
+            warmup_iters=warmup_iters,
+            head_reduction=head_reduction,
+            layer_reduction=layer_reduction,
+            sample_reduction=sample_reduction,
+        )
+        self.choose("form", form, ("regression", "cross_entropy"))
+        self.choose("distance", distance, ("l1", "l2", "huber"))
+        self.choose("interpolation", interpolation, ("nearest", "bilinear"))
+        self.form = form
+        self.distance = distance
+        self.huber_delta = huber_delta
+        self.interpolation = interpolation
+
+    def sample_values(self, record: AttentionRecord, batch: dict) -> tuple[Tensor, QuerySet]:
+        matches = self.require(batch, "correspondences", "set the data set's matches")
+        if self.form == "regression":
+            return self._regression(record, matches)
+        return self._cross_entropy(record, matches)
+
+    def _regression(self, record: AttentionRecord, matches) -> tuple[Tensor, QuerySet]:
+        queries, target = matched_queries(matches, record.query_grid, record.query.device)
+        points = cell_centres(record.key_grid).to(record.query.device)  # (Nk, 2)
+        found = take_queries(record, queries.index).mean_of(points)  # (B, H, Q, 2)
+        if self.head_reduction == "mean":
+            found = found.mean(1, keepdim=True)
+        target = target.to(found.dtype)[:, None]  # (B, 1, Q, 2)
+        distance = coordinate_distance(found, target, self.distance, self.huber_delta)
+        return queries.mean(distance.mean(1)), queries
+
+    def _cross_entropy(self, record: AttentionRecord, matches) -> tuple[Tensor, QuerySet]:
+        targets = sparse_targets(
+            matches, record.query_grid, record.key_grid, self.interpolation, record.query.device
+        )
+        rows = take_queries(record, targets.queries.index)
+        log_prob = rows.log_prob(targets.batch, targets.position, targets.key)  # (E, H)
+        values = sparse_cross_entropy(log_prob, self.head_reduction)
+        return targets.sample_mean(values), targets.queries

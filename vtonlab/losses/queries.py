@@ -1,0 +1,114 @@
+"""Which person tokens a loss supervises, one padded index list per batch.
+
+Samples have different numbers of supervised tokens, so their indices are padded to the longest list (at least one
+entry, token 0, which is a real token: everything computed there is finite) and the padding carries weight zero.
+
+Shapes: B samples, Q padded queries, E sparse entries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vtonlab.structures.correspondences import Correspondences, Grid
+
+
+@dataclass(frozen=True, eq=False)
+class QuerySet:
+    """``index (B, Q)`` int64 person tokens and ``weight (B, Q)``: 1 for a real entry, 0 for padding."""
+
+    index: Tensor
+    weight: Tensor
+
+    @property
+    def count(self) -> Tensor:
+        """Supervised tokens of each sample, ``(B,)``."""
+        return self.weight.sum(1)
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Mean of ``values (B, Q)`` within each sample, ``(B,)``; zero where a sample has no token."""
+        weight = self.weight.to(values.dtype)
+        return (values * weight).sum(1) / weight.sum(1).clamp(min=1)
+
+
+def pad(parts: Sequence[Tensor], fill: float = 0) -> Tensor:
+    """Stack ``(n_i, ...)`` tensors to ``(B, max(1, n), ...)``."""
+    length = max(1, *(len(p) for p in parts))
+    out = parts[0].new_full((len(parts), length, *parts[0].shape[1:]), fill)
+    for row, part in zip(out, parts, strict=True):
+        row[: len(part)] = part
+    return out
+
+
+def query_set(indices: Sequence[Tensor], device: torch.device) -> QuerySet:
+    """A :class:`QuerySet` on ``device`` from one int64 index list per sample."""
+    weight = pad([torch.ones(len(i), device=i.device) for i in indices])
+    return QuerySet(pad(list(indices)).to(device), weight.to(device))
+
+
+def matched_queries(
+    matches: Sequence[Correspondences], grid: Grid, device: torch.device
+) -> tuple[QuerySet, Tensor]:
+    """Reliable person tokens and their garment points ``(B, Q, 2)`` in [0, 1]; padding points to the centre."""
+    index, points = zip(*(m.to_queries(grid) for m in matches), strict=True)
+    return query_set(index, device), pad(points, 0.5).to(device)
+
+
+def masked_queries(mask: Tensor, grid: Grid) -> QuerySet:
+    """Person tokens whose centre lies inside ``mask (B, 1, H, W)``, in row-major order."""
+    inside = mask_on_grid(mask, grid).flatten(1)  # (B, N)
+    count = inside.sum(1)
+    length = max(1, int(count.max()))
+    index = inside.to(torch.uint8).argsort(1, descending=True, stable=True)[:, :length]
+    position = torch.arange(length, device=mask.device)
+    weight = (position < count[:, None]).float()
+    return QuerySet(index, weight)
+
+
+def mask_on_grid(mask: Tensor, grid: Grid) -> Tensor:
+    """Value of ``mask (B, 1, H, W)`` at the centre of each cell, as bool ``(B, h, w)``."""
+    return F.interpolate(mask.float(), size=grid, mode="nearest-exact")[:, 0] > 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class SparseTargets:
+    """Target distributions over garment tokens as sparse entries of the supervised queries.
+
+    ``queries`` lists the person tokens; entry e lies in sample ``batch[e]``, at place ``position[e]`` of that sample's
+    list, on garment token ``key[e]``, with ``weight[e]``; the weights of one query sum to 1. All ``(E,)``.
+    """
+
+    queries: QuerySet
+    batch: Tensor
+    position: Tensor
+    key: Tensor
+    weight: Tensor
+
+    def sample_mean(self, values: Tensor) -> Tensor:
+        """``sum_e weight * values`` of each sample divided by its number of queries: ``(E,)`` -> ``(B,)``."""
+        total = values.new_zeros(len(self.queries.index))
+        total = total.index_add(0, self.batch, values * self.weight.to(values.dtype))
+        return total / self.queries.count.to(values.dtype).clamp(min=1)
+
+
+def sparse_targets(
+    matches: Sequence[Correspondences],
+    query_grid: Grid,
+    key_grid: Grid,
+    interpolation: str,
+    device: torch.device,
+) -> SparseTargets:
+    """Rasterise one :class:`Correspondences` per sample to the two grids of a record."""
+    indices, entries = [], []
+    for sample, match in enumerate(matches):
+        query, key, weight = match.to_coo(query_grid, key_grid, interpolation=interpolation)
+        index, position = torch.unique(query, return_inverse=True)
+        indices.append(index)
+        entries.append((torch.full_like(query, sample), position, key, weight))
+    columns = (torch.cat(c).to(device) for c in zip(*entries, strict=True))
+    return SparseTargets(query_set(indices, device), *columns)
