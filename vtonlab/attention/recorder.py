@@ -1,0 +1,217 @@
+"""See the queries and keys of chosen attention layers during one backbone call.
+
+The recorder looks and never touches: a layer's own processor does all of the work, under a
+``TorchFunctionMode`` that notes the arguments of its ``F.scaled_dot_product_attention`` call. What
+it notes are references to tensors of the running autograd graph, so a loss on a record reaches the
+layer's projections, with activation checkpointing (non-reentrant) or without. ``to_record`` runs
+after the backbone call: indexing inside a checkpointed region would save tensors that its
+recomputation, which is not recorded, does not produce again.
+
+Shape letters: B batch, H heads, Hk key heads, N queries, M keys, D head channels.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from vtonlab.attention.backends import check_visible, in_backward
+from vtonlab.attention.layers import select_layers, unwrap
+
+if TYPE_CHECKING:
+    from vtonlab.structures import AttentionRecord
+
+ToRecord = Callable[[str, Tensor, Tensor, float], "AttentionRecord | None"]
+
+
+class _Call(NamedTuple):
+    """Arguments of one scaled-dot-product call, and the dtype it computed in."""
+
+    query: Tensor  # (B, H, N, D)
+    key: Tensor  # (B, Hk, M, D)
+    attn_mask: Tensor | None
+    is_causal: bool
+    scale: float
+    dtype: torch.dtype
+
+
+def _bind(
+    query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False
+):
+    """The signature of F.scaled_dot_product_attention, which has none that inspect can read."""
+    scale = query.shape[-1] ** -0.5 if scale is None else float(scale)
+    return _Call(query, key, attn_mask, is_causal, scale, query.dtype)
+
+
+class _CallCatcher(TorchFunctionMode):
+    """Keeps the arguments of every scaled-dot-product call made under it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[_Call] = []
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        output = func(*args, **kwargs)
+        if func is F.scaled_dot_product_attention:
+            # Autocast converts below this level; the output tells what the kernel was given.
+            self.calls.append(_bind(*args, **kwargs)._replace(dtype=output.dtype))
+        return output
+
+
+class _RecordingProcessor:
+    """Stands in for a layer's processor: calls it, and hands its attention call to the recorder."""
+
+    def __init__(self, recorder: "AttentionRecorder", name: str, own: Any) -> None:
+        self.recorder, self.name, self.own = recorder, name, own
+        # diffusers reads the signature of `processor.__call__` to choose the arguments it passes.
+        # Instance attributes come first there, while calling goes to the class.
+        self.__call__ = functools.partial(own)
+        functools.update_wrapper(self.__call__, own.__call__, updated=())
+
+    @torch.compiler.disable
+    def __call__(self, *args, **kwargs):
+        if not self.recorder._is_open or in_backward():
+            return self.own(*args, **kwargs)
+        check_visible(self.name, self.own)
+        with _CallCatcher() as catcher:
+            output = self.own(*args, **kwargs)
+        self.recorder._note(self.name, type(self.own).__name__, catcher.calls)
+        return output
+
+
+class AttentionRecorder:
+    """Context manager that records chosen attention layers of one backbone call.
+
+    Args:
+        backbone: the module whose layers are recorded; wrappers (DDP, ``torch.compile``) are
+            looked through.
+        layers: exact names or glob patterns over attention-module names, as
+            :func:`~vtonlab.attention.list_attention_layers` lists them. An exact name may also be
+            a module without ``processor`` that calls scaled-dot-product attention in ``forward``.
+        to_record: ``to_record(name, query (B,H,N,D), key (B,Hk,M,D), scale)`` makes the record of
+            one layer, or None for no record. Query and key are what the softmax saw.
+
+    Raises:
+        ValueError: where an entry of ``layers`` matches nothing; during the call, where a layer's
+            attention cannot be seen, is masked or causal, or runs under reentrant checkpointing.
+        RuntimeError: on leaving, where a chosen layer never ran.
+    """
+
+    def __init__(self, backbone: nn.Module, *, layers: Sequence[str], to_record: ToRecord) -> None:
+        self.names = select_layers(backbone, layers)
+        self._backbone = unwrap(backbone)
+        self._to_record = to_record
+        self._is_open = False
+        self._undo: list[Callable[[], None]] = []
+        self._calls: list[tuple[str, _Call]] = []
+        self._records: list[AttentionRecord] = []
+
+    @property
+    def records(self) -> "list[AttentionRecord]":
+        """Records in execution order; complete once the ``with`` block is left."""
+        if self._is_open:
+            raise RuntimeError("AttentionRecorder.records is complete after the with block only.")
+        return self._records
+
+    def __enter__(self) -> "AttentionRecorder":
+        if self._is_open:
+            raise RuntimeError("This AttentionRecorder is already open: make one for each call.")
+        self._calls, self._records = [], []
+        self._with_grad = torch.is_grad_enabled()
+        self._is_open = True
+        for name in self.names:
+            module = self._backbone.get_submodule(name)
+            if callable(getattr(module, "processor", None)):
+                self._delegate(name, module)
+            else:
+                self._watch(name, module)
+        return self
+
+    def __exit__(self, exc_type, exc_value, traceback) -> None:
+        self._is_open = False
+        while self._undo:
+            self._undo.pop()()
+        calls, self._calls = self._calls, []
+        if exc_type is not None:
+            return
+        self._check_all_ran({name for name, _ in calls})
+        records = (self._make_record(name, call) for name, call in calls)
+        self._records = [record for record in records if record is not None]
+
+    def _delegate(self, name: str, module: nn.Module) -> None:
+        """Put a recording processor in front of the module's own."""
+        # The instance dictionary is looked at before nn.Module's tables, so a processor that is a
+        # module itself keeps its place among the parameters.
+        shadowed = vars(module).get("processor")
+        delegate = _RecordingProcessor(self, name, module.processor)
+        object.__setattr__(module, "processor", delegate)
+
+        def restore() -> None:
+            if shadowed is None:
+                object.__delattr__(module, "processor")
+            else:
+                object.__setattr__(module, "processor", shadowed)
+
+        self._undo.append(restore)
+
+    def _watch(self, name: str, module: nn.Module) -> None:
+        """Record a module without processor through its forward hooks."""
+        catchers: list[_CallCatcher] = []
+
+        @torch.compiler.disable
+        def before(module, args):
+            catchers.append(_CallCatcher())
+            catchers[-1].__enter__()
+
+        @torch.compiler.disable
+        def after(module, args, output):
+            catcher = catchers.pop()
+            catcher.__exit__(None, None, None)
+            if output is not None and not in_backward():
+                self._note(name, type(module).__name__, catcher.calls)
+
+        self._undo.append(module.register_forward_pre_hook(before).remove)
+        self._undo.append(module.register_forward_hook(after, always_call=True).remove)
+
+    def _note(self, name: str, processor: str, calls: list[_Call]) -> None:
+        """Check what one run of a layer did, and keep it."""
+        if len(calls) != 1:
+            raise ValueError(
+                f"AttentionRecorder saw {len(calls)} calls of F.scaled_dot_product_attention at "
+                f"layer '{name}' ({processor}) and needs exactly one: give the layer a processor "
+                "such as AttnProcessor2_0, or leave it unrecorded."
+            )
+        (call,) = calls
+        if call.query.ndim != 4:
+            raise ValueError(
+                f"AttentionRecorder needs queries (B, H, N, D) at layer '{name}', got shape "
+                f"{tuple(call.query.shape)}: add the head axis before the attention call."
+            )
+        if call.attn_mask is not None or call.is_causal:
+            raise ValueError(
+                f"AttentionRecorder cannot record layer '{name}', whose attention is masked: a "
+                "record holds no mask; drop the attention mask or leave this layer unrecorded."
+            )
+        if self._with_grad and not torch.is_grad_enabled():
+            raise ValueError(
+                f"Gradients are switched off inside layer '{name}', as reentrant "
+                "activation checkpointing does: checkpoint with use_reentrant=False, or open the "
+                "recorder under torch.no_grad() too."
+            )
+        self._calls.append((name, call))
+
+    def _check_all_ran(self, seen: set[str]) -> None:
+        missing = [name for name in self.names if name not in seen]
+        if missing:
+            raise RuntimeError(
+                f"AttentionRecorder never saw layer(s) {', '.join(missing)} run: call the backbone "
+                "inside the with block, and choose layers that it does not skip."
+            )
+
+    def _make_record(self, name: str, call: _Call) -> "AttentionRecord | None":
+        return self._to_record(name, call.query.to(call.dtype), call.key.to(call.dtype), call.scale)
