@@ -1,0 +1,88 @@
+"""Colours of cloth as shops sell it; the swatches of train, val and test are disjoint."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+JITTER = 3  # grey levels a swatch may move by; pools keep more than twice that apart
+
+_SWATCHES = {
+    "train": """
+        f5f4f1 e4dccb babab6 83868a 3d3f44 1a1b1f
+        1e2a4a 2c5a9e 7aa5d2 b9d2e4 47637c 2f7f8c 9cc9c9
+        2b4a36 6d8254 aac09e 3f9270 c6d79c
+        a8262f cb5a3a e5907a 6b1f32 eab8b4 d63f5c
+        dca43c f2da86 ebc79a e9773b
+        664431 a9794f 40302a
+        57406f a88ec2 d8c8e4 8c3a6b
+    """,
+    "val": """
+        fbf9fb d2cfc9 63656b 2a2b33
+        31437a 5f8fbe d3e1ec 1f5d63
+        47633f 8fae86 bccf6e
+        8d1d3f d9765c f2cfc6
+        c48f2a f7e6ae 8a5d3c 7a5a96 b86f97
+    """,
+    "test": """
+        fdf8dc c9c2b4 9a9da3 0d0e11
+        14204f 3f77c8 95bde8 5a7c95 176b7d
+        1c3b2c 86995f 63b08d
+        c23b3f f0a68d 571427 f3c9d6
+        e8bb55 fbe9bf c2935f 4a2f22 6d56a0 c5aed6
+    """,
+}
+SPLITS = tuple(_SWATCHES)
+
+
+@dataclass(frozen=True)
+class Palette:
+    """Colours of one design.
+
+    Attributes:
+        ground: (3,) float32 RGB of the cloth.
+        accents: (5, 3) float32, all different and each easy to tell from the ground, the strongest first.
+        split: The pool the colours come from.
+    """
+
+    ground: np.ndarray
+    accents: np.ndarray
+    split: str
+
+
+@lru_cache
+def swatches(split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A split's pool: RGB (S, 3) in [0, 255], CIE Lab distances (S, S), chance of each as a ground (S,)."""
+    if split not in _SWATCHES:
+        raise ValueError(
+            f"Unknown split '{split}' for cloth colours; use one of {', '.join(SPLITS)}."
+        )
+    codes = _SWATCHES[split].split()
+    rgb = np.array([[int(code[i : i + 2], 16) for i in (0, 2, 4)] for code in codes], np.float64)
+    lab = _lab(rgb)
+    likely = np.where(np.hypot(lab[:, 1], lab[:, 2]) < 14, 2.0, 1.0)
+    return rgb, np.linalg.norm(lab[:, None] - lab[None], axis=-1), likely / likely.sum()
+
+
+def draw_palette(rng: np.random.Generator, split: str) -> Palette:
+    """Draw a ground and five accents: half of all grounds neutral, as in a shop; accents never melt into it."""
+    rgb, apart, likely = swatches(split)
+    ground = int(rng.choice(len(rgb), p=likely))
+    order = rng.permutation(len(rgb))
+    chosen = [ground]
+    for least in (38.0, 26.0, 16.0, 1.0):
+        for i in order:
+            if len(chosen) < 6 and apart[i, chosen].min() >= least:
+                chosen.append(i)
+    colors = rgb[chosen] + rng.integers(-JITTER, JITTER + 1, (6, 3))
+    colors = np.clip(colors, 0, 255).astype(np.float32)
+    return Palette(ground=colors[0], accents=colors[1:], split=split)
+
+
+def _lab(rgb: np.ndarray) -> np.ndarray:
+    """CIE Lab of sRGB colours in [0, 255], D65."""
+    linear = np.where(rgb / 255 <= 0.04045, rgb / 255 / 12.92, ((rgb / 255 + 0.055) / 1.055) ** 2.4)
+    to_xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    xyz = linear @ np.array(to_xyz).T / np.array([0.9505, 1.0, 1.089])
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], -1)
