@@ -25,6 +25,18 @@ def _own(name: str, *locations: str) -> Registry:
     return Registry(name, scope="vtonlab", locations=list(locations))
 
 
+class _DiffusersRegistry(Registry):
+    """Also finds the classes of diffusers, as they are, by their own names, when a config asks for them."""
+
+    def get(self, key: str):
+        found = super().get(key)
+        if found is None and key.isidentifier():
+            import diffusers
+
+            found = getattr(diffusers, key, None)
+        return found
+
+
 # The same nouns as mmengine's.
 MODELS = _child("model", _MODELS, "vtonlab.models")
 DATASETS = _child("dataset", _DATASETS, "vtonlab.datasets")
@@ -37,7 +49,9 @@ OPTIM_WRAPPERS = _child("optimizer wrapper", _OPTIM_WRAPPERS, "vtonlab.engine")
 VISUALIZERS = _child("visualizer", _VISUALIZERS, "vtonlab.visualization")
 
 # The nouns of correspondence-supervised try-on.
-BACKBONES = _own("backbone", "vtonlab.backbones")  # UNet, DiT, codecs: builders of diffusers modules
+BACKBONES = _DiffusersRegistry(  # UNet, DiT, codecs: diffusers' own, and the few it lacks
+    "backbone", scope="vtonlab", locations=["vtonlab.backbones"]
+)
 CONDITIONERS = _own("conditioner", "vtonlab.conditioners")  # how the garment enters the backbone
 MATCHERS = _own("matcher", "vtonlab.matchers")  # external person-to-garment correspondence
 ATTENTION_LOSSES = _own("attention loss", "vtonlab.losses")  # losses over attention records

@@ -1,1 +1,6 @@
-"""backbones"""
+"""Networks: those of diffusers by their own names, and the few it lacks."""
+
+from vtonlab.backbones.codec import SpaceToDepthCodec
+from vtonlab.backbones.pretrained import from_pretrained
+
+__all__ = ["SpaceToDepthCodec", "from_pretrained"]

@@ -1,1 +1,13 @@
-"""conditioners"""
+"""How the garment enters a backbone."""
+
+from vtonlab.conditioners.base import Conditioner, Prediction
+from vtonlab.conditioners.full_3d_attention import Full3DAttentionConditioner
+from vtonlab.conditioners.prompts import CachedPrompt, NullPrompt
+
+__all__ = [
+    "CachedPrompt",
+    "Conditioner",
+    "Full3DAttentionConditioner",
+    "NullPrompt",
+    "Prediction",
+]

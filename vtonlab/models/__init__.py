@@ -1,1 +1,6 @@
-"""models"""
+"""Whole systems."""
+
+from vtonlab.models.data_preprocessor import TryOnDataPreprocessor
+from vtonlab.models.try_on_diffusion import TryOnDiffusion
+
+__all__ = ["TryOnDataPreprocessor", "TryOnDiffusion"]

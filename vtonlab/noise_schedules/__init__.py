@@ -1,1 +1,5 @@
-"""noise_schedules"""
+"""Training-side noising and targets."""
+
+from vtonlab.noise_schedules.flow_matching import FlowMatchingSchedule
+
+__all__ = ["FlowMatchingSchedule"]

@@ -1,1 +1,5 @@
-"""samplers"""
+"""Diffusion samplers, on diffusers schedulers."""
+
+from vtonlab.samplers.flow_match_euler import FlowMatchEulerSampler
+
+__all__ = ["FlowMatchEulerSampler"]

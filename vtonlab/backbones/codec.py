@@ -1,0 +1,49 @@
+"""A lossless codec with ``AutoencoderKL``'s interface, for toy sizes."""
+
+from types import SimpleNamespace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vtonlab.registry import BACKBONES
+
+
+class _ExactPosterior:
+    """A posterior without spread: mode and sample are the encoding itself."""
+
+    def __init__(self, mean: Tensor) -> None:
+        self.mean = mean
+
+    def mode(self) -> Tensor:
+        return self.mean
+
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        return self.mean
+
+
+@BACKBONES.register_module()
+class SpaceToDepthCodec(nn.Module):
+    """Folds ``factor`` x ``factor`` pixels into channels and back, bit for bit.
+
+    Stands in for the VAE where a picture is too small to be compressed. Latents are ``(B, 3 * factor^2, H / factor,
+    W / factor)``; ``config`` carries the fields that callers read from ``AutoencoderKL.config``.
+    """
+
+    def __init__(self, *, factor: int = 2, scaling_factor: float = 1.0, shift_factor: float = 0.0):
+        super().__init__()
+        self.factor = factor
+        self.config = SimpleNamespace(
+            scaling_factor=scaling_factor,
+            shift_factor=shift_factor,
+            latent_channels=3 * factor * factor,
+            block_out_channels=(1,) * factor.bit_length(),  # 2 ** (len - 1) == factor
+        )
+
+    def encode(self, pictures: Tensor) -> SimpleNamespace:
+        """``pictures`` (B, 3, H, W) in [-1, 1]; the result has ``latent_dist`` with ``mode()`` and ``sample()``."""
+        return SimpleNamespace(latent_dist=_ExactPosterior(F.pixel_unshuffle(pictures, self.factor)))
+
+    def decode(self, latents: Tensor) -> SimpleNamespace:
+        """Inverse of :meth:`encode`; the result has ``sample`` (B, 3, H, W)."""
+        return SimpleNamespace(sample=F.pixel_shuffle(latents, self.factor))

@@ -1,0 +1,54 @@
+"""What every conditioner answers: how the garment enters a backbone, and where its attention can be read."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from vtonlab.structures import AttentionRecord
+
+Encode = Callable[[Tensor], Tensor]  # pictures (B, 3, H, W) in [-1, 1] -> latents, scaled as the backbone wants them
+
+
+@dataclass
+class Prediction:
+    """The network's answer on the generated latents, and the attention records of the layers asked for."""
+
+    sample: Tensor  # same shape as the noisy latents
+    records: list[AttentionRecord] = field(default_factory=list)
+
+
+class Conditioner(nn.Module):
+    """Base of all conditioners.
+
+    The diffusion process of a try-on model runs on ``target(...)``; everything the network is told beside the noisy
+    latents is computed once by ``prepare(...)`` and reused at every sampling step.
+    """
+
+    def target(self, batch: dict, encode: Encode) -> Tensor:
+        """Clean latents that training noises and sampling ends at."""
+        raise NotImplementedError
+
+    def prepare(self, batch: dict, encode: Encode) -> dict[str, Any]:
+        """Everything that stays the same over the noise levels: canvases, positions, text."""
+        raise NotImplementedError
+
+    def forward(
+        self,
+        backbone: nn.Module,
+        noisy: Tensor,
+        sigmas: Tensor,
+        conditions: dict[str, Any],
+        layers: Sequence[str] = (),
+    ) -> Prediction:
+        """Run ``backbone`` once on ``noisy`` at noise levels ``sigmas`` (B,), recording ``layers`` (name patterns)."""
+        raise NotImplementedError
+
+    def person_latents(self, latents: Tensor) -> Tensor:
+        """The part of the generated latents that decodes to the dressed person."""
+        raise NotImplementedError
+
+    def sequence_length(self, conditions: dict[str, Any]) -> int:
+        """Image tokens the backbone sees, for schedules that depend on it."""
+        raise NotImplementedError

@@ -1,0 +1,183 @@
+"""Garment, person and pose as panels of one sequence, under full ("3D") attention.
+
+Three panels of equal size stand side by side, ``[garment | person | pose]`` (METHODS.md 1.2):
+
+========================  =====================  ===========================  ==================
+stream                    garment panel          person panel                 pose panel
+========================  =====================  ===========================  ==================
+noisy latents             noised garment         noised person                **clean** pose
+canvas                    clean garment          agnostic person              zeros in pixels
+mask                      0                      1 = to be generated          0
+========================  =====================  ===========================  ==================
+
+Pose tokens share the person's rotary positions, are kept clean, and carry no prediction.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vtonlab.attention import AttentionRecorder, image_start
+from vtonlab.conditioners.base import Conditioner, Encode, Prediction
+from vtonlab.ops.panels import (
+    GARMENT,
+    PERSON,
+    join_panels,
+    mask_to_channels,
+    pack_latents,
+    panel_indices,
+    panel_position_ids,
+    unpack_latents,
+)
+from vtonlab.registry import CONDITIONERS
+from vtonlab.structures import AttentionRecord
+
+
+@CONDITIONERS.register_module()
+class Full3DAttentionConditioner(Conditioner):
+    """In-context conditioning of a multi-modal DiT (diffusers' FLUX and SD3 transformers).
+
+    Args:
+        prompt: config of the text source (``NullPrompt``, ``CachedPrompt``).
+        codec_factor: pixels per latent, 8 for the VAEs of FLUX and SD3.
+        pose_panel: show the pose picture as a third panel.
+        guidance_scale: value of the guidance embedding of guidance-distilled backbones (FLUX.1 dev family).
+    """
+
+    def __init__(
+        self,
+        *,
+        prompt: dict,
+        codec_factor: int = 8,
+        pose_panel: bool = True,
+        guidance_scale: float = 30.0,
+    ) -> None:
+        super().__init__()
+        self.prompt = CONDITIONERS.build(prompt)
+        self.codec_factor = codec_factor
+        self.panels = 3 if pose_panel else 2
+        self.guidance_scale = guidance_scale
+
+    def target(self, batch: dict, encode: Encode) -> Tensor:
+        """Diptych latents ``(B, C, h, 2w)``: the garment, and the person wearing it (``target`` where a batch has it)."""
+        return encode(join_panels(batch["garment"], batch.get("target", batch["person"])))
+
+    def prepare(self, batch: dict, encode: Encode) -> dict[str, Any]:
+        """Canvas and mask channels ``(B, C + factor^2, h, P * w)``, clean pose latents, and text."""
+        garment, agnostic, mask = batch["garment"], batch["agnostic"], batch["mask"]
+        nothing = torch.zeros_like(mask)
+        pictures, masks = [garment, agnostic], [nothing, mask]
+        if self.panels == 3:
+            pictures.append(torch.zeros_like(garment))
+            masks.append(nothing)
+        canvas = encode(join_panels(*pictures))
+        mask_channels = mask_to_channels(join_panels(*masks), self.codec_factor).to(canvas.dtype)
+        tokens, pooled = self.prompt(batch["category"])
+        return {
+            "canvas": torch.cat([canvas, mask_channels], dim=1),
+            "pose": encode(batch["pose"]) if self.panels == 3 else None,
+            "text": tokens.to(canvas.dtype),
+            "pooled": pooled.to(canvas.dtype),
+        }
+
+    def forward(
+        self,
+        backbone: nn.Module,
+        noisy: Tensor,
+        sigmas: Tensor,
+        conditions: dict[str, Any],
+        layers: Sequence[str] = (),
+    ) -> Prediction:
+        """Velocity on the diptych ``(B, C, h, 2w)``; records have person queries and garment keys."""
+        height, width = noisy.shape[-2], noisy.shape[-1] // 2
+        streams = noisy if self.panels == 2 else join_panels(noisy, conditions["pose"])
+        run = _BACKBONE_CALLS.get(type(backbone).__name__)
+        if run is None:
+            raise ValueError(
+                f"Full3DAttentionConditioner does not know {type(backbone).__name__}: "
+                f"use one of {', '.join(_BACKBONE_CALLS)}"
+            )
+        to_record = self._record_builder(backbone, (height // 2, width // 2), conditions["text"])
+        if not layers:
+            sample = run(self, backbone, streams, sigmas, conditions)
+            return Prediction(sample[..., : 2 * width])
+        with AttentionRecorder(backbone, layers=layers, to_record=to_record) as recorder:
+            sample = run(self, backbone, streams, sigmas, conditions)
+        return Prediction(sample[..., : 2 * width], recorder.records)
+
+    def person_latents(self, latents: Tensor) -> Tensor:
+        """Right half of the diptych: ``(B, C, h, 2w)`` to ``(B, C, h, w)``."""
+        return latents[..., latents.shape[-1] // 2 :]
+
+    def sequence_length(self, conditions: dict[str, Any]) -> int:
+        """Image tokens of all panels (9 216 at 1024x768)."""
+        return conditions["canvas"].shape[-2] * conditions["canvas"].shape[-1] // 4
+
+    def _record_builder(self, backbone: nn.Module, grid: tuple[int, int], text: Tensor):
+        """Index maps from the joint sequence to person queries, garment keys and the rest of the softmax."""
+        person = panel_indices(grid, self.panels, PERSON).to(text.device)
+        garment = panel_indices(grid, self.panels, GARMENT).to(text.device)
+
+        def to_record(name: str, query: Tensor, key: Tensor, scale: float) -> AttentionRecord:
+            start = image_start(backbone, name, text_length=text.shape[1])
+            is_context = torch.ones(key.shape[2], dtype=torch.bool, device=key.device)
+            is_context[start + garment] = False
+            return AttentionRecord(
+                name=name,
+                query=query[:, :, start + person],  # (B, H, Nq, D)
+                key=key[:, :, start + garment],  # (B, H, Nk, D)
+                query_grid=grid,
+                key_grid=grid,
+                scale=scale,
+                context_key=key[:, :, is_context],  # text, person and pose tokens
+            )
+
+        return to_record
+
+    def _call_flux(
+        self, backbone: nn.Module, streams: Tensor, sigmas: Tensor, conditions: dict[str, Any]
+    ) -> Tensor:
+        height, width = streams.shape[-2:]
+        tokens = torch.cat([pack_latents(streams), _pack_canvas(conditions, streams)], dim=2)
+        grid = (height // 2, width // 2 // self.panels)
+        text = conditions["text"]
+        guidance = None
+        if backbone.config.guidance_embeds:
+            guidance = torch.full_like(sigmas, self.guidance_scale)
+        output = backbone(
+            hidden_states=tokens,
+            encoder_hidden_states=text,
+            pooled_projections=conditions["pooled"],
+            timestep=sigmas,
+            img_ids=panel_position_ids(grid, self.panels).to(tokens),
+            txt_ids=torch.zeros(text.shape[1], 3).to(tokens),
+            guidance=guidance,
+            return_dict=False,
+        )[0]
+        return unpack_latents(output, height, width)
+
+    def _call_sd3(
+        self, backbone: nn.Module, streams: Tensor, sigmas: Tensor, conditions: dict[str, Any]
+    ) -> Tensor:
+        return backbone(
+            hidden_states=torch.cat([streams, conditions["canvas"]], dim=1),
+            encoder_hidden_states=conditions["text"],
+            pooled_projections=conditions["pooled"],
+            timestep=sigmas * 1000.0,
+            return_dict=False,
+        )[0]
+
+
+def _pack_canvas(conditions: dict[str, Any], streams: Tensor) -> Tensor:
+    """Packed canvas latents, then packed mask channels, in FLUX.1-Fill's channel order."""
+    channels = streams.shape[1]
+    canvas = conditions["canvas"]
+    return torch.cat([pack_latents(canvas[:, :channels]), pack_latents(canvas[:, channels:])], 2)
+
+
+_BACKBONE_CALLS = {
+    "FluxTransformer2DModel": Full3DAttentionConditioner._call_flux,
+    "SD3Transformer2DModel": Full3DAttentionConditioner._call_sd3,
+}

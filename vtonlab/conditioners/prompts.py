@@ -1,0 +1,110 @@
+"""Text for backbones that ask for it. Try-on prompts are constant, so they are encoded once and kept."""
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from vtonlab.registry import CONDITIONERS
+
+
+@CONDITIONERS.register_module()
+class NullPrompt(nn.Module):
+    """Zero text tokens for models that never saw text: ``num_tokens`` x ``dim``, pooled ``pooled_dim``."""
+
+    def __init__(self, *, num_tokens: int = 1, dim: int = 16, pooled_dim: int = 16) -> None:
+        super().__init__()
+        self.register_buffer("tokens", torch.zeros(num_tokens, dim), persistent=False)
+        self.register_buffer("pooled", torch.zeros(pooled_dim), persistent=False)
+
+    def forward(self, categories: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Text tokens (B, T, D) and pooled text (B, P) for one batch of garment categories."""
+        batch = len(categories)
+        return self.tokens.expand(batch, -1, -1), self.pooled.expand(batch, -1)
+
+
+@CONDITIONERS.register_module()
+class CachedPrompt(nn.Module):
+    """Constant prompts, encoded once by FLUX's two text encoders and cached on disk.
+
+    Training and sampling read the cache; the encoders are loaded only where it is missing, and freed at once.
+
+    Args:
+        path: FLUX weights (``text_encoder``, ``text_encoder_2``, ``tokenizer``, ``tokenizer_2``), folder or hub name.
+        prompts: one prompt, or a prompt for each garment category.
+        cache_dir: folder of the cached embeddings.
+        max_length: T5 tokens (512 for FLUX.1).
+        dtype: of the text encoders and the kept embeddings.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: str,
+        prompts: str | Mapping[str, str],
+        cache_dir: str = "work_dirs/cache/prompts",
+        max_length: int = 512,
+        dtype: str = "bfloat16",
+    ) -> None:
+        super().__init__()
+        self.prompts = {"": prompts} if isinstance(prompts, str) else dict(prompts)
+        self.path, self.max_length, self.dtype = path, max_length, dtype
+        key = repr((path, sorted(self.prompts.items()), max_length, dtype)).encode()
+        self.cache_file = Path(cache_dir) / f"{hashlib.sha256(key).hexdigest()[:16]}.safetensors"
+        for name, tensor in self._load_or_encode().items():
+            self.register_buffer(name, tensor, persistent=False)
+
+    def forward(self, categories: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Text tokens (B, T, D) and pooled text (B, P) for one batch of garment categories.
+
+        Raises:
+            ValueError: a category without a prompt.
+        """
+        keys = ["" if "" in self.prompts else category for category in categories]
+        unknown = sorted(set(keys) - set(self.prompts))
+        if unknown:
+            raise ValueError(
+                f"no prompt for category {unknown[0]!r}: `prompts` has {sorted(self.prompts)}"
+            )
+        tokens = torch.stack([getattr(self, f"tokens_{key}") for key in keys])
+        return tokens, torch.stack([getattr(self, f"pooled_{key}") for key in keys])
+
+    def _load_or_encode(self) -> dict[str, Tensor]:
+        from safetensors.torch import load_file, save_file
+
+        if self.cache_file.is_file():
+            return load_file(self.cache_file)
+        encoded = self._encode()
+        self.cache_file.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.cache_file.with_suffix(f".{os.getpid()}.tmp")
+        save_file(encoded, temporary)
+        os.replace(temporary, self.cache_file)
+        return encoded
+
+    @torch.no_grad()
+    def _encode(self) -> dict[str, Tensor]:
+        from diffusers import FluxPipeline
+
+        from vtonlab.backbones.pretrained import DTYPES
+
+        try:
+            pipeline = FluxPipeline.from_pretrained(
+                self.path, transformer=None, vae=None, torch_dtype=DTYPES[self.dtype]
+            )
+        except (OSError, ValueError) as error:
+            raise FileNotFoundError(
+                f"FLUX text encoders cannot be loaded from {self.path!r} (text_encoder, text_encoder_2, tokenizer, "
+                f"tokenizer_2): accept the licence on the model's hub page and run `huggingface-cli login`, or point "
+                f"`path` to a local folder ({type(error).__name__})"
+            ) from error
+        encoded = {}
+        for key, prompt in self.prompts.items():
+            tokens, pooled, _ = pipeline.encode_prompt(
+                prompt=prompt, prompt_2=None, max_sequence_length=self.max_length
+            )
+            encoded[f"tokens_{key}"] = tokens[0].contiguous()
+            encoded[f"pooled_{key}"] = pooled[0].contiguous()
+        return encoded

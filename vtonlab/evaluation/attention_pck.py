@@ -1,0 +1,90 @@
+"""Does attention land where the garment point truly is?"""
+
+from collections.abc import Sequence
+
+import torch
+from mmengine.evaluator import BaseMetric
+from torch import Tensor
+
+from vtonlab.registry import METRICS
+
+
+def correct_matches(
+    argmax: Tensor, truth: Tensor, key_grid: tuple[int, int], tolerance: float = 1.0
+) -> Tensor:
+    """Which attended keys lie within ``tolerance`` tokens of the truth in both axes (Chebyshev).
+
+    ``argmax`` (..., N) key indices, ``truth`` (..., N, 2) garment points in [0, 1]; returns bool (..., N).
+    """
+    height, width = key_grid
+    found = torch.stack([argmax % width, argmax // width], -1).to(truth.dtype)  # token centres
+    wanted = truth * torch.tensor([width, height], dtype=truth.dtype) - 0.5
+    return ((found - wanted).abs() <= tolerance + 1e-6).all(-1)
+
+
+def chance_level(truth: Tensor, key_grid: tuple[int, int], tolerance: float = 1.0) -> Tensor:
+    """Share of keys that would count as correct for each of ``truth`` (N, 2): what guessing scores; (N,)."""
+    keys = torch.arange(key_grid[0] * key_grid[1])
+    hits = correct_matches(keys[None].expand(len(truth), -1), truth[:, None], key_grid, tolerance)
+    return hits.float().mean(-1)
+
+
+@METRICS.register_module()
+class AttentionPCK(BaseMetric):
+    """``attention_pck``: share of visible garment queries whose most attended garment key is right.
+
+    The most attended key is that of the head mean, under attention given the garment, at the model's ``probe`` noise
+    level. A query counts where the true flow at its token is visible. Each layer of the probe is scored over all queries of
+    all pictures; ``attention_pck`` is the best layer's, reported with ``garment_mass`` (same layer, same queries) and the
+    ``chance`` level.
+
+    Args:
+        tolerance: in tokens.
+    """
+
+    default_prefix = None
+
+    def __init__(self, *, tolerance: float = 1.0, collect_device: str = "cpu") -> None:
+        super().__init__(collect_device=collect_device)
+        self.tolerance = tolerance
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        """Needs ``attention`` and ``flow`` in each result of the model.
+
+        Raises:
+            ValueError: the model has no ``probe``, or the data set knows no true flow.
+        """
+        for sample in data_samples:
+            if "attention" not in sample or "flow" not in sample:
+                missing = "probe in the model" if "attention" not in sample else "flow in the data"
+                raise ValueError(f"AttentionPCK needs a {missing}: add it or drop the metric")
+            self.results.append({k: self._score(v, sample) for k, v in sample["attention"].items()})
+
+    def _score(self, attention: dict, sample: dict) -> dict[str, float]:
+        query_grid, key_grid = attention["grids"]
+        truth, valid = sample["flow"].to_grid(query_grid)
+        truth, valid = truth.cpu(), valid.cpu()
+        right = correct_matches(attention["argmax"][valid], truth[valid], key_grid, self.tolerance)
+        return dict(
+            queries=int(valid.sum()),
+            right=float(right.sum()),
+            mass=float(attention["mass"][valid].sum()),
+            chance=float(chance_level(truth[valid], key_grid, self.tolerance).sum()),
+        )
+
+    def compute_metrics(self, results: list[dict]) -> dict:
+        """Layers pooled over pictures; every visible query weighs the same."""
+        layers = {}
+        for name in results[0]:
+            total = {k: sum(r[name][k] for r in results) for k in results[0][name]}
+            count = max(total["queries"], 1)
+            layers[name] = {k: total[k] / count for k in ("right", "mass", "chance")}
+        best = max(layers, key=lambda name: layers[name]["right"])
+        metrics = {
+            "attention_pck": layers[best]["right"],
+            "attention_pck_layer": best,
+            "attention_pck_chance": layers[best]["chance"],
+            "garment_mass": layers[best]["mass"],
+            "attention_pck_queries": sum(r[best]["queries"] for r in results),
+        }
+        return metrics | {f"attention_pck/{name}": layer["right"] for name, layer in layers.items()}

@@ -1,0 +1,38 @@
+"""From collated samples to what a model takes: on its device, pictures in [-1, 1], masks in {0, 1}."""
+
+import torch
+from mmengine.model import BaseDataPreprocessor
+
+from vtonlab.registry import MODELS
+from vtonlab.structures.sample import MASKS, PICTURES
+
+_NORMALISED = tuple(name for name in PICTURES if name != "iuv")
+
+
+@MODELS.register_module()
+class TryOnDataPreprocessor(BaseDataPreprocessor):
+    """uint8 (B, 3, H, W) pictures become float in [-1, 1], masks float; lists and label maps pass through.
+
+    Every array that is there travels; nothing is resized here. Keys: see ``vtonlab.structures.sample``.
+    """
+
+    def __init__(self, *, non_blocking: bool = False) -> None:
+        super().__init__(non_blocking=non_blocking)
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """One collated batch in, the same keys out. ``training`` changes nothing: augmentation is the data set's."""
+        batch = {key: self._to_device(value) for key, value in data.items()}
+        for name in _NORMALISED:
+            if name in batch:
+                batch[name] = batch[name].float() / 127.5 - 1.0
+        for name in MASKS:
+            if name in batch:
+                batch[name] = batch[name].float()
+        return batch
+
+    def _to_device(self, value):
+        if isinstance(value, torch.Tensor):
+            return value.to(self.device, non_blocking=self._non_blocking)
+        if isinstance(value, list) and value and hasattr(value[0], "to"):
+            return [item.to(self.device) for item in value]
+        return value

@@ -1,0 +1,290 @@
+"""A diffusion try-on system: straight down from pictures to losses, or from noise to pictures."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vtonlab.models.adapters import add_lora, keep_only_trained, train_only
+from vtonlab.ops.repaint import repaint
+from vtonlab.registry import (
+    ATTENTION_LOSSES,
+    BACKBONES,
+    CONDITIONERS,
+    MODELS,
+    NOISE_SCHEDULES,
+    SAMPLERS,
+)
+from vtonlab.structures.sample import CATEGORIES
+from vtonlab.utils.seeding import seed_from
+
+
+@MODELS.register_module()
+class TryOnDiffusion(BaseModel):
+    """Backbone + conditioner + noise schedule + attention losses + sampler, all from the config.
+
+    Args:
+        backbone: a diffusers network by its class name, or ``from_pretrained``.
+        codec: ``AutoencoderKL`` or ``SpaceToDepthCodec``; frozen.
+        conditioner: how the garment enters, and where attention can be read.
+        noise_schedule: training-side noising and target.
+        sampler: diffusion sampler; must fit the noise schedule.
+        attention_losses: name -> config; each is logged as ``loss_<name>``.
+        size: (height, width) of the pictures this model is for; batches of another size are refused.
+        categories: garment categories the model is trained for, written into its checkpoints.
+        lora: arguments of :func:`vtonlab.models.adapters.add_lora`; the backbone is frozen but for it.
+        trainable: glob patterns of backbone parameters to train; ``None`` trains all (or LoRA alone).
+        gradient_checkpointing: recompute the backbone's blocks in the backward pass.
+        mask_loss_weight: weight of the diffusion loss inside the mask (1 treats the whole diptych alike, METHODS.md A4).
+        probe: ``dict(layers=[...], sigma=0.5)``: attention layers read when testing, at that noise level.
+        seed: first coordinate of every noise and timestep.
+
+    Raises:
+        ValueError: sampler and noise schedule do not belong together.
+    """
+
+    def __init__(
+        self,
+        *,
+        backbone: dict,
+        codec: dict,
+        conditioner: dict,
+        noise_schedule: dict,
+        sampler: dict,
+        attention_losses: dict[str, dict] | None = None,
+        size: Sequence[int],
+        categories: Sequence[str] = CATEGORIES,
+        lora: dict | None = None,
+        trainable: Sequence[str] | None = None,
+        gradient_checkpointing: bool = False,
+        mask_loss_weight: float = 1.0,
+        probe: dict | None = None,
+        seed: int = 0,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(
+            data_preprocessor=data_preprocessor or dict(type="TryOnDataPreprocessor"),
+            init_cfg=init_cfg,
+        )
+        self.backbone = BACKBONES.build(backbone)
+        self.codec = BACKBONES.build(codec).requires_grad_(False).eval()
+        self.conditioner = CONDITIONERS.build(conditioner)
+        self.noise_schedule = NOISE_SCHEDULES.build(noise_schedule)
+        self.sampler = SAMPLERS.build(sampler)
+        if type(self.noise_schedule).__name__ not in self.sampler.noise_schedules:
+            raise ValueError(
+                f"{type(self.sampler).__name__} cannot sample a model trained with "
+                f"{type(self.noise_schedule).__name__}: it fits {', '.join(self.sampler.noise_schedules)}"
+            )
+        self.attention_losses = nn.ModuleDict(
+            {name: ATTENTION_LOSSES.build(cfg) for name, cfg in (attention_losses or {}).items()}
+        )
+        self.size, self.categories = tuple(size), tuple(categories)
+        self.mask_loss_weight, self.probe, self.seed = mask_loss_weight, probe, seed
+        if gradient_checkpointing:
+            self.backbone.enable_gradient_checkpointing()
+        if lora is not None:
+            add_lora(self.backbone, **lora)
+        elif trainable is not None:
+            train_only(self.backbone, trainable)
+        keep_only_trained(self)
+
+    def train(self, mode: bool = True) -> "TryOnDiffusion":
+        """As ``nn.Module.train``; the codec stays in evaluation mode."""
+        super().train(mode)
+        self.codec.eval()
+        return self
+
+    def forward(self, mode: str = "tensor", step: int = 0, **batch) -> dict | list:
+        """``mode="loss"``: dict of scalars; ``mode="predict"``: list of result dicts; see both methods."""
+        self._check(batch)
+        if mode == "loss":
+            return self.loss(batch, step)
+        if mode == "predict":
+            return self.predict(batch)
+        raise ValueError(f"mode={mode!r}: TryOnDiffusion answers 'loss' and 'predict'")
+
+    # Training ---------------------------------------------------------------------------------------------------
+
+    def loss(self, batch: dict, step: int = 0) -> dict[str, Tensor]:
+        """``loss_diffusion`` and one ``loss_<name>`` for each attention loss, with their monitors.
+
+        Noise and noise level of a sample depend on ``(seed, position)`` alone: not on the batch, the rank or a restart.
+        """
+        with torch.no_grad():
+            clean = self.conditioner.target(batch, self.encode)
+            conditions = self.conditioner.prepare(batch, self.encode)
+        noise, sigmas = self._draw(batch["position"], clean)
+        noisy = self.noise_schedule.add_noise(clean, noise, sigmas)
+        prediction = self.conditioner(
+            self.backbone, noisy, sigmas, conditions, self.supervised_layers
+        )
+        target = self.noise_schedule.target(clean, noise)
+        losses = {"loss_diffusion": self._diffusion_loss(prediction.sample, target, batch)}
+        timesteps = self.noise_schedule.timesteps(sigmas)
+        for name, attention_loss in self.attention_losses.items():
+            result = attention_loss(prediction.records, batch, timesteps=timesteps, step=step)
+            losses[f"loss_{name}"] = result.pop("loss")
+            losses |= {f"{name}_{key}": value for key, value in result.items()}
+        return losses
+
+    @property
+    def supervised_layers(self) -> list[str]:
+        """Name patterns of the layers that any attention loss reads."""
+        patterns: list[str] = []
+        for attention_loss in self.attention_losses.values():
+            patterns += [p for p in attention_loss.layers or ["*"] if p not in patterns]
+        return patterns
+
+    def _draw(self, positions: Tensor, clean: Tensor) -> tuple[Tensor, Tensor]:
+        """Noise like ``clean`` and noise levels (B,), each sample from its own counter-based generator."""
+        noises, sigmas = [], []
+        for position in positions.tolist():
+            generator = torch.Generator().manual_seed(seed_from("train", self.seed, position))
+            sigmas.append(self.noise_schedule.draw(generator))
+            noises.append(torch.randn(clean.shape[1:], generator=generator))
+        return torch.stack(noises).to(clean), torch.stack(sigmas).to(clean.device)
+
+    def _diffusion_loss(self, prediction: Tensor, target: Tensor, batch: dict) -> Tensor:
+        error = (prediction.float() - target.float()).square()
+        if self.mask_loss_weight == 1.0:
+            return error.mean()
+        inside = F.interpolate(batch["mask"], size=self.conditioner.person_latents(error).shape[-2:])
+        weight = torch.ones_like(error[:, :1])
+        self.conditioner.person_latents(weight).add_(inside * (self.mask_loss_weight - 1.0))
+        return (error * weight).mean()
+
+    # Sampling ---------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def predict(self, batch: dict) -> list[dict]:
+        """Dress each person of the batch.
+
+        Each result holds ``id``, ``garment_id``, ``category``, ``image`` (H, W, 3) uint8 as generated, ``repainted``
+        (outside the mask the photograph), ``target``, ``mask`` (H, W), and with ``probe`` also ``attention``: layer ->
+        ``argmax`` (Nq,) int64 garment key of the head mean, ``mass`` (Nq,) and ``grids``; ``flow`` where the truth is known.
+        A picture depends on its pair and the seed alone.
+        """
+        conditions = self.conditioner.prepare(batch, self.encode)
+        generators = self._pair_generators(batch, "picture")
+        like = self.conditioner.target(batch, self.encode)
+        noise = _noise_like(like, generators)
+
+        def velocity(latents: Tensor, sigmas: Tensor) -> Tensor:
+            return self.conditioner(self.backbone, latents, sigmas, conditions).sample
+
+        length = self.conditioner.sequence_length(conditions)
+        latents = self.sampler(velocity, noise, length)
+        images = to_uint8(self.decode(self.conditioner.person_latents(latents)))
+        results = self._results(batch, images)
+        if self.probe is not None:
+            self._probe(batch, like, conditions, results)
+        return results
+
+    def preview(self, batch: dict) -> np.ndarray:
+        """A picture (rows of person, agnostic, garment, result) uint8 (B * H, 4 * W, 3) for logs."""
+        results = self.predict(batch)
+        shown = [batch["person"], batch["agnostic"], batch["garment"]]
+        columns = [np.concatenate(list(to_uint8(pictures)), axis=0) for pictures in shown]
+        columns.append(np.concatenate([result["image"] for result in results], axis=0))
+        return np.concatenate(columns, axis=1)
+
+    @torch.no_grad()
+    def attention_records(self, batch: dict, sigma: float, layers: Sequence[str]) -> list:
+        """Attention records of ``layers`` while denoising the batch's true pictures at noise level ``sigma``."""
+        conditions = self.conditioner.prepare(batch, self.encode)
+        clean = self.conditioner.target(batch, self.encode)
+        return self._read_attention(batch, clean, conditions, sigma, layers)
+
+    def _read_attention(self, batch, clean, conditions, sigma, layers) -> list:
+        noise = _noise_like(clean, self._pair_generators(batch, "probe"))
+        sigmas = torch.full((clean.shape[0],), sigma, device=clean.device)
+        noisy = self.noise_schedule.add_noise(clean, noise, sigmas)
+        return self.conditioner(self.backbone, noisy, sigmas, conditions, layers).records
+
+    def _probe(self, batch: dict, clean: Tensor, conditions: dict, results: list[dict]) -> None:
+        sigma, layers = self.probe.get("sigma", 0.5), self.probe["layers"]
+        for record in self._read_attention(batch, clean, conditions, sigma, layers):
+            best, mass = record.argmax(), record.garment_mass().mean(1)
+            for place, result in enumerate(results):
+                result.setdefault("attention", {})[record.name] = dict(
+                    argmax=best[place].cpu(),
+                    mass=mass[place].float().cpu(),
+                    grids=(record.query_grid, record.key_grid),
+                )
+
+    def _results(self, batch: dict, images: np.ndarray) -> list[dict]:
+        targets = to_uint8(batch.get("target", batch["person"]))
+        photographs = to_uint8(batch["person"])
+        masks = batch["mask"][:, 0].cpu().numpy().astype(np.uint8)
+        results = []
+        for place, image in enumerate(images):
+            result = {key: batch[key][place] for key in ("id", "garment_id", "category", "index")}
+            result |= dict(image=image, target=targets[place], mask=masks[place])
+            result["repainted"] = repaint(image, photographs[place], masks[place])
+            if "flow" in batch:
+                result["flow"] = batch["flow"][place]
+            results.append(result)
+        return results
+
+    def _pair_generators(self, batch: dict, purpose: str) -> list[torch.Generator]:
+        pairs = zip(batch["id"], batch["garment_id"], strict=True)
+        return [
+            torch.Generator().manual_seed(seed_from(purpose, self.seed, person, garment))
+            for person, garment in pairs
+        ]
+
+    # Latents ----------------------------------------------------------------------------------------------------
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        """Pictures (B, 3, H, W) in [-1, 1] to scaled latents; the posterior's mode, so that nothing is drawn here."""
+        config = self.codec.config
+        with torch.no_grad():
+            latents = self.codec.encode(pictures.to(_dtype(self.codec))).latent_dist.mode()
+        return (latents.float() - (config.shift_factor or 0.0)) * config.scaling_factor
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Scaled latents to pictures (B, 3, H, W), about [-1, 1]."""
+        config = self.codec.config
+        latents = latents / config.scaling_factor + (config.shift_factor or 0.0)
+        return self.codec.decode(latents.to(_dtype(self.codec))).sample.float()
+
+    # What a checkpoint must say -----------------------------------------------------------------------------------
+
+    def checkpoint_meta(self) -> dict:
+        """Facts written into checkpoints and compared when one is loaded."""
+        return dict(
+            model=type(self).__name__,
+            backbone=type(self.backbone).__name__,
+            conditioner=type(self.conditioner).__name__,
+            size=list(self.size),
+            categories=list(self.categories),
+            mask_polarity="1 = generate",
+        )
+
+    def _check(self, batch: dict) -> None:
+        height, width = batch["person"].shape[-2:]
+        if (height, width) != self.size:
+            raise ValueError(
+                f"this model is for pictures of {self.size[0]}x{self.size[1]}, the batch has {height}x{width}: "
+                f"set the data set's `size` or the model's"
+            )
+
+
+def _noise_like(latents: Tensor, generators: list[torch.Generator]) -> Tensor:
+    return torch.stack([torch.randn(latents.shape[1:], generator=g) for g in generators]).to(latents)
+
+
+def to_uint8(pictures: Tensor) -> np.ndarray:
+    """Pictures (B, 3, H, W) in [-1, 1] to uint8 (B, H, W, 3)."""
+    pictures = ((pictures.float() + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    return pictures.permute(0, 2, 3, 1).cpu().numpy()
+
+
+def _dtype(module: nn.Module) -> torch.dtype:
+    """Of its parameters; float32 for a module without any."""
+    return next((parameter.dtype for parameter in module.parameters()), torch.float32)
