@@ -2,5 +2,6 @@
 
 from vtonlab.structures.correspondences import Correspondences, unit_affine
 from vtonlab.structures.flow_field import FlowField
+from vtonlab.structures.match_store import MatchStore, open_store
 
-__all__ = ["Correspondences", "FlowField", "unit_affine"]
+__all__ = ["Correspondences", "FlowField", "MatchStore", "open_store", "unit_affine"]

@@ -1,0 +1,156 @@
+"""MatchStore: what is read is what was written, from these pictures, with these settings."""
+
+import pickle
+
+import pytest
+import torch
+
+from vtonlab.structures import Correspondences
+from vtonlab.structures.match_store import (
+    MatchStore,
+    describe_difference,
+    open_store,
+    plain_settings,
+    store_request,
+)
+
+MATCHER = dict(type="SIFTMatcher", ratio=0.8, size=(512, 384))
+VERSIONS = {"opencv": "5.0.0"}
+
+
+@pytest.fixture
+def photos(tmp_path):
+    files = []
+    for name in ("person", "garment"):
+        files.append(tmp_path / f"{name}.jpg")
+        files[-1].write_bytes(name.encode() * 100)
+    return files
+
+
+@pytest.fixture
+def request_of(tmp_path):
+    def make(**changes):
+        return dict(matcher={**MATCHER, **changes}, root=str(tmp_path / "matches"))
+
+    return make
+
+
+MATCHES = Correspondences([[0.1, 0.2], [0.3, 0.4]], [[0.5, 0.6], [0.7, 0.8]], [1.0, 0.5])
+
+
+def filled(matches, data_root, photos):
+    store = MatchStore.create(matches, data_root, "train", VERSIONS)
+    store.write("a/1", "b", MATCHES, photos, {"ratio": 7})
+    store.write("c", "c", Correspondences.empty(), photos)
+    store.finish([("a/1", "b"), ("c", "c")], {})
+    return store
+
+
+def test_round_trip_through_open_store_and_pickle(tmp_path, request_of, photos):
+    filled(request_of(), tmp_path, photos)
+    store = pickle.loads(pickle.dumps(open_store(request_of(), tmp_path, "train")))
+    back = store.read("a/1", "b", photos)
+    assert torch.equal(back.person_points, MATCHES.person_points)
+    assert torch.equal(back.garment_points, MATCHES.garment_points)
+    assert torch.equal(back.scores, MATCHES.scores)
+    assert len(store.read("c", "c", photos)) == 0
+    assert store.report("a/1", "b") == {"ratio": 7} and store.report("c", "c") == {}
+    store.check_pairs([("a/1", "b"), ("c", "c")])
+    with pytest.raises(ValueError, match=r"1 of 2 pairs.*d__d"):
+        store.check_pairs([("c", "c"), ("d", "d")])
+
+
+def test_same_content_gives_the_same_bytes(tmp_path, request_of, photos):
+    first = {
+        p.name: p.read_bytes()
+        for p in filled(request_of(), tmp_path, photos).directory.rglob("*.*")
+    }
+    again = dict(request_of(), root=str(tmp_path / "second"))
+    second = {
+        p.name: p.read_bytes() for p in filled(again, tmp_path, photos).directory.rglob("*.*")
+    }
+    assert first == second and len(first) == 3
+
+
+def test_missing_store_names_the_command_and_the_nearest_one(tmp_path, request_of, photos):
+    with pytest.raises(FileNotFoundError, match=r"python tools/extract_matches\.py CONFIG"):
+        open_store(request_of(), tmp_path, "train")
+    filled(request_of(), tmp_path, photos)
+    with pytest.raises(FileNotFoundError, match=r"matcher\.ratio: written 0\.8, wanted 0\.75"):
+        open_store(request_of(ratio=0.75), tmp_path, "train")
+    with pytest.raises(FileNotFoundError, match="split: written 'train', wanted 'test'"):
+        open_store(request_of(), tmp_path, "test")
+
+
+def test_a_store_of_other_settings_or_versions_is_refused(tmp_path, request_of, photos):
+    store = filled(request_of(), tmp_path, photos)
+    other, _ = store_request(request_of(ratio=0.7), tmp_path, "train")
+    store.directory.rename(other)
+    with pytest.raises(ValueError, match=r"made differently.*ratio: written 0.8, wanted 0.7"):
+        open_store(request_of(ratio=0.7), tmp_path, "train")
+    filled(request_of(), tmp_path, photos)
+    with pytest.raises(ValueError, match=r"versions\.opencv: written '5\.0\.0', wanted '4\.9\.0'"):
+        MatchStore.create(request_of(), tmp_path, "train", {"opencv": "4.9.0"})
+
+
+def test_unfinished_store_is_not_read(tmp_path, request_of):
+    MatchStore.create(request_of(), tmp_path, "train", VERSIONS)
+    with pytest.raises(ValueError, match="not finished"):
+        open_store(request_of(), tmp_path, "train")
+
+
+def test_changed_photograph_is_named(tmp_path, request_of, photos):
+    store = filled(request_of(), tmp_path, photos)
+    photos[1].write_bytes(b"another garment")
+    with pytest.raises(ValueError, match=r"garment\.jpg has changed"):
+        store.read("a/1", "b", photos)
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "empty"])
+def test_damaged_pair_is_named(tmp_path, request_of, photos, damage):
+    store = filled(request_of(), tmp_path, photos)
+    path = store.path("a/1", "b")
+    data = bytearray(path.read_bytes())
+    if damage == "flip":
+        at = data.find(MATCHES.person_points.numpy().tobytes())
+        data[at] ^= 1
+    path.write_bytes(
+        b"" if damage == "empty" else data[: len(data) // 2] if damage == "truncate" else data
+    )
+    with pytest.raises(ValueError, match=r"a%2F1__b\.npz is damaged"):
+        store.read("a/1", "b", photos)
+
+
+def test_missing_pair_and_failed_pair(tmp_path, request_of, photos):
+    store = filled(request_of(), tmp_path, photos)
+    with pytest.raises(FileNotFoundError, match="'x'"):
+        store.read("x", "x")
+    store.finish([("c", "c"), ("x", "x")], {"x__x": "cannot read x.jpg"})
+    with pytest.raises(FileNotFoundError, match=r"cannot read x\.jpg"):
+        MatchStore(store.directory).read("x", "x")
+
+
+def test_create_sweeps_what_a_killed_writer_left(tmp_path, request_of, photos):
+    store = filled(request_of(), tmp_path, photos)
+    leftover = store.directory / "pairs" / ".tmp-123-a.npz"
+    leftover.write_bytes(b"half")
+    MatchStore.create(request_of(), tmp_path, "train", VERSIONS)
+    assert not leftover.exists()
+
+
+def test_settings_are_plain(tmp_path):
+    class SIFTMatcher:
+        pass
+
+    assert plain_settings(dict(type=SIFTMatcher, size=(1, 2))) == {
+        "type": "SIFTMatcher",
+        "size": [1, 2],
+    }
+    with pytest.raises(ValueError, match="numbers, strings"):
+        plain_settings(dict(fn=lambda: 0))
+    with pytest.raises(ValueError, match="matcher=dict"):
+        open_store(dict(root="x"), tmp_path, "train")
+    assert describe_difference({"a": {"b": 1}}, {"a": {"b": 2}, "c": 3}) == [
+        "a.b: written 1, wanted 2",
+        "c: written '(default)', wanted 3",
+    ]
