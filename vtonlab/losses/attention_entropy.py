@@ -16,14 +16,15 @@ from vtonlab.structures.attention_record import AttentionRecord
 
 @ATTENTION_LOSSES.register_module()
 class AttentionEntropyLoss(AttentionLoss):
-    """``H_i = -sum_j A[i, j] log A[i, j]`` over garment keys, mean over the supervised person tokens.
+    """``H_i = -sum_j A[i, j] log A[i, j]`` over garment keys, mean over supervised person tokens.
 
     Soft-argmax can be right on average while attention has several modes; entropy tells them apart.
 
-    Reads ``batch["correspondences"]``, or ``batch["worn_mask"]`` (``batch["mask"]`` where that is absent).
+    Reads ``batch["correspondences"]``, or ``batch["worn_mask"]`` (``batch["mask"]`` without it).
 
     Args:
-        queries: "correspondences" supervises the tokens that hold a match, "mask" those on the worn garment.
+        queries: "correspondences" supervises the tokens that hold a match, "mask" those on the
+            worn garment.
         normalize: divide by log Nk, so that a uniform map costs 1 at every resolution.
         t_max: strict gate; 500 is sigma < 0.5 (METHODS.md A9).
     """

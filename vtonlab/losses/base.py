@@ -16,21 +16,23 @@ from vtonlab.structures.attention_record import AttentionRecord
 class AttentionLoss(nn.Module):
     """A loss over attention records; subclasses say what one layer costs each sample.
 
-    The reduction is always: mean within a sample, then mean over **all** samples of the batch, where a sample without
-    supervision or outside the gate counts zero. Means over the ranks of a distributed run therefore agree with the mean
-    over the whole batch. Gates multiply and never branch, and the loss's own parameters always join the graph.
+    The reduction is always: mean within a sample, then mean over **all** samples of the batch,
+    where a sample without supervision or outside the gate counts zero. Means over the ranks of a
+    distributed run therefore agree with the mean over the whole batch. Gates multiply and never
+    branch, and the loss's own parameters always join the graph.
 
     Args:
         weight: factor of the loss.
         layers: names or glob patterns of the records to supervise; None supervises every record.
-        t_max: supervise only samples with timestep < t_max, on the 0..1000 scale of every schedule; None for all.
+        t_max: supervise only samples with timestep < t_max, on the 0..1000 scale of every schedule;
+            None for all.
         start_iter: training step at which the loss sets in.
         warmup_iters: steps over which the weight then grows linearly to its full value.
-        head_reduction: "mean" supervises the head-averaged map, "none" each head (their losses are averaged),
-            "mean_logit" the map of the head-averaged logits.
+        head_reduction: "mean" supervises the head-averaged map, "none" each head (their losses are
+            averaged), "mean_logit" the map of the head-averaged logits.
         layer_reduction: "mean" or "sum" over the supervised layers.
-        sample_reduction: "mean" over the samples of the batch, or "sum" as in SIFT-VTON's released code (the effective
-            weight then grows with the batch).
+        sample_reduction: "mean" over the samples of the batch, or "sum" as in SIFT-VTON's released
+            code (the effective weight then grows with the batch).
     """
 
     head_reductions: tuple[str, ...] = ("mean", "none", "mean_logit")
@@ -81,9 +83,10 @@ class AttentionLoss(nn.Module):
             step: training iteration, for ``start_iter`` and ``warmup_iters``.
 
         Returns:
-            ``loss`` scalar, weighted, in the graph; detached monitors ``value`` (the loss itself, unweighted, over the
-            samples it acted on), ``active`` (their share of the batch) and ``garment_mass`` (share of the softmax that
-            falls on the garment, over heads and supervised queries).
+            ``loss`` scalar, weighted, in the graph; detached monitors ``value`` (the loss itself,
+            unweighted, over the samples it acted on), ``active`` (their share of the batch) and
+            ``garment_mass`` (share of the softmax that falls on the garment, over heads and
+            supervised queries).
         """
         chosen = self.select(records, batch)
         self._check_sizes(chosen, timesteps)
@@ -101,9 +104,10 @@ class AttentionLoss(nn.Module):
         return {"loss": loss, **monitors}
 
     def sample_values(self, record: AttentionRecord, batch: dict) -> tuple[Tensor, QuerySet | None]:
-        """Loss of one layer for each sample ``(B,)``, zero without supervision, and the queries it supervised.
+        """Loss of one layer for each sample and the queries it supervised (None: all of them).
 
-        None stands for all queries. The record has one head if ``head_reduction`` is "mean_logit".
+        ``(B,)``, zero without supervision. The record has one head if ``head_reduction`` is
+        "mean_logit".
         """
         raise NotImplementedError
 
@@ -121,8 +125,8 @@ class AttentionLoss(nn.Module):
         for pattern in self.layers or ():
             if not any(fnmatchcase(name, pattern) for name in names):
                 raise ValueError(
-                    f"{type(self).__name__}: layers pattern {pattern!r} matches no attention record; "
-                    f"there are {', '.join(names) or 'none'}"
+                    f"{type(self).__name__}: layers pattern {pattern!r} matches no attention "
+                    f"record; there are {', '.join(names) or 'none'}"
                 )
         chosen = [
             r
@@ -146,7 +150,7 @@ class AttentionLoss(nn.Module):
         return (timesteps.to(like.device) < self.t_max).to(like.dtype)
 
     def ramp(self, step: int) -> float:
-        """Share of the weight that acts at a training step: 0 before ``start_iter``, then linear up to 1."""
+        """Share of the weight that acts at a step: 0 before ``start_iter``, then linear up to 1."""
         if self.warmup_iters == 0:
             return float(step >= self.start_iter)
         return min(max((step - self.start_iter + 1) / self.warmup_iters, 0.0), 1.0)

@@ -18,7 +18,7 @@ from vtonlab.structures.correspondences import cell_centres
 
 
 def coordinate_distance(predicted: Tensor, target: Tensor, distance: str, delta: float) -> Tensor:
-    """Distance of points ``(..., 2)`` -> ``(...)``: |dx| + |dy|, dx^2 + dy^2, or Huber's of each, summed."""
+    """Distance of points ``(..., 2)``: |dx| + |dy|, dx^2 + dy^2, or the sum of Huber's of each."""
     if distance == "l1":
         return (predicted - target).abs().sum(-1)
     if distance == "l2":
@@ -30,7 +30,8 @@ def coordinate_distance(predicted: Tensor, target: Tensor, distance: str, delta:
 def sparse_cross_entropy(log_prob: Tensor, head_reduction: str) -> Tensor:
     """-log attention at E places from per-head log attention ``(E, H)`` -> ``(E,)``.
 
-    "mean" is -log of the head-averaged probability, exact by a logsumexp over heads; "none" averages the heads' own.
+    "mean" is -log of the head-averaged probability, exact by a logsumexp over heads; "none"
+    averages the heads' own.
     """
     if head_reduction == "none":
         return -log_prob.mean(1)
@@ -41,9 +42,10 @@ def sparse_cross_entropy(log_prob: Tensor, head_reduction: str) -> Tensor:
 class CorrespondenceDistillationLoss(AttentionLoss):
     """Attention of each reliable person token must find its matched garment point.
 
-    ``form="regression"`` (CORAL): ``j_hat(i) = sum_j A[i, j] x_j``, then ``d(j_hat(i), j_GT(i))``, coordinates in [0, 1].
-    ``form="cross_entropy"``: ``-sum_j p[i, j] log A[i, j]`` against the rasterised matches p. Both are means over the
-    reliable tokens of a sample; A is the softmax over garment keys.
+    ``form="regression"`` (CORAL): ``j_hat(i) = sum_j A[i, j] x_j``, then ``d(j_hat(i), j_GT(i))``
+    with coordinates in [0, 1]. ``form="cross_entropy"``: ``-sum_j p[i, j] log A[i, j]`` against the
+    rasterised matches p. Both are means over the reliable tokens of a sample; A is the softmax over
+    garment keys.
 
     Reads ``batch["correspondences"]``.
 

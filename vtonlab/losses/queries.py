@@ -1,7 +1,8 @@
 """Which person tokens a loss supervises, one padded index list per batch.
 
-Samples have different numbers of supervised tokens, so their indices are padded to the longest list (at least one
-entry, token 0, which is a real token: everything computed there is finite) and the padding carries weight zero.
+Samples have different numbers of supervised tokens, so their indices are padded to the longest list
+(at least one entry, token 0, which is a real token: everything computed there is finite) and the
+padding carries weight zero.
 
 Shapes: B samples, Q padded queries, E sparse entries.
 """
@@ -20,7 +21,7 @@ from vtonlab.structures.correspondences import Correspondences, Grid
 
 @dataclass(frozen=True, eq=False)
 class QuerySet:
-    """``index (B, Q)`` int64 person tokens and ``weight (B, Q)``: 1 for a real entry, 0 for padding."""
+    """``index (B, Q)`` int64 person tokens, ``weight (B, Q)``: 1 for an entry, 0 for padding."""
 
     index: Tensor
     weight: Tensor
@@ -31,7 +32,7 @@ class QuerySet:
         return self.weight.sum(1)
 
     def mean(self, values: Tensor) -> Tensor:
-        """Mean of ``values (B, Q)`` within each sample, ``(B,)``; zero where a sample has no token."""
+        """Mean of ``values (B, Q)`` within each sample, ``(B,)``; zero where it has no token."""
         weight = self.weight.to(values.dtype)
         return (values * weight).sum(1) / weight.sum(1).clamp(min=1)
 
@@ -54,7 +55,7 @@ def query_set(indices: Sequence[Tensor], device: torch.device) -> QuerySet:
 def matched_queries(
     matches: Sequence[Correspondences], grid: Grid, device: torch.device
 ) -> tuple[QuerySet, Tensor]:
-    """Reliable person tokens and their garment points ``(B, Q, 2)`` in [0, 1]; padding points to the centre."""
+    """Reliable person tokens and their garment points ``(B, Q, 2)`` in [0, 1]."""
     index, points = zip(*(m.to_queries(grid) for m in matches), strict=True)
     return query_set(index, device), pad(points, 0.5).to(device)
 
@@ -64,7 +65,7 @@ def masked_queries(mask: Tensor, grid: Grid) -> QuerySet:
     inside = mask_on_grid(mask, grid).flatten(1)  # (B, N)
     count = inside.sum(1)
     length = max(1, int(count.max()))
-    index = inside.to(torch.uint8).argsort(1, descending=True, stable=True)[:, :length]
+    index = inside.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :length]
     position = torch.arange(length, device=mask.device)
     weight = (position < count[:, None]).float()
     return QuerySet(index, weight)
@@ -79,8 +80,9 @@ def mask_on_grid(mask: Tensor, grid: Grid) -> Tensor:
 class SparseTargets:
     """Target distributions over garment tokens as sparse entries of the supervised queries.
 
-    ``queries`` lists the person tokens; entry e lies in sample ``batch[e]``, at place ``position[e]`` of that sample's
-    list, on garment token ``key[e]``, with ``weight[e]``; the weights of one query sum to 1. All ``(E,)``.
+    ``queries`` lists the person tokens; entry e lies in sample ``batch[e]``, at place
+    ``position[e]`` of that sample's list, on garment token ``key[e]``, with ``weight[e]``; the
+    weights of one query sum to 1. All ``(E,)``.
     """
 
     queries: QuerySet
@@ -90,7 +92,7 @@ class SparseTargets:
     weight: Tensor
 
     def sample_mean(self, values: Tensor) -> Tensor:
-        """``sum_e weight * values`` of each sample divided by its number of queries: ``(E,)`` -> ``(B,)``."""
+        """``sum_e weight * values`` of each sample over its number of queries: (E,) -> (B,)."""
         total = values.new_zeros(len(self.queries.index))
         total = total.index_add(0, self.batch, values * self.weight.to(values.dtype))
         return total / self.queries.count.to(values.dtype).clamp(min=1)

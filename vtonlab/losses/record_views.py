@@ -1,4 +1,4 @@
-"""Records derived from a record: every question can be asked of them too, at the same linear cost."""
+"""Records derived from a record: every question can be asked of them too, at linear cost."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def detached(record: AttentionRecord) -> AttentionRecord:
 
 
 def mean_logit(record: AttentionRecord) -> AttentionRecord:
-    """One head whose logits are the mean of all heads' logits: the heads' channels side by side, scale / H."""
+    """One head whose logits are the mean of all heads': their channels side by side, scale / H."""
     context = record.context_key
     return _like(
         record,
