@@ -1,0 +1,189 @@
+"""One place where person queries met garment keys."""
+
+import torch
+from torch import Tensor
+
+from vtonlab.ops.attention import (
+    AttentionMoments,
+    attention_log_prob,
+    attention_logsumexp,
+    attention_moments,
+    attention_share,
+)
+from vtonlab.ops.attention_chunked import (
+    HeadMeanMoments,
+    Rows,
+    head_mean_argmax,
+    head_mean_map,
+    head_mean_moments,
+)
+
+
+class AttentionRecord:
+    """Queries and keys of one attention call; answers questions about the map it never holds.
+
+    All answers are about the softmax *given the garment*, over garment keys alone, and are exact,
+    differentiable in query, key and values, and linear in memory (all but `probs` and `mean_map`).
+    They are float32, or float64 where query or key are. All take `temperature`, which divides
+    `scale`. Index of a token = row * width + column.
+
+    Args:
+        name: of the attention module.
+        query: (B, H, Nq, D) person queries as the block used them, after qk-norm and RoPE.
+        key: (B, H, Nk, D) garment keys, likewise.
+        query_grid: (h, w) with h * w = Nq.
+        key_grid: (h, w) with h * w = Nk.
+        scale: factor of the dot products in the block.
+        context_key: (B, H, Nc, D), all other keys that the same softmax saw; `None` for none.
+
+    Raises:
+        ValueError: if shapes or grids disagree.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        query: Tensor,
+        key: Tensor,
+        query_grid: tuple[int, int],
+        key_grid: tuple[int, int],
+        scale: float,
+        context_key: Tensor | None = None,
+    ) -> None:
+        self.name = name
+        self.query = query
+        self.key = key
+        self.query_grid = (int(query_grid[0]), int(query_grid[1]))
+        self.key_grid = (int(key_grid[0]), int(key_grid[1]))
+        self.scale = float(scale)
+        self.context_key = context_key
+        self._check()
+        self._cache: dict = {}
+
+    def __repr__(self) -> str:
+        batch, heads, _, size = self.query.shape
+        context = 0 if self.context_key is None else self.context_key.shape[2]
+        return (
+            f"AttentionRecord({self.name!r}, batch={batch}, heads={heads}, head_size={size}, "
+            f"query_grid={self.query_grid}, key_grid={self.key_grid}, context={context})"
+        )
+
+    def moments(
+        self, values: Tensor | None = None, entropy: bool = False, temperature: float = 1.0
+    ) -> AttentionMoments:
+        """Mean of values, logsumexp and entropy by one fused pass: cheaper than one by one."""
+        return attention_moments(
+            self.query, self.key, self._scale(temperature), values=values, entropy=entropy
+        )
+
+    def mean_of(self, values: Tensor, temperature: float = 1.0) -> Tensor:
+        """(B, H, Nq, C): mean under attention of per-key `values`, (Nk, C) or (B, Nk, C)."""
+        return self.moments(values, temperature=temperature).mean
+
+    def logsumexp(self, temperature: float = 1.0) -> Tensor:
+        """(B, H, Nq): log of the sum of exponentiated scores over garment keys."""
+        return self.moments(temperature=temperature).logsumexp
+
+    def entropy(self, temperature: float = 1.0) -> Tensor:
+        """(B, H, Nq): entropy of each head's attention, in nats, in [0, log Nk]."""
+        return self.moments(entropy=True, temperature=temperature).entropy
+
+    def mean_map_entropy(self, temperature: float = 1.0, rows: Rows | None = None) -> Tensor:
+        """(B, Nq): entropy of the head-averaged map, in nats (CORAL's H_i).
+
+        Args:
+            rows: `(batch_index, query_index)`, int64 (R,) each, for these queries only: (R,).
+        """
+        return self.mean_map_moments(entropy=True, temperature=temperature, rows=rows).entropy
+
+    def mean_map_moments(
+        self,
+        values: Tensor | None = None,
+        entropy: bool = False,
+        temperature: float = 1.0,
+        rows: Rows | None = None,
+    ) -> HeadMeanMoments:
+        """Mean of values under, and entropy of, the head-averaged map, in one chunked pass.
+
+        Shapes (B, Nq, C) and (B, Nq), or (R, C) and (R,) for `rows` (see `mean_map_entropy`).
+        """
+        return head_mean_moments(
+            self.query, self.key, self._scale(temperature), values, entropy, rows
+        )
+
+    def log_prob(
+        self,
+        batch_index: Tensor,
+        query_index: Tensor,
+        key_index: Tensor,
+        temperature: float = 1.0,
+    ) -> Tensor:
+        """(M, H): log attention at M places, int64 (M,) each, given the garment."""
+        return attention_log_prob(
+            self.query, self.key, self._scale(temperature), self.logsumexp(temperature),
+            batch_index, query_index, key_index,
+        )  # fmt: skip
+
+    def garment_mass(self, sink_key: Tensor | None = None, temperature: float = 1.0) -> Tensor:
+        """(B, H, Nq): share of the full softmax (garment, context, sinks) on garment keys, [0, 1].
+
+        Args:
+            sink_key: (H, S, D) or (B, H, S, D), learnable sinks that belong to a loss.
+        """
+        others = [] if self.context_key is None else [self.context_key]
+        if sink_key is not None:
+            others.append(sink_key.expand(self.query.shape[0], *sink_key.shape[-3:]))
+        others = [other for other in others if other.shape[2] > 0]
+        logsumexp = self.logsumexp(temperature)
+        if not others:
+            return attention_share(logsumexp, None)
+        other = others[0]
+        if len(others) == 2:
+            other = torch.cat([part.to(others[0].dtype) for part in others], dim=2)
+        return attention_share(
+            logsumexp, attention_logsumexp(self.query, other, self._scale(temperature))
+        )
+
+    def probs(self, temperature: float = 1.0) -> Tensor:
+        """(B, H, Nq, Nk): the map given the garment. NOT linear: for pictures and tests only."""
+        dtype = torch.promote_types(self.query.dtype, torch.float32)
+        score = self._scale(temperature) * (self.query.to(dtype) @ self.key.to(dtype).mT)
+        return score.softmax(-1)
+
+    def argmax(self, temperature: float = 1.0) -> Tensor:
+        """(B, Nq) int64: most attended garment key in the head-averaged map; no gradient."""
+        return head_mean_argmax(self.query, self.key, self._scale(temperature))
+
+    def mean_map(self, query_index: Tensor | None = None, temperature: float = 1.0) -> Tensor:
+        """(B, R, Nk): head-averaged map of R queries (int64 (R,)), or all; no gradient."""
+        return head_mean_map(self.query, self.key, self._scale(temperature), query_index)
+
+    def _scale(self, temperature: float) -> float:
+        if not temperature > 0:
+            raise ValueError(f"Attention temperature must be above 0, not {temperature}.")
+        return self.scale / float(temperature)
+
+    def _check(self) -> None:
+        query, key = self.query, self.key
+        if query.dim() != 4 or key.dim() != 4:
+            raise ValueError(
+                f"AttentionRecord {self.name!r} needs query and key of shape (B, H, N, D), not "
+                f"{tuple(query.shape)} and {tuple(key.shape)}."
+            )
+        for label, other in (("key", key), ("context_key", self.context_key)):
+            if other is not None and (
+                other.shape[:2] != query.shape[:2] or other.shape[3] != query.shape[3]
+            ):
+                raise ValueError(
+                    f"AttentionRecord {self.name!r}: query {tuple(query.shape)} and {label} "
+                    f"{tuple(other.shape)} must agree in batch, heads and head size."
+                )
+        for label, grid, tokens in (
+            ("query_grid", self.query_grid, query.shape[2]),
+            ("key_grid", self.key_grid, key.shape[2]),
+        ):
+            if grid[0] * grid[1] != tokens or tokens == 0:
+                raise ValueError(
+                    f"AttentionRecord {self.name!r}: {label} {grid} does not hold {tokens} tokens."
+                )

@@ -1,0 +1,119 @@
+"""Third-party quirks in one place, each with the version it was seen in.
+
+Fused attention
+    torch has kernels that return the logsumexp of attention beside its output, but
+    `scaled_dot_product_attention` hides it. The private operators below are called with exactly
+    the schemas of `FUSED_ATTENTION_SCHEMAS`; `tests/test_utils/test_compat_attention.py` compares
+    them with the installed torch (written for 2.15), so that an upgrade fails loudly there.
+    Ends when a public call returns a differentiable logsumexp
+    (https://github.com/pytorch/pytorch/issues/119188).
+"""
+
+import torch
+from torch import Tensor
+
+# --- fused attention ------------------------------------------------------------------------
+
+FUSED_ATTENTION_SCHEMAS = {
+    "_scaled_dot_product_flash_attention_for_cpu": (
+        "aten::_scaled_dot_product_flash_attention_for_cpu(Tensor query, Tensor key, Tensor value,"
+        " float dropout_p=0., bool is_causal=False, *, Tensor? attn_mask=None, float? scale=None)"
+        " -> (Tensor output, Tensor logsumexp)"
+    ),
+    "_scaled_dot_product_flash_attention_for_cpu_backward": (
+        "aten::_scaled_dot_product_flash_attention_for_cpu_backward(Tensor grad_out, Tensor query,"
+        " Tensor key, Tensor value, Tensor out, Tensor logsumexp, float dropout_p, bool is_causal,"
+        " *, Tensor? attn_mask=None, float? scale=None)"
+        " -> (Tensor grad_query, Tensor grad_key, Tensor grad_value)"
+    ),
+    "_scaled_dot_product_efficient_attention": (
+        "aten::_scaled_dot_product_efficient_attention(Tensor query, Tensor key, Tensor value,"
+        " Tensor? attn_bias, bool compute_log_sumexp, float dropout_p=0., bool is_causal=False,"
+        " *, float? scale=None)"
+        " -> (Tensor output, Tensor log_sumexp, Tensor philox_seed, Tensor philox_offset)"
+    ),
+    "_scaled_dot_product_efficient_attention_backward": (
+        "aten::_scaled_dot_product_efficient_attention_backward(Tensor grad_out_, Tensor query,"
+        " Tensor key, Tensor value, Tensor attn_bias, Tensor out, Tensor logsumexp,"
+        " Tensor philox_seed, Tensor philox_offset, float dropout_p, bool[4] grad_input_mask,"
+        " bool is_causal=False, *, float? scale=None) -> (Tensor, Tensor, Tensor, Tensor)"
+    ),
+}
+_FUSED_ATTENTION_OPERATORS = {
+    "cpu": "_scaled_dot_product_flash_attention_for_cpu",
+    "cuda": "_scaled_dot_product_efficient_attention",
+}
+_FUSED_ATTENTION_DTYPES = {
+    "cpu": (torch.float64, torch.float32),
+    "cuda": (torch.float32,),
+}
+
+
+def fused_attention_refusal(query: Tensor, key: Tensor) -> str | None:
+    """Why the fused operators cannot take these tensors, or None where they can.
+
+    Args:
+        query, key: (B, H, Nq, D) and (B, H, Nk, D).
+    """
+    device, dtype = query.device.type, query.dtype
+    if device not in _FUSED_ATTENTION_OPERATORS:
+        return f"there is no fused attention with logsumexp for device {device!r}"
+    if dtype not in _FUSED_ATTENTION_DTYPES[device]:
+        return f"the fused attention of device {device!r} does not take {dtype}"
+    if query.numel() == 0 or key.numel() == 0:
+        return "the fused attention does not take empty tensors"
+    if not hasattr(torch.ops.aten, _FUSED_ATTENTION_OPERATORS[device]):
+        return f"torch {torch.__version__} has no aten::{_FUSED_ATTENTION_OPERATORS[device]}"
+    return None
+
+
+def fused_attention_forward(
+    query: Tensor, key: Tensor, value: Tensor, scale: float
+) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+    """Attention and its logsumexp by one fused kernel, outside autograd.
+
+    Args:
+        query, key, value: (B, H, Nq, W), (B, H, Nk, W), (B, H, Nk, W) of one width `W`,
+            a multiple of eight on CUDA (the kernel's alignment).
+        scale: factor of the dot products.
+
+    Returns:
+        output (B, H, Nq, W), logsumexp (B, H, Nq), and the tensors that the backward needs
+        besides (the CUDA kernel pads its logsumexp to 32 queries and returns its random state).
+    """
+    if query.device.type == "cpu":
+        output, logsumexp = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+            query, key, value, 0.0, False, attn_mask=None, scale=scale
+        )
+        return output, logsumexp, ()
+    output, padded, seed, offset = torch.ops.aten._scaled_dot_product_efficient_attention(
+        query, key, value, None, True, 0.0, False, scale=scale
+    )
+    return output, padded[..., : query.shape[2]], (padded, seed, offset)
+
+
+def fused_attention_backward(
+    grad_output: Tensor,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    output: Tensor,
+    logsumexp: Tensor,
+    extra: tuple[Tensor, ...],
+    scale: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of `fused_attention_forward` with respect to query, key and value.
+
+    The kernels use `output` only for `delta = (grad_output * output).sum(-1)`, which they subtract
+    from the gradient of every probability; `vtonlab.ops.attention` relies on that (and its tests
+    prove it) to send a gradient through the logsumexp.
+    """
+    if query.device.type == "cpu":
+        return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
+            grad_output, query, key, value, output, logsumexp, 0.0, False, scale=scale
+        )
+    padded, seed, offset = extra
+    return torch.ops.aten._scaled_dot_product_efficient_attention_backward(
+        grad_output, query, key, value, None, output, padded, seed, offset, 0.0,
+        [True, True, True, False], False, scale=scale,
+    )[:3]  # fmt: skip
