@@ -42,10 +42,8 @@ REQUIRED = ("id", "garment_id", "category", "index", "position", "person", "garm
 PICTURES = ("person", "garment", "agnostic", "pose", "iuv", "target")
 MASKS = ("mask", "garment_mask", "worn_mask")
 LABEL_MAPS = ("parse",)
-GARMENT_MAPS = (
-    "garment",
-    "garment_mask",
-)  # these live in the garment picture, the other maps in the person's
+# These live in the garment picture, the other maps in the person's.
+GARMENT_MAPS = ("garment", "garment_mask")
 _PRIVATE = ("rng",)  # lent to the transforms, never collated
 
 

@@ -1,0 +1,205 @@
+"""Every bad file gets its sentence before it costs memory; every good one its exact pixels."""
+
+import io
+import os
+import struct
+import subprocess
+import sys
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vtonlab.utils.images import check_image, read_image, read_size
+
+RNG = np.random.default_rng(0)
+NOISE = RNG.integers(0, 256, (40, 30, 3), dtype=np.uint8)
+KINDS = {
+    "jpg": dict(format="JPEG", quality=90),
+    "progressive.jpg": dict(format="JPEG", quality=90, progressive=True),
+    "png": dict(format="PNG"),
+    "webp": dict(format="WEBP", quality=90),
+    "lossless.webp": dict(format="WEBP", lossless=True),
+}
+
+
+def encoded(kind: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(NOISE).save(buffer, **KINDS[kind])
+    return buffer.getvalue()
+
+
+def saved(folder, name: str, image, **options):
+    path = folder / name
+    image = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    image.save(path, **options)
+    return path
+
+
+def bomb_png(width: int, height: int) -> bytes:
+    """A small file whose header promises width x height pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        crc = struct.pack(">I", zlib.crc32(kind + data))
+        return struct.pack(">I", len(data)) + kind + data + crc
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    rows = zlib.compress(bytes((width + 1) * 64), 9)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_intact_pictures_decode_as_pillow_does(tmp_path, kind):
+    path = tmp_path / f"a.{kind}"
+    path.write_bytes(encoded(kind))
+    expected = np.array(Image.open(path).convert("RGB"))
+    assert np.array_equal(read_image(path), expected)
+    assert read_size(path) == (40, 30)
+    assert check_image(path) == check_image(path, deep=False) == (40, 30)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("keep", [0, 1, 20, 0.3, 0.6, 0.95, -12, -2, -1])
+def test_every_cut_is_found_deep_and_shallow(tmp_path, kind, keep):
+    data = encoded(kind)
+    size = int(len(data) * keep) if isinstance(keep, float) else keep if keep >= 0 else None
+    path = tmp_path / f"cut.{kind}"
+    path.write_bytes(data[:keep] if size is None else data[:size])
+    for read in (read_image, check_image, lambda p: check_image(p, deep=False)):
+        with pytest.raises(ValueError, match=r"cut\.") as error:
+            read(path)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bytes_after_the_end_are_harmless(tmp_path, kind):
+    path = tmp_path / f"a.{kind}"
+    path.write_bytes(encoded(kind) + b"camera maker's note" * 20)
+    assert check_image(path, deep=False) == (40, 30)
+    assert read_image(path).shape == (40, 30, 3)
+
+
+def test_missing_folder_text_and_other_formats(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no\.jpg does not exist"):
+        read_image(tmp_path / "no.jpg")
+    with pytest.raises(ValueError, match="is not a file"):
+        read_image(tmp_path)
+    (tmp_path / "page.jpg").write_text("<html>Quota exceeded</html>")
+    with pytest.raises(ValueError, match=r"page\.jpg is not a JPEG, PNG or WebP"):
+        read_image(tmp_path / "page.jpg")
+    path = saved(tmp_path, "a.bmp", NOISE)
+    with pytest.raises(ValueError, match="is not a JPEG, PNG or WebP"):
+        read_image(path)
+    path = saved(tmp_path, "a.gif", NOISE)
+    with pytest.raises(ValueError, match="is not a JPEG, PNG or WebP"):
+        check_image(path)
+
+
+def test_a_fifo_does_not_block(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(ValueError, match="is not a file"):
+        read_image(tmp_path / "pipe.jpg")
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("side", [7000, 12_000, 20_000, 100_000])
+def test_decompression_bombs_are_refused_by_header(tmp_path, side):
+    path = tmp_path / "bomb.png"
+    path.write_bytes(bomb_png(side, side))
+    for read in (read_image, read_size, check_image):
+        with pytest.raises(ValueError, match=r"bomb\.png has"):
+            read(path)
+
+
+def test_a_bomb_costs_no_memory(tmp_path):
+    path = tmp_path / "bomb.png"
+    path.write_bytes(bomb_png(12_000, 12_000))
+    code = (
+        "import resource, sys; from vtonlab.utils.images import read_image\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "try: read_image(sys.argv[1])\n"
+        "except ValueError: pass\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+    )
+    grown = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
+    )
+    assert int(grown.stdout) < 30_000  # KiB; decoding takes 144 MB
+
+
+def test_the_limit_is_a_setting(tmp_path):
+    path = saved(tmp_path, "a.png", NOISE)
+    assert read_image(path, max_pixels=1200).shape == (40, 30, 3)
+    with pytest.raises(ValueError, match=r"30x40 pixels, above the limit of 1199"):
+        read_image(path, max_pixels=1199)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp"])
+def test_rotation_flags_are_applied_everywhere(tmp_path, orientation, name):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = saved(tmp_path, name, NOISE, exif=exif)
+    plain = np.array(Image.open(path).convert("RGB"))
+    turned = {
+        1: plain,
+        2: plain[:, ::-1],
+        3: plain[::-1, ::-1],
+        4: plain[::-1],
+        5: plain.transpose(1, 0, 2),
+        6: np.rot90(plain, -1),
+        7: plain[::-1, ::-1].transpose(1, 0, 2),
+        8: np.rot90(plain),
+    }[orientation]
+    assert np.array_equal(read_image(path), turned)
+    assert read_size(path) == check_image(path) == turned.shape[:2]
+
+
+def test_transparency_is_composited_on_white(tmp_path):
+    rgba = np.zeros((2, 2, 4), np.uint8)
+    rgba[0, 0] = (10, 20, 30, 255)
+    rgba[0, 1] = (200, 0, 0, 0)
+    rgba[1, 0] = (0, 0, 0, 51)  # one fifth black
+    for path in (
+        saved(tmp_path, "a.png", rgba),
+        saved(tmp_path, "a.webp", rgba, lossless=True, exact=True),
+    ):
+        picture = read_image(path)
+        assert picture[0, 0].tolist() == [10, 20, 30]
+        assert picture[0, 1].tolist() == picture[1, 1].tolist() == [255, 255, 255]
+        assert picture[1, 0].tolist() == [204, 204, 204]
+
+
+def test_other_modes_become_rgb(tmp_path):
+    grey = NOISE[..., 0]
+    as_rgb = np.repeat(grey[..., None], 3, 2)
+    assert np.array_equal(read_image(saved(tmp_path, "l.png", grey)), as_rgb)
+    deep = Image.fromarray(grey.astype(np.uint16) * 257)
+    assert np.array_equal(read_image(saved(tmp_path, "i16.png", deep)), as_rgb)
+    cmyk = saved(tmp_path, "cmyk.jpg", Image.fromarray(NOISE).convert("CMYK"))
+    assert read_image(cmyk).shape == NOISE.shape
+    bits = Image.fromarray(grey).convert("1")
+    assert set(np.unique(read_image(saved(tmp_path, "bits.png", bits), "grey"))) == {0, 255}
+
+
+def test_label_maps_keep_their_numbers(tmp_path):
+    labels = RNG.integers(0, 20, (9, 7), dtype=np.uint8)
+    palette = Image.fromarray(labels)
+    palette.putpalette(RNG.integers(0, 256, 768, dtype=np.uint8).tobytes())
+    assert np.array_equal(read_image(saved(tmp_path, "p.png", palette), "labels"), labels)
+    assert np.array_equal(read_image(saved(tmp_path, "l.png", labels), "labels"), labels)
+    with pytest.raises(ValueError, match=r"rgb\.png is a RGB picture, but a label map"):
+        read_image(saved(tmp_path, "rgb.png", NOISE), "labels")
+
+
+def test_three_channel_masks_become_one_plane(tmp_path):
+    mask = np.repeat((NOISE[..., :1] > 127).astype(np.uint8) * 255, 3, 2)
+    assert np.array_equal(read_image(saved(tmp_path, "m.png", mask), "grey"), mask[..., 0])
+
+
+def test_an_unknown_mode_is_named(tmp_path):
+    with pytest.raises(ValueError, match="'RGB'"):
+        read_image(saved(tmp_path, "a.png", NOISE), "RGB")

@@ -1,0 +1,176 @@
+"""Safe intake of pictures: one reader for photographs, masks and label maps (RELIABILITY.md 3.6).
+
+The size is read from the header and checked before a pixel is decoded, only JPEG, PNG and WebP are
+opened, a file cut short is always an error, and EXIF rotation is always applied. Every failure is
+one sentence that names the file.
+"""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+FORMATS = ("JPEG", "PNG", "WEBP")
+MAX_PIXELS = 40_000_000
+MODES = ("rgb", "grey", "labels")
+
+_MAX_BYTES_PER_PIXEL = 8  # 16-bit RGBA, stored without compression
+_TAIL = 64  # bytes at the end in which an intact file closes
+_ORIENTATION = 0x0112
+_PNG_END = b"IEND\xae\x42\x60\x82"
+_JPEG_END = b"\xff\xd9"
+
+
+def read_image(path: str | Path, mode: str = "rgb", max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Decode one picture.
+
+    Args:
+        mode: ``"rgb"`` gives (H, W, 3), transparency composited on white; ``"grey"`` gives (H, W)
+            luminance, for masks; ``"labels"`` gives (H, W) palette indices or grey values as they
+            are stored, for label maps.
+        max_pixels: refuse larger pictures, by their header.
+
+    Returns:
+        uint8 array.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: not a picture, too large, truncated or damaged, or a colour picture where a
+            label map is wanted.
+    """
+    path = _regular(path, max_pixels)
+    return _convert(_decode(path, max_pixels), mode, path)
+
+
+def read_size(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """``(height, width)`` from the header alone, after EXIF rotation. Raises as `read_image`."""
+    path = _regular(path, max_pixels)
+    with _open(path, path, max_pixels) as image:
+        return _upright_size(image)
+
+
+def check_image(
+    path: str | Path, *, deep: bool = True, max_pixels: int = MAX_PIXELS
+) -> tuple[int, int]:
+    """``(height, width)`` of a picture found intact.
+
+    Args:
+        deep: decode every pixel; else read header and end of file, and decode only where the end
+            marker is not in its place. Damage in the middle of a file needs ``deep``, and even then
+            a JPEG may decode without complaint (RELIABILITY.md R21).
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_image`.
+    """
+    path = _regular(path, max_pixels)
+    with _open(path, path, max_pixels) as image:
+        size, kind = _upright_size(image), image.format
+    if deep or not _closes(kind, path):
+        _decode(path, max_pixels)
+    return size
+
+
+def _regular(path: str | Path, max_pixels: int) -> Path:
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist")
+    if not path.is_file():
+        raise ValueError(f"{path} is not a file")
+    size = path.stat().st_size
+    if size == 0:
+        raise ValueError(f"{path} is empty (0 bytes); copy it again from its source")
+    if size > _MAX_BYTES_PER_PIXEL * max_pixels:
+        raise ValueError(
+            f"{path} is too large to be a picture of {max_pixels} pixels ({size} bytes)"
+        )
+    return path
+
+
+def _open(source: Path | io.BytesIO, path: Path, max_pixels: int) -> Image.Image:
+    """Header only: format and pixel count are checked here, before anything is decoded."""
+    try:
+        image = Image.open(source, formats=FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ValueError(f"{path} has too many pixels: {error}") from None
+    except UnidentifiedImageError:
+        raise ValueError(
+            f"{path} is not a JPEG, PNG or WebP picture, or its header is damaged"
+        ) from None
+    except Exception as error:  # a decoder may fail in any way on a crafted header
+        raise ValueError(f"{path} has an unreadable header ({error})") from None
+    width, height = image.size
+    if width * height > max_pixels:
+        image.close()
+        raise ValueError(
+            f"{path} has {width}x{height} pixels, above the limit of {max_pixels}; scale it down, "
+            "or raise max_pixels if it is meant"
+        )
+    return image
+
+
+def _decode(path: Path, max_pixels: int) -> Image.Image:
+    """All pixels, upright."""
+    data = path.read_bytes()
+    image = _open(io.BytesIO(data), path, max_pixels)
+    try:
+        image.load()
+        upright = ImageOps.exif_transpose(image)
+    except Exception as error:  # OSError, SyntaxError, zlib.error, struct.error, ...
+        raise ValueError(
+            f"{path} is truncated or damaged ({error}); copy it again from its source"
+        ) from None
+    if not _ended(image.format, data):  # Pillow accepts files that lack their last bytes
+        raise ValueError(
+            f"{path} is truncated (its end marker is missing); copy it again from its source"
+        )
+    return upright
+
+
+def _ended(kind: str, data: bytes) -> bool:
+    """Whether the end marker comes after the pixels (cameras may append bytes of their own)."""
+    if kind == "JPEG":
+        return _JPEG_END in data[data.rfind(b"\xff\xda") :]
+    return kind != "PNG" or _PNG_END in data
+
+
+def _closes(kind: str, path: Path) -> bool:
+    """Whether the end marker of the format stands at the end of the file."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(12)
+        file.seek(max(0, size - _TAIL))
+        tail = file.read()
+    if kind == "WEBP":
+        return int.from_bytes(head[4:8], "little") + 8 <= size
+    return tail.rstrip(b"\0").endswith(_PNG_END if kind == "PNG" else _JPEG_END)
+
+
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    width, height = image.size
+    if image.format != "PNG" or "exif" in image.info:  # PNG would decode to look for it
+        try:
+            turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+        except Exception:  # damaged EXIF: `_decode` decides whether the picture is usable
+            turned = False
+        if turned:
+            width, height = height, width
+    return height, width
+
+
+def _convert(image: Image.Image, mode: str, path: Path) -> np.ndarray:
+    if mode == "labels":
+        if image.mode not in ("P", "L", "1"):
+            raise ValueError(
+                f"{path} is a {image.mode} picture, but a label map must be a palette or greyscale "
+                "picture that holds the label numbers"
+            )
+        return np.array(image, dtype=np.uint8)
+    if mode not in MODES:
+        raise ValueError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
+    if image.mode.startswith("I"):  # 16 bit: keep the upper byte
+        image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    return np.array(image.convert("RGB" if mode == "rgb" else "L"))
