@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 _SHIFT = 6  # fixed-point bits of polygon corners
-_FINE = 640  # supersampled raster lines aimed at for one polygon layer
+_FINE = 400  # supersampled raster lines aimed at for one polygon layer
 
 
 class Canvas:
@@ -59,14 +59,11 @@ class Canvas:
         if (high <= low).any():
             return
         size = high - low
-        fine = int(np.clip(_FINE // max(size), 2, 8))
+        fine = int(np.clip(_FINE // int(max(size)), 2, 8))
         scale = (1 << _SHIFT) * fine
-        contours = [
-            np.rint((shape * self.width - low) * scale - (1 << _SHIFT) / 2).astype(np.int32)[
-                :, None
-            ]
-            for shape in shapes
-        ]
+        corners = np.rint((corners - low) * scale - (1 << _SHIFT) / 2).astype(np.int32)[:, None]
+        ends = np.cumsum([len(shape) for shape in shapes])
+        contours = [corners[end - len(shape) : end] for shape, end in zip(shapes, ends, strict=True)]
         mask = np.zeros((size[1] * fine, size[0] * fine), np.uint8)
         for group in [[c] for c in contours] if union else [contours]:
             cv2.fillPoly(mask, group, 255, lineType=cv2.LINE_8, shift=_SHIFT)
@@ -189,31 +186,30 @@ def box(left: float, top: float, right: float, bottom: float, slant: float = 0.0
 
 
 @lru_cache(maxsize=512)
-def _outline(text: str, face: int) -> tuple[tuple[np.ndarray, ...], float]:
-    """Contours of a line of text at cap height 1, starting at (0, 0), and its width."""
-    cap, scale, weight = 164, 8.0, 16
-    (width, _), base = cv2.getTextSize(text, face, scale, weight)
-    mask = np.zeros((3 * cap, width + 2 * cap), np.uint8)
-    cv2.putText(mask, text, (cap // 2, 2 * cap), face, scale, 255, weight, cv2.LINE_AA)
+def _glyph(letter: str, face: int) -> tuple[tuple[np.ndarray, ...], float]:
+    """Contours of a letter at cap height 1 with the base line at y = 0, and its advance."""
+    scale, weight = 8.0, 16
+    (cap_width, cap), _ = cv2.getTextSize("H", face, scale, weight)
+    (width, _), _ = cv2.getTextSize(f"H{letter}H", face, scale, weight)
+    mask = np.zeros((2 * cap, 3 * cap), np.uint8)
+    cv2.putText(mask, letter, (cap // 2, 3 * cap // 2), face, scale, 255, weight, cv2.LINE_AA)
     contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_TC89_L1)
-    contours = [c[:, 0].astype(np.float64) for c in contours if len(c) > 2]
-    if not contours:
-        return (), 0.0
-    every = np.concatenate(contours)
-    low, high = every.min(0), every.max(0)
-    height = max(high[1] - low[1], 1.0)
-    return tuple((c - low) / height for c in contours), float((high[0] - low[0]) / height)
+    shift = np.array([cap // 2, 3 * cap // 2])
+    outlines = tuple((c[:, 0] - shift) / cap for c in contours if len(c) > 2)
+    return outlines, (width - 2 * cap_width) / cap
 
 
 def lettering(
     text: str, face: int, x: float, y: float, width: float, tall: float
 ) -> list[np.ndarray]:
-    """Outlines of one line of text centred at (x, y), at most ``width`` wide and ``tall`` high, in canvas units.
+    """Outlines of one line of text in canvas units, centred at (x, y).
 
-    Paint it with ``union=False`` so that the holes of letters stay open.
+    At most ``width`` wide and ``tall`` high. Paint with ``union=False``: the holes of letters stay open.
     """
-    contours, wide = _outline(text, face)
-    if not contours:
-        return []
-    size = min(tall, width / max(wide, 1e-6))
-    return [c * size + (x - wide * size / 2, y - size / 2) for c in contours]
+    outlines, pen = [], 0.0
+    for letter in text:
+        contours, advance = _glyph(letter, face)
+        outlines += [c + (pen, 0.5) for c in contours]
+        pen += advance
+    size = min(tall, width / max(pen, 1e-6))
+    return [c * size + (x - pen * size / 2, y) for c in outlines]

@@ -51,8 +51,16 @@ class Palette:
 
 
 @lru_cache
-def swatches(split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A split's pool: RGB (S, 3) in [0, 255], CIE Lab distances (S, S), chance of each as a ground (S,)."""
+def swatches(split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The pool of a split.
+
+    Returns:
+        RGB (S, 3) in [0, 255]; distances in CIE Lab (S, S); differences in lightness (S, S); the chance of
+        each colour as a ground (S,).
+
+    Raises:
+        ValueError: Unknown split.
+    """
     if split not in _SWATCHES:
         raise ValueError(
             f"Unknown split '{split}' for cloth colours; use one of {', '.join(SPLITS)}."
@@ -61,12 +69,14 @@ def swatches(split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rgb = np.array([[int(code[i : i + 2], 16) for i in (0, 2, 4)] for code in codes], np.float64)
     lab = _lab(rgb)
     likely = np.where(np.hypot(lab[:, 1], lab[:, 2]) < 14, 2.0, 1.0)
-    return rgb, np.linalg.norm(lab[:, None] - lab[None], axis=-1), likely / likely.sum()
+    apart = np.linalg.norm(lab[:, None] - lab[None], axis=-1)
+    contrast = np.abs(lab[:, None, 0] - lab[None, :, 0])
+    return rgb, apart, contrast, likely / likely.sum()
 
 
 def draw_palette(rng: np.random.Generator, split: str) -> Palette:
     """Draw a ground and five accents: half of all grounds neutral, as in a shop; accents never melt into it."""
-    rgb, apart, likely = swatches(split)
+    rgb, apart, contrast, likely = swatches(split)
     ground = int(rng.choice(len(rgb), p=likely))
     order = rng.permutation(len(rgb))
     chosen = [ground]
@@ -74,6 +84,8 @@ def draw_palette(rng: np.random.Generator, split: str) -> Palette:
         for i in order:
             if len(chosen) < 6 and apart[i, chosen].min() >= least:
                 chosen.append(i)
+    accents = sorted(chosen[1:4], key=lambda i: -contrast[ground, i]) + chosen[4:]
+    chosen = [ground, *accents]
     colors = rgb[chosen] + rng.integers(-JITTER, JITTER + 1, (6, 3))
     colors = np.clip(colors, 0, 255).astype(np.float32)
     return Palette(ground=colors[0], accents=colors[1:], split=split)

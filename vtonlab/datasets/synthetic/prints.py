@@ -101,18 +101,19 @@ def draw_floral(rng: np.random.Generator, canvas: Canvas, palette: Palette) -> N
     places = rng.uniform(-0.32, 0.32, (down, across, 2))
     sizes = rng.uniform(0.24, 0.62, (down, across)) * cell
     turns, colors = rng.uniform(0, 6.28, (down, across)), rng.integers(0, 4, (down, across))
+    rows = min(down, int(np.ceil(canvas.aspect * across)) + 1)
     leaves: list[np.ndarray] = []
     flowers: list[list[np.ndarray]] = [[], [], [], []]
     hearts: list[np.ndarray] = []
-    for row in range(min(down, int(np.ceil(canvas.aspect * across)) + 1)):
+    flower, leaf = _flower(petals), _petal(0, 0, 1.5, 0.5, 0.0)
+    for row in range(rows):
         for column in range(across):
             x = (column + 0.5 + places[row, column, 0] + 0.5 * (row % 2) - 0.25) * cell
             y = (row + 0.5 + places[row, column, 1]) * cell
-            size, turn = sizes[row, column], turns[row, column]
-            leaves += [_petal(x, y, size * 1.5, size * 0.4, turn + k) for k in (0.4, 2.3)]
-            angles = turn + np.arange(petals) * 2 * np.pi / petals
-            flowers[colors[row, column]] += [_petal(x, y, size, size * 0.5, a) for a in angles]
-            hearts.append(disk(x, y, size * 0.26, 16))
+            at, size, turn = np.array([x, y]), sizes[row, column], turns[row, column]
+            leaves += [leaf @ _turned(turn + k) * size + at for k in (0.4, 2.3)]
+            flowers[colors[row, column]].append(flower @ _turned(turn) * size + at)
+            hearts.append(disk(x, y, size * 0.26, 12))
     canvas.polygons(leaves, palette.accents[4])
     for color, group in enumerate(flowers):
         if group:
@@ -276,8 +277,6 @@ def _shape(
 ) -> None:
     """One of twelve figures around (x, y)."""
     here = np.array([x, y])
-    cos, sin = np.cos(turn), np.sin(turn)
-    rotate = np.array([[cos, sin], [-sin, cos]])
     figures = (
         lambda: [disk(0, 0, 1)],
         lambda: [disk(0, 0, 1), disk(0, 0, 0.55)],
@@ -292,7 +291,7 @@ def _shape(
         lambda: [_petal(0, 0, 1.15, 0.45, k * np.pi / 3) for k in range(6)],
         lambda: [_shield(0, 0, 1)],
     )
-    shapes = [points @ rotate * size + here for points in figures[kind]()]
+    shapes = [points @ _turned(turn) * size + here for points in figures[kind]()]
     canvas.polygons(shapes, color, union=kind not in (1, 7))
 
 
@@ -304,6 +303,19 @@ def _shield(x: float, y: float, size: float) -> np.ndarray:
     angle = np.linspace(0, np.pi, 17)
     low = np.stack([np.cos(angle), 0.1 + 1.05 * np.sin(angle) ** 0.8], -1)
     return np.concatenate([[(-1, -0.9), (0, -1.05), (1, -0.9)], low]) * size + (x, y)
+
+
+def _turned(angle: float) -> np.ndarray:
+    """Rotation for row vectors."""
+    cos, sin = np.cos(angle), np.sin(angle)
+    return np.array([[cos, sin], [-sin, cos]])
+
+
+def _flower(petals: int) -> np.ndarray:
+    """A flower with round petals, of radius 1."""
+    angle = np.linspace(0, 2 * np.pi, 8 * petals, endpoint=False)
+    radius = 0.45 + 0.55 * np.abs(np.sin(petals * angle / 2)) ** 0.7
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], -1)
 
 
 def _petal(x: float, y: float, length: float, width: float, angle: float) -> np.ndarray:

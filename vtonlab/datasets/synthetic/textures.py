@@ -101,6 +101,7 @@ def _dots(rng: np.random.Generator, canvas: Canvas, palette: Palette) -> None:
     cell = 1.0 / across
     rows = int(np.ceil(canvas.aspect * across)) + 1
     groups: list[list[np.ndarray]] = [[] for _ in range(colors)]
+    mark = star(0, 0, 1.3, 0.6, 5) if star_like else disk(0, 0, 1, 20)
     for row in range(rows):
         size = radius * cell * (1 + grow * (row * cell / canvas.aspect - 0.5))
         for column in range(across + 1):
