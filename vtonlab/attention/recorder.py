@@ -68,13 +68,8 @@ class _RecordingProcessor:
 
     def __init__(self, recorder: "AttentionRecorder", name: str, own: Any) -> None:
         self.recorder, self.name, self.own = recorder, name, own
-        # diffusers reads the signature of `processor.__call__` to choose the arguments it passes.
-        # Instance attributes come first there, while calling goes to the class.
-        self.__call__ = functools.partial(own)
-        functools.update_wrapper(self.__call__, own.__call__, updated=())
 
-    @torch.compiler.disable
-    def __call__(self, *args, **kwargs):
+    def run(self, *args, **kwargs):
         if not self.recorder._is_open or in_backward():
             return self.own(*args, **kwargs)
         check_visible(self.name, self.own)
@@ -82,6 +77,23 @@ class _RecordingProcessor:
             output = self.own(*args, **kwargs)
         self.recorder._note(self.name, type(self.own).__name__, catcher.calls)
         return output
+
+
+@functools.cache
+def _recording_class(own: type) -> type[_RecordingProcessor]:
+    """Class of the stand-ins for processors of one class.
+
+    diffusers chooses the arguments it passes by the signature of ``processor.__call__``, and a
+    compiled block guards on the processor's class: so both belong to the class, and a new stand-in
+    for each call costs no recompilation.
+    """
+
+    def call(self, *args, **kwargs):
+        return self.run(*args, **kwargs)
+
+    functools.update_wrapper(call, own.__call__, updated=())
+    attributes = {"__call__": torch.compiler.disable(call)}
+    return type(f"Recording{own.__name__}", (_RecordingProcessor,), attributes)
 
 
 class AttentionRecorder:
@@ -148,7 +160,7 @@ class AttentionRecorder:
         # The instance dictionary is looked at before nn.Module's tables, so a processor that is a
         # module itself keeps its place among the parameters.
         shadowed = vars(module).get("processor")
-        delegate = _RecordingProcessor(self, name, module.processor)
+        delegate = _recording_class(type(module.processor))(self, name, module.processor)
         object.__setattr__(module, "processor", delegate)
 
         def restore() -> None:
