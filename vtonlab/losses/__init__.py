@@ -1,7 +1,19 @@
 """Losses over attention records."""
 
 from vtonlab.losses.attention_entropy import AttentionEntropyLoss
+from vtonlab.losses.attention_flow import AttentionFlowLoss
+from vtonlab.losses.attention_tv import AttentionTVLoss
 from vtonlab.losses.base import AttentionLoss
+from vtonlab.losses.correlation_regularization import CorrelationRegularizationLoss
 from vtonlab.losses.correspondence_distillation import CorrespondenceDistillationLoss
+from vtonlab.losses.keypoint_attention import KeypointAttentionLoss
 
-__all__ = ["AttentionEntropyLoss", "AttentionLoss", "CorrespondenceDistillationLoss"]
+__all__ = [
+    "AttentionEntropyLoss",
+    "AttentionFlowLoss",
+    "AttentionLoss",
+    "AttentionTVLoss",
+    "CorrelationRegularizationLoss",
+    "CorrespondenceDistillationLoss",
+    "KeypointAttentionLoss",
+]

@@ -59,14 +59,14 @@ class AttentionEntropyLoss(AttentionLoss):
 
     def sample_values(self, record: AttentionRecord, batch: dict) -> tuple[Tensor, QuerySet]:
         queries = self._queries(record, batch)
-        rows = take_queries(record, queries.index)
         if self.head_reduction == "mean":
-            entropy = rows.mean_map_entropy()  # (B, Q)
+            value = queries.mean_of_rows(record.mean_map_entropy(rows=queries.rows))
         else:
-            entropy = rows.entropy().mean(1)
+            entropy = take_queries(record, queries.index).entropy()  # (B, H, Q)
+            value = queries.mean(entropy.mean(1))
         if self.normalize:
-            entropy = entropy / math.log(max(record.key.shape[2], 2))
-        return queries.mean(entropy), queries
+            value = value / math.log(max(record.key.shape[2], 2))
+        return value, queries
 
     def _queries(self, record: AttentionRecord, batch: dict) -> QuerySet:
         if self.queries == "correspondences":

@@ -10,11 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vtonlab.losses.base import AttentionLoss
-from vtonlab.losses.queries import QuerySet, matched_queries, sparse_targets
+from vtonlab.losses.queries import QuerySet, matched_queries, sparse_targets, unit_coordinates
 from vtonlab.losses.record_views import take_queries
 from vtonlab.registry import ATTENTION_LOSSES
 from vtonlab.structures.attention_record import AttentionRecord
-from vtonlab.structures.correspondences import cell_centres
 
 
 def coordinate_distance(predicted: Tensor, target: Tensor, distance: str, delta: float) -> Tensor:
@@ -99,7 +98,7 @@ class CorrespondenceDistillationLoss(AttentionLoss):
 
     def _regression(self, record: AttentionRecord, matches) -> tuple[Tensor, QuerySet]:
         queries, target = matched_queries(matches, record.query_grid, record.query.device)
-        points = cell_centres(record.key_grid).to(record.query.device)  # (Nk, 2)
+        points = unit_coordinates(record.key_grid, record.query)  # (Nk, 2)
         found = take_queries(record, queries.index).mean_of(points)  # (B, H, Q, 2)
         if self.head_reduction == "mean":
             found = found.mean(1, keepdim=True)

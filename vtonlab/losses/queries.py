@@ -31,6 +31,17 @@ class QuerySet:
         """Supervised tokens of each sample, ``(B,)``."""
         return self.weight.sum(1)
 
+    @property
+    def rows(self) -> tuple[Tensor, Tensor]:
+        """``(batch_index, query_index)`` of the real entries, sample by sample, ``(R,)`` each."""
+        batch, place = self.weight.nonzero(as_tuple=True)
+        return batch, self.index[batch, place]
+
+    def mean_of_rows(self, values: Tensor) -> Tensor:
+        """:meth:`mean` of one value for each of :attr:`rows`: ``(R,)`` -> ``(B,)``."""
+        total = values.new_zeros(len(self.index)).index_add(0, self.rows[0], values)
+        return total / self.count.to(values.dtype).clamp(min=1)
+
     def mean(self, values: Tensor) -> Tensor:
         """Mean of ``values (B, Q)`` within each sample, ``(B,)``; zero where it has no token."""
         weight = self.weight.to(values.dtype)
@@ -69,6 +80,15 @@ def masked_queries(mask: Tensor, grid: Grid) -> QuerySet:
     position = torch.arange(length, device=mask.device)
     weight = (position < count[:, None]).float()
     return QuerySet(index, weight)
+
+
+def unit_coordinates(grid: Grid, like: Tensor) -> Tensor:
+    """Token centres ``(x, y)`` in [0, 1], row-major, ``(h * w, 2)``, in float32 or float64."""
+    h, w = grid
+    index = torch.arange(h * w, device=like.device)
+    dtype = torch.promote_types(like.dtype, torch.float32)
+    x, y = (index % w + 0.5).to(dtype), (index.div(w, rounding_mode="floor") + 0.5).to(dtype)
+    return torch.stack([x / w, y / h], 1)
 
 
 def mask_on_grid(mask: Tensor, grid: Grid) -> Tensor:

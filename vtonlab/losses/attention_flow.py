@@ -1,0 +1,169 @@
+"""Attention as a flow that must warp the garment onto the person (Leffa, METHODS.md 3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vtonlab.losses.base import AttentionLoss
+from vtonlab.losses.queries import QuerySet, masked_queries
+from vtonlab.losses.record_views import side_by_side, without_context
+from vtonlab.registry import ATTENTION_LOSSES
+from vtonlab.structures.attention_record import AttentionRecord
+from vtonlab.structures.correspondences import Grid
+
+
+def corner_coordinates(grid: Grid, like: Tensor) -> Tensor:
+    """``(h * w, 2)``: x and y from -1 at the first token to 1 at the last (align_corners=True)."""
+    dtype = torch.promote_types(like.dtype, torch.float32)
+    y, x = (torch.linspace(-1, 1, n, dtype=dtype, device=like.device) for n in grid)
+    y, x = (c if len(c) > 1 else torch.zeros_like(c) for c in (y, x))
+    return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).flatten(0, 1)
+
+
+def warp_by_flow(picture: Tensor, flow: Tensor, size: Grid) -> Tensor:
+    """Sample ``picture (B, C, Hg, Wg)`` at ``flow (B, 2, h, w)`` upsampled to ``size``.
+
+    The flow holds absolute corner coordinates (x, y) in [-1, 1]; Leffa eq. 3. Returns
+    ``(B, C, *size)``.
+    """
+    flow = F.interpolate(flow, size=size, mode="bilinear", align_corners=True)
+    grid = flow.permute(0, 2, 3, 1)
+    return F.grid_sample(picture, grid, padding_mode="border", align_corners=True)
+
+
+@ATTENTION_LOSSES.register_module()
+class AttentionFlowLoss(AttentionLoss):
+    """``|| I_tgt I_m - I_warp I_m ||_2^2``, I_warp the garment warped by attention (eq. 2 to 4).
+
+    ``A = softmax(Q K^T scale / temperature)`` over garment keys and sinks, averaged over heads;
+    ``Flow = A C`` with corner coordinates C; upsampled to the person picture; absolute, no offset.
+    Squared differences are averaged over channels and masked pixels and summed over layers.
+
+    Sinks are learnable keys a query may attend to instead of the garment; their columns are dropped
+    after the head mean and the rest is renormalised, so each head weighs as much as its mass.
+
+    Reads ``batch["garment"]``, ``batch["target"]`` (``batch["person"]`` without it) and
+    ``batch["worn_mask"]`` or ``batch["mask"]``.
+
+    Args:
+        temperature: divides the logits in the loss only.
+        min_grid_ratio: supervise layers with query grid height / picture height above this.
+        inclusive_ratio: also those exactly at the ratio.
+        sink_dims: ``{layer name: (heads, head_dim)}``, one set of sinks for each supervised layer;
+            None for no sinks.
+        num_sinks: sinks per layer and head.
+        renormalize: False lets the sinks keep their share, which pulls the flow to the centre.
+        region: "worn_mask", "mask" or "auto": the first of them that the batch has.
+        pixel_reduction: "mean" or "sum" over masked pixels and channels.
+        t_max: strict gate, the paper's theta_t.
+    """
+
+    def __init__(
+        self,
+        *,
+        temperature: float = 2.0,
+        min_grid_ratio: float = 1 / 32,
+        inclusive_ratio: bool = False,
+        sink_dims: Mapping[str, tuple[int, int]] | None = None,
+        num_sinks: int = 1,
+        renormalize: bool = True,
+        region: str = "auto",
+        pixel_reduction: str = "mean",
+        weight: float = 1.0,
+        layers: Sequence[str] | None = None,
+        t_max: float | None = 500.0,
+        start_iter: int = 0,
+        warmup_iters: int = 0,
+        head_reduction: str = "mean",
+        layer_reduction: str = "sum",
+        sample_reduction: str = "mean",
+    ) -> None:
+        super().__init__(
+            weight=weight,
+            layers=layers,
+            t_max=t_max,
+            start_iter=start_iter,
+            warmup_iters=warmup_iters,
+            head_reduction=head_reduction,
+            layer_reduction=layer_reduction,
+            sample_reduction=sample_reduction,
+        )
+        self.choose("region", region, ("auto", "worn_mask", "mask"))
+        self.choose("pixel_reduction", pixel_reduction, ("mean", "sum"))
+        self.temperature = temperature
+        self.min_grid_ratio = min_grid_ratio
+        self.inclusive_ratio = inclusive_ratio
+        self.renormalize = renormalize
+        self.region = region
+        self.pixel_reduction = pixel_reduction
+        self.sinks = nn.ParameterDict(
+            {
+                name.replace(".", "/"): nn.Parameter(torch.zeros(heads, num_sinks, dim))
+                for name, (heads, dim) in (sink_dims or {}).items()
+            }
+        )
+
+    def accepts(self, record: AttentionRecord, batch: dict) -> bool:
+        person = self.require(batch, "person", "it is part of every sample")
+        rows, height = record.query_grid[0], person.shape[-2]
+        ratio = rows / height
+        return ratio > self.min_grid_ratio or (
+            self.inclusive_ratio and ratio == self.min_grid_ratio
+        )
+
+    def sample_values(self, record: AttentionRecord, batch: dict) -> tuple[Tensor, QuerySet]:
+        device, mask = record.query.device, self._mask(batch)
+        person = batch["target"] if "target" in batch else batch["person"]
+        garment = self.require(batch, "garment", "it is part of every sample")
+        flow = self.flow(record)  # (B, H, Nq, 2)
+        B, H, _, _ = flow.shape
+        person, garment, mask = (x.to(device, flow.dtype) for x in (person, garment, mask))
+        field = flow.flatten(0, 1).mT.unflatten(2, record.query_grid)  # (B * H, 2, h, w)
+        warped = warp_by_flow(garment.repeat_interleave(H, 0), field, person.shape[-2:])
+        squares = (warped.unflatten(0, (B, H)) - person[:, None]).square() * mask[:, None]
+        value = squares.sum((2, 3, 4)).mean(1)  # (B,)
+        if self.pixel_reduction == "mean":
+            value = value / (mask.sum((1, 2, 3)) * person.shape[1]).clamp(min=1)
+        return value, masked_queries(mask, record.query_grid)
+
+    def flow(self, record: AttentionRecord) -> Tensor:
+        """Where each token looks, in corner coordinates: ``(B, 1, Nq, 2)``, or a flow per head."""
+        record = without_context(record)
+        flow = record.mean_of(
+            corner_coordinates(record.key_grid, record.query), temperature=self.temperature
+        )  # (B, H, Nq, 2)
+        sink = self._sink(record)
+        if sink is not None:
+            mass = record.garment_mass(sink_key=sink, temperature=self.temperature)[..., None]
+            if not self.renormalize:
+                flow = flow * mass
+            elif self.head_reduction == "mean":
+                return (flow * mass).sum(1, keepdim=True) / mass.sum(1, keepdim=True)
+        return flow.mean(1, keepdim=True) if self.head_reduction == "mean" else flow
+
+    def _sink(self, record: AttentionRecord) -> Tensor | None:
+        """Sink keys of a layer, ``(B, H, S, D)``; ``ValueError`` for a layer without its own."""
+        if not self.sinks:
+            return None
+        key = record.name.replace(".", "/")
+        if key not in self.sinks:
+            known = ", ".join(name.replace("/", ".") for name in self.sinks)
+            raise ValueError(
+                f"AttentionFlowLoss: sink_dims has no entry for layer {record.name!r}, only for "
+                f"{known}; add {record.name!r}: (heads, head_dim)"
+            )
+        sink = self.sinks[key]
+        sink = side_by_side(sink) if self.head_reduction == "mean_logit" else sink
+        sink = sink.to(record.query.dtype)
+        return sink.expand(len(record.query), *sink.shape)
+
+    def _mask(self, batch: dict) -> Tensor:
+        if self.region == "auto":
+            if "worn_mask" in batch:
+                return batch["worn_mask"]
+            return self.require(batch, "mask", "ask the data set for worn_mask or mask")
+        return self.require(batch, self.region, f"ask the data set for {self.region}")

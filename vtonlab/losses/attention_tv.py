@@ -1,0 +1,107 @@
+"""Smooth attention centroids (StableVITON's total variation loss, METHODS.md 4.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from vtonlab.losses.base import AttentionLoss
+from vtonlab.losses.queries import QuerySet, mask_on_grid, masked_queries, unit_coordinates
+from vtonlab.registry import ATTENTION_LOSSES
+from vtonlab.structures.attention_record import AttentionRecord
+from vtonlab.structures.correspondences import Grid
+
+
+def masked_total_variation(field: Tensor, mask: Tensor, pair_count: str = "sample") -> Tensor:
+    """Mean absolute difference of vertical neighbours plus that of horizontal neighbours.
+
+    Only pairs with both ends inside the mask count; the channels of a pair are summed.
+
+    Args:
+        field: ``(B, C, h, w)``.
+        mask: bool ``(B, h, w)``.
+        pair_count: divide by each sample's own pairs, or by the mean number in the "batch".
+
+    Returns:
+        ``(B,)``; zero where a sample has no pair.
+    """
+    total = field.new_zeros(len(field))
+    for axis in (1, 2):
+        n = mask.shape[axis]
+        both = mask.narrow(axis, 1, n - 1) & mask.narrow(axis, 0, n - 1)
+        step = field.narrow(axis + 1, 1, n - 1) - field.narrow(axis + 1, 0, n - 1)
+        count = both.sum((1, 2)).to(field.dtype)  # (B,)
+        summed = (step.abs().sum(1) * both).sum((1, 2))
+        if pair_count == "batch":
+            total = total + summed * len(field) / count.sum().clamp(min=1)
+        else:
+            total = total + summed / count.clamp(min=1)
+    return total
+
+
+@ATTENTION_LOSSES.register_module()
+class AttentionTVLoss(AttentionLoss):
+    """``|| grad(F * M) ||_1`` with ``F[i] = sum_j A[i, j] x_j`` the attention centroid of token i.
+
+    M is the worn garment on the token grid; differences across its border do not count. Centroids
+    are in token units (row and column index of the garment grid), as the released weight of 1e-3
+    was tuned on. Each direction is divided by its number of pairs within the sample.
+
+    Reads ``batch["worn_mask"]``.
+
+    Args:
+        grids: query grids to supervise, e.g. ``[(32, 24)]``; None supervises every layer.
+        normalize_coordinates: centroids in [0, 1] over the garment picture instead.
+        pair_count: "sample", or "batch" as in StableVITON's released code, which divides by the
+            pairs of the whole local batch (ranks then no longer agree with one large batch).
+    """
+
+    def __init__(
+        self,
+        *,
+        grids: Sequence[Grid] | None = None,
+        normalize_coordinates: bool = False,
+        pair_count: str = "sample",
+        weight: float = 1.0,
+        layers: Sequence[str] | None = None,
+        t_max: float | None = None,
+        start_iter: int = 0,
+        warmup_iters: int = 0,
+        head_reduction: str = "mean",
+        layer_reduction: str = "mean",
+        sample_reduction: str = "mean",
+    ) -> None:
+        super().__init__(
+            weight=weight,
+            layers=layers,
+            t_max=t_max,
+            start_iter=start_iter,
+            warmup_iters=warmup_iters,
+            head_reduction=head_reduction,
+            layer_reduction=layer_reduction,
+            sample_reduction=sample_reduction,
+        )
+        self.choose("pair_count", pair_count, ("sample", "batch"))
+        self.grids = None if grids is None else [tuple(g) for g in grids]
+        self.normalize_coordinates = normalize_coordinates
+        self.pair_count = pair_count
+
+    def accepts(self, record: AttentionRecord, batch: dict) -> bool:
+        return self.grids is None or tuple(record.query_grid) in self.grids
+
+    def sample_values(self, record: AttentionRecord, batch: dict) -> tuple[Tensor, QuerySet]:
+        worn = self.require(batch, "worn_mask", "ask the data set for worn_mask")
+        worn = worn.to(record.query.device)
+        coordinates = unit_coordinates(record.key_grid, record.query)  # (Nk, 2)
+        if not self.normalize_coordinates:
+            h, w = record.key_grid
+            coordinates = coordinates * coordinates.new_tensor([w, h]) - 0.5
+        centroids = record.mean_of(coordinates)  # (B, H, Nq, 2)
+        if self.head_reduction == "mean":
+            centroids = centroids.mean(1, keepdim=True)
+        B, H, _, _ = centroids.shape
+        field = centroids.flatten(0, 1).mT.unflatten(2, record.query_grid)  # (B * H, 2, h, w)
+        mask = mask_on_grid(worn, record.query_grid).repeat_interleave(H, 0)
+        value = masked_total_variation(field, mask, self.pair_count)
+        return value.view(B, H).mean(1), masked_queries(worn, record.query_grid)
