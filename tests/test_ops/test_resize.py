@@ -32,7 +32,7 @@ def test_tensors_equal_pillow_in_float(mode, size, dtype):
     plate = zone_plate()
     image = Image.fromarray(plate.astype(np.float32)).resize(size[::-1], PILLOW[mode])
     result = resize(torch.from_numpy(plate).to(dtype)[None], size, mode)[0]
-    assert (result - torch.from_numpy(np.array(image))).abs().max() < 1e-3
+    assert (result - torch.from_numpy(np.array(image))).abs().max() < 5e-3
 
 
 @pytest.mark.parametrize("mode", PILLOW)
