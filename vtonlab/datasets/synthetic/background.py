@@ -1,4 +1,4 @@
-"""Calm backgrounds as fashion photographs have them: studio paper, a wall and a floor, window light."""
+"""Calm backgrounds, as in fashion photographs: studio paper, wall and floor, window light."""
 
 import cv2
 import numpy as np
@@ -17,7 +17,7 @@ def draw_background(rng: np.random.Generator, height: int, width: int) -> np.nda
 
     Args:
         rng: Source of the scene; one integer is drawn from it, whatever the size.
-        height, width: Size in pixels; the same generator state gives the same scene at any size of one aspect.
+        height, width: Size in pixels; one generator state gives one scene at every size.
 
     Returns:
         uint8 RGB (height, width, 3).

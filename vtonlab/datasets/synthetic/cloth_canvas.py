@@ -1,7 +1,8 @@
 """A resolution-independent canvas for procedural cloth.
 
-Points are ``(x, y)`` in units of the canvas width: x in [0, 1], y in [0, height / width], so that round shapes stay
-round and a design drawn at any size of one aspect is the same design. Every edge is box filtered over the pixel.
+Points are ``(x, y)`` in units of the canvas width: x in [0, 1], y in [0, height / width], so that
+round shapes stay round and a design drawn at any size of one aspect is the same design. Every edge
+is box filtered over the pixel.
 """
 
 import copy
@@ -52,7 +53,7 @@ class Canvas:
         union: bool = True,
         alpha: float = 1.0,
     ) -> None:
-        """Paint closed polygons, each (K, 2); overlapping ones unite, or cut holes with ``union=False``."""
+        """Paint closed polygons, each (K, 2); they unite, or with ``union=False`` cut holes."""
         corners = np.concatenate(shapes) * self.width
         low = np.maximum(np.floor(corners.min(0)).astype(int) - 1, self._window[:2])
         high = np.minimum(np.ceil(corners.max(0)).astype(int) + 1, self._window[2:])
@@ -63,7 +64,9 @@ class Canvas:
         scale = (1 << _SHIFT) * fine
         corners = np.rint((corners - low) * scale - (1 << _SHIFT) / 2).astype(np.int32)[:, None]
         ends = np.cumsum([len(shape) for shape in shapes])
-        contours = [corners[end - len(shape) : end] for shape, end in zip(shapes, ends, strict=True)]
+        contours = [
+            corners[end - len(shape) : end] for shape, end in zip(shapes, ends, strict=True)
+        ]
         mask = np.zeros((size[1] * fine, size[0] * fine), np.uint8)
         for group in [[c] for c in contours] if union else [contours]:
             cv2.fillPoly(mask, group, 255, lineType=cv2.LINE_8, shift=_SHIFT)
@@ -104,7 +107,7 @@ class Canvas:
     def _integrated(
         self, colors: np.ndarray, weight: np.ndarray, along: np.ndarray, footprint: float
     ) -> np.ndarray:
-        """Mean of the periodic profile over one pixel around each place of ``along``: exact, from its integral."""
+        """Exact mean of the profile over the pixel around each place, from its integral."""
         edges = np.concatenate([[0.0], np.cumsum(weight)])
         total = np.concatenate(
             [np.zeros((1, 3)), np.cumsum(np.asarray(colors) * weight[:, None], 0)]
@@ -129,7 +132,7 @@ class Canvas:
     def wave(
         self, part_x: np.ndarray, part_y: np.ndarray, amplitude: float, cycles: float
     ) -> np.ndarray | None:
-        """``amplitude * sin(2 pi (part_x + part_y))`` from separable phases; None where too fine to be seen."""
+        """``amplitude * sin(2 pi (part_x + part_y))``; None where too fine to be seen."""
         fade = np.clip((self.width / max(abs(cycles), 1e-6) - 2.5) / 2.5, 0.0, 1.0)
         if fade == 0.0:
             return None
@@ -144,7 +147,7 @@ class Canvas:
             self.image *= (1.0 + amount)[..., None]
 
     def noise(self, lattice: np.ndarray) -> np.ndarray:
-        """A random lattice (h, w) or (h, w, C) stretched over the canvas, smooth between its nodes."""
+        """A random lattice (h, w) stretched over the canvas, smooth between its nodes."""
         fits = lattice.shape[0] <= self.height and lattice.shape[1] <= self.width
         how = cv2.INTER_CUBIC if fits else cv2.INTER_AREA
         return cv2.resize(lattice.astype(np.float32), (self.width, self.height), interpolation=how)
@@ -155,7 +158,7 @@ class Canvas:
 
 
 def mix(region: np.ndarray, mask: np.ndarray, color: np.ndarray) -> None:
-    """Blend ``color`` (3,) or (h, w, 3) into ``region`` (h, w, 3) in place, ``mask`` (h, w) in [0, 1]."""
+    """Blend ``color`` (3,) into ``region`` (h, w, 3) in place, by ``mask`` (h, w) in [0, 1]."""
     region += mask[..., None] * (np.asarray(color, np.float32) - region)
 
 
@@ -204,12 +207,12 @@ def lettering(
 ) -> list[np.ndarray]:
     """Outlines of one line of text in canvas units, centred at (x, y).
 
-    At most ``width`` wide and ``tall`` high. Paint with ``union=False``: the holes of letters stay open.
+    At most ``width`` wide and ``tall`` high. Paint with ``union=False``: letters keep their holes.
     """
     outlines, pen = [], 0.0
     for letter in text:
         contours, advance = _glyph(letter, face)
-        outlines += [c + (pen, 0.5) for c in contours]
+        outlines += [c + np.array([pen, 0.5]) for c in contours]
         pen += advance
     size = min(tall, width / max(pen, 1e-6))
     return [c * size + (x - pen * size / 2, y) for c in outlines]

@@ -41,7 +41,7 @@ class Palette:
 
     Attributes:
         ground: (3,) float32 RGB of the cloth.
-        accents: (5, 3) float32, all different and each easy to tell from the ground, the strongest first.
+        accents: (5, 3) float32, all different, easy to tell from the ground, the strongest first.
         split: The pool the colours come from.
     """
 
@@ -55,8 +55,8 @@ def swatches(split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray
     """The pool of a split.
 
     Returns:
-        RGB (S, 3) in [0, 255]; distances in CIE Lab (S, S); differences in lightness (S, S); the chance of
-        each colour as a ground (S,).
+        RGB (S, 3) in [0, 255]; distances in CIE Lab (S, S); differences in lightness
+        (S, S); the chance of each colour as a ground (S,).
 
     Raises:
         ValueError: Unknown split.
@@ -75,7 +75,7 @@ def swatches(split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray
 
 
 def draw_palette(rng: np.random.Generator, split: str) -> Palette:
-    """Draw a ground and five accents: half of all grounds neutral, as in a shop; accents never melt into it."""
+    """Draw a ground, often a neutral one, and five accents that do not melt into it."""
     rgb, apart, contrast, likely = swatches(split)
     ground = int(rng.choice(len(rgb), p=likely))
     order = rng.permutation(len(rgb))

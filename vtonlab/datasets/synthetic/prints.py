@@ -24,7 +24,7 @@ _TAILS = "DO LA MI NE RO SA TA VAN LEN MER RIS NOVA DELL TON LIA".split()
 
 
 def draw_word(rng: np.random.Generator, split: str) -> str:
-    """A word put together from syllables, sometimes with a number; words of two splits never meet."""
+    """A word of a few syllables, sometimes with a number; words of two splits never meet."""
     word = rng.choice(_HEADS[split]) + "".join(rng.choice(_TAILS, int(rng.integers(1, 3))))
     style, number = rng.random(), int(rng.integers(10, 99))
     if style < 0.25:
@@ -33,7 +33,7 @@ def draw_word(rng: np.random.Generator, split: str) -> str:
 
 
 def draw_logo(rng: np.random.Generator, canvas: Canvas, palette: Palette) -> None:
-    """A crest in the middle of the chest or a small one on the heart side, sometimes with a name below."""
+    """A crest on the chest, large in the middle or small at one side, often with a name below."""
     large = rng.random() < 0.7
     x = 0.5 if large else 0.5 + rng.choice([-1, 1]) * rng.uniform(0.12, 0.16)
     size = rng.uniform(0.13, 0.2) if large else rng.uniform(0.05, 0.07)

@@ -1,8 +1,8 @@
-"""Procedural cloth over a garment's flat layout: from plain jersey to prints that tell every place apart.
+"""Procedural cloth over a garment's flat layout, from plain jersey to prints.
 
-All numbers of a design are drawn before a pixel is painted and live in units of the cloth's width, so that one
-generator gives one design at every size. Graphic designs do not repeat: at 64x48 pixels the colours around a
-place still say where on the garment it lies, which is what correspondence is learnt from.
+The numbers of a design do not depend on the size and live in units of the cloth's width, so that
+one generator gives one design at every size. Graphic designs do not repeat: at 64x48 pixels the
+colours around a place still say where on the garment it lies: correspondence is learnt from that.
 """
 
 from collections.abc import Callable
@@ -23,8 +23,8 @@ def draw_cloth(
 
     Args:
         rng: Source of the design; exactly one integer is drawn from it, whatever the kind and size.
-        height, width: Size of the picture in pixels; the same generator state gives the same design at any size
-            of the same aspect.
+        height, width: Size of the picture in pixels; one generator state gives one design at every
+            size of one aspect.
         kind: One of ``TEXTURE_KINDS``; None draws one.
         split: train, val or test; their colours and words are disjoint, so no cloth is shared.
 
@@ -50,7 +50,7 @@ def draw_cloth(
 
 
 def _plain(rng: np.random.Generator, canvas: Canvas, palette: Palette) -> None:
-    """One colour, melange or clean, sometimes with a yoke or a chest pocket in the second colour."""
+    """One colour, clean or melange, sometimes with a yoke or a chest pocket."""
     canvas.shade(
         canvas.noise(rng.standard_normal((192, 144))) * np.float32(rng.choice([0.0, 0.035]))
     )
@@ -59,7 +59,8 @@ def _plain(rng: np.random.Generator, canvas: Canvas, palette: Palette) -> None:
         canvas.polygons([np.array([(0, -1), (1, -1), (1, line), (0, line)])], palette.accents[1])
     elif style < 0.45:
         x, y = 0.64, canvas.aspect * 0.3
-        pocket = np.array([(-0.07, 0), (0.07, 0), (0.07, 0.13), (0, 0.16), (-0.07, 0.13)]) + (x, y)
+        pocket = np.array([(-0.07, 0), (0.07, 0), (0.07, 0.13), (0, 0.16), (-0.07, 0.13)])
+        pocket += (x, y)
         canvas.polygons([pocket], palette.accents[1])
 
 
@@ -77,7 +78,7 @@ def _stripes(rng: np.random.Generator, canvas: Canvas, palette: Palette) -> None
 
 
 def _checks(rng: np.random.Generator, canvas: Canvas, palette: Palette) -> None:
-    """Tartan: the mean of one sequence of bands along and across, with the thin lines of the third colour."""
+    """Tartan: the mean of one sequence of bands along and across; or gingham."""
     period, gingham = rng.uniform(0.16, 0.45), rng.random() < 0.35
     weight = rng.uniform(0.3, 1.0, 5)
     order = np.stack(
