@@ -146,7 +146,7 @@ class AttentionFlowLoss(AttentionLoss):
         return flow.mean(1, keepdim=True) if self.head_reduction == "mean" else flow
 
     def _sink(self, record: AttentionRecord) -> Tensor | None:
-        """Sink keys of a layer, ``(B, H, S, D)``; ``ValueError`` for a layer without its own."""
+        """Sink keys of a layer, ``(H, S, D)``; ``ValueError`` for a layer without its own."""
         if not self.sinks:
             return None
         key = record.name.replace(".", "/")
@@ -157,9 +157,7 @@ class AttentionFlowLoss(AttentionLoss):
                 f"{known}; add {record.name!r}: (heads, head_dim)"
             )
         sink = self.sinks[key]
-        sink = side_by_side(sink) if self.head_reduction == "mean_logit" else sink
-        sink = sink.to(record.query.dtype)
-        return sink.expand(len(record.query), *sink.shape)
+        return side_by_side(sink) if self.head_reduction == "mean_logit" else sink
 
     def _mask(self, batch: dict) -> Tensor:
         if self.region == "auto":
