@@ -1,0 +1,44 @@
+"""Print a config as a run would see it, or as text without running it.
+
+Example:
+    python tools/print_config.py configs/coral/dit_synthetic.py --cfg-options data_root=data/x
+    python tools/print_config.py someone_elses_config.py --static
+
+Exit codes: 0 done, 2 bad input.
+"""
+
+import argparse
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    from vtonlab.engine.cli import add_cfg_options
+
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("config")
+    parser.add_argument(
+        "--static",
+        action="store_true",
+        help="show the file and its base files without executing anything",
+    )
+    add_cfg_options(parser)
+    return parser.parse_args(argv)
+
+
+def main() -> None:
+    args = parse_args()
+    from vtonlab.engine.config import finalize, load_config, static_text
+
+    if args.static:
+        print(static_text(args.config))
+        return
+    config = load_config(args.config, args.cfg_options)
+    print(finalize(config).pretty_text)
+
+
+if __name__ == "__main__":
+    from vtonlab.engine.cli import run_tool
+
+    run_tool(main)

@@ -1,0 +1,65 @@
+"""Train a model.
+
+Example:
+    python tools/train.py configs/coral/dit_synthetic.py --seed 1
+    python tools/train.py configs/coral/dit_synthetic.py --resume
+    torchrun --nproc-per-node 2 tools/train.py configs/coral/dit_synthetic.py --launcher pytorch
+
+Exit codes: 0 done, 1 stopped (a number was not finite, out of memory), 2 bad input,
+143 / 130 stopped by SIGTERM / Ctrl-C after saving.
+"""
+
+import argparse
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line; importable without torch."""
+    from vtonlab.engine.cli import add_cfg_options
+
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("config", help="a config file, such as configs/coral/dit_synthetic.py")
+    parser.add_argument("--work-dir", help="logs and checkpoints; default work_dirs/<config name>")
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const="auto",
+        metavar="CKPT",
+        help="continue from CKPT, or from the newest valid checkpoint of the work directory",
+    )
+    parser.add_argument("--amp", action="store_true", help="bfloat16 autocast, on CPU or GPU")
+    parser.add_argument("--seed", type=int, help="replaces the config's seed")
+    parser.add_argument("--launcher", choices=("none", "pytorch", "slurm"), default="none")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="build everything, run one step and a pretend save, print the peak memory",
+    )
+    add_cfg_options(parser)
+    parser.add_argument("--local-rank", "--local_rank", type=int, help=argparse.SUPPRESS)
+    return parser.parse_args(argv)
+
+
+def main() -> None:
+    args = parse_args()
+    from vtonlab.engine.config import finalize, load_config
+    from vtonlab.engine.training import dry_run, train
+
+    config = load_config(args.config, args.cfg_options)
+    finalize(config, work_dir=args.work_dir, seed=args.seed, amp=args.amp, launcher=args.launcher)
+    if args.resume:
+        config.resume = True
+        config.load_from = None if args.resume == "auto" else args.resume
+    if not args.dry_run:
+        train(config)
+        return
+    for name, value in dry_run(config).items():
+        shown = f"{value / 2**20:.0f} MiB" if name.endswith("bytes") else f"{value:,.4g}"
+        print(f"{name.removesuffix('_bytes').replace('_', ' '):>20}: {shown}")
+
+
+if __name__ == "__main__":
+    from vtonlab.engine.cli import run_tool
+
+    run_tool(main)

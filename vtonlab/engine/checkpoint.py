@@ -1,0 +1,255 @@
+"""Checkpoint files: written in one atomic act, verified by hash, read without running code.
+
+A checkpoint ``iter_100.pth`` has a manifest ``iter_100.pth.json`` beside it with its size and
+SHA-256; without a matching manifest it is not resumed from (RELIABILITY.md 3.2 to 3.4).
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.runner import CheckpointLoader
+
+from vtonlab.version import __version__
+
+_CONVERT = "tools/convert/pickle_checkpoint.py --i-trust-this-file"
+
+
+def manifest_path(path: str | Path) -> Path:
+    """Where the manifest of a checkpoint lies."""
+    return Path(f"{path}.json")
+
+
+def sha256(path: str | Path) -> str:
+    """SHA-256 of a file, streamed."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() if _HAS_DIGEST else _digest(file)
+
+
+_HAS_DIGEST = hasattr(hashlib, "file_digest")  # Python 3.11
+
+
+def _digest(file) -> str:
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def save_file(
+    path: str | Path, write: Callable[[Path], None], *, about: dict | None = None, bytes_needed=0
+) -> dict:
+    """Write a file atomically, with its manifest.
+
+    ``write`` fills a temporary file in the same folder; it is synced, hashed, described by the
+    manifest and only then renamed. Whatever happens before, what was there before stays.
+
+    Args:
+        path: the final name.
+        write: called with the temporary path.
+        about: plain values added to the manifest.
+        bytes_needed: refuse where the disk has less free.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        OSError: one sentence with bytes needed and free, or what the file system said.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(path.parent).free
+    if free < bytes_needed:
+        raise OSError(f"{path} needs {bytes_needed} bytes and the disk has {free} free")
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    try:
+        write(temporary)
+        _sync(temporary)
+        size = temporary.stat().st_size
+        manifest = {"file": path.name, "bytes": size, "sha256": sha256(temporary)}
+        manifest |= {"torch": torch.__version__, "vtonlab": __version__, **(about or {})}
+        write_text(manifest_path(path), json.dumps(manifest) + "\n")
+        os.replace(temporary, path)
+        _sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return manifest
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small text file atomically."""
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        _sync(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def save_checkpoint_file(checkpoint: dict, path: str | Path) -> dict:
+    """``torch.save`` a dictionary of tensors and plain values atomically; returns the manifest."""
+    iteration = checkpoint.get("meta", {}).get("iter", -1)
+    size = sum(t.numel() * t.element_size() for t in _tensors(checkpoint))
+    return save_file(
+        path,
+        lambda temporary: torch.save(checkpoint, temporary),
+        about={"iter": iteration},
+        bytes_needed=size,
+    )
+
+
+def _tensors(value: Any) -> Iterator[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _tensors(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _tensors(item)
+
+
+def remove_checkpoint(path: str | Path) -> None:
+    """Delete a checkpoint, then its manifest."""
+    Path(path).unlink(missing_ok=True)
+    manifest_path(path).unlink(missing_ok=True)
+
+
+def sweep(folder: str | Path) -> None:
+    """Delete temporary files that killed processes left; call it under the folder's lock."""
+    for leftover in Path(folder).glob(".*.tmp-*"):
+        leftover.unlink(missing_ok=True)
+
+
+def find_problem(path: str | Path) -> str | None:
+    """Why a checkpoint cannot be trusted to be what was saved, or None if it is."""
+    path = Path(path)
+    if not path.is_file():
+        return "the file is missing"
+    try:
+        manifest = json.loads(manifest_path(path).read_text(encoding="utf-8"))
+        size, digest = manifest["bytes"], manifest["sha256"]
+    except FileNotFoundError:
+        return f"its manifest {manifest_path(path).name} is missing"
+    except (ValueError, KeyError, TypeError):
+        return f"its manifest {manifest_path(path).name} is unreadable"
+    if path.stat().st_size != size:
+        return f"it has {path.stat().st_size} bytes where its manifest says {size}"
+    if sha256(path) != digest:
+        return "its SHA-256 differs from its manifest's"
+    return None
+
+
+def find_latest(folder: str | Path, warn: Callable[[str], None] = print) -> Path | None:
+    """The newest valid ``iter_*.pth`` or ``epoch_*.pth``; ``warn`` hears of each one passed over."""
+    found = []
+    for path in Path(folder).glob("*.pth"):
+        match = re.fullmatch(r"(?:iter|epoch)_(\d+)\.pth", path.name)
+        if match:
+            found.append((int(match[1]), path))
+    for _, path in sorted(found, reverse=True):
+        problem = find_problem(path)
+        if problem is None:
+            return path
+        warn(f"checkpoint {path} passed over: {problem}")
+    return None
+
+
+def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict:
+    """Read ``.pth`` (tensors and plain values only) or ``.safetensors``; never runs code.
+
+    Returns:
+        The checkpoint; a safetensors file becomes ``{"state_dict": ..., "meta": ...}``.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: damaged, or holding pickled classes.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"no checkpoint at {path}")
+    if manifest_path(path).is_file():
+        problem = find_problem(path)
+        if problem:
+            raise ValueError(f"checkpoint {path} is damaged: {problem}; use an older one")
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path, map_location)
+    try:
+        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+    except Exception as error:
+        wanted = re.findall(r"GLOBAL ([\w.]+)", str(error))
+        if wanted or "Unsupported operand" in str(error):
+            raise ValueError(
+                f"checkpoint {path} holds pickled classes ({', '.join(wanted) or 'unknown'}) and "
+                f"is not loaded; if you trust it, convert it with {_CONVERT}"
+            ) from error
+        raise ValueError(
+            f"checkpoint {path} is damaged or no checkpoint: {str(error).splitlines()[0]}"
+        ) from error
+    if not isinstance(checkpoint, dict):
+        raise ValueError(f"checkpoint {path} holds a {type(checkpoint).__name__}, not a dictionary")
+    return checkpoint
+
+
+def _read_safetensors(path: Path, map_location: Any) -> dict:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="pt", device="cpu") as file:
+            state = {key: file.get_tensor(key).to(map_location or "cpu") for key in file.keys()}
+            meta = json.loads((file.metadata() or {}).get("vtonlab", "{}"))
+    except (SafetensorError, ValueError) as error:
+        raise ValueError(f"checkpoint {path} is damaged: {error}") from error
+    return {"state_dict": state, "meta": meta}
+
+
+def save_safetensors(state: dict[str, torch.Tensor], path: str | Path, meta: dict) -> dict:
+    """Write weights as safetensors, atomically; tensors that share memory are written twice."""
+    from safetensors.torch import save_file as write_safetensors
+
+    seen: set[int] = set()
+    tensors = {}
+    for name, value in state.items():
+        tensor = value.detach().cpu().contiguous()
+        address = tensor.untyped_storage().data_ptr()
+        tensors[name] = tensor.clone() if address in seen else tensor
+        seen.add(address)
+    text = {"format": "pt", "vtonlab": json.dumps(meta)}
+    return save_file(path, lambda temporary: write_safetensors(tensors, str(temporary), text))
+
+
+def plain(value: Any) -> Any:
+    """Copy of nested lists and dictionaries of exact plain types; anything else becomes a string.
+
+    Exact, because ``np.float64`` is a subclass of float and would be pickled as a class.
+    """
+    if type(value) in (int, float, str, bool, type(None)):
+        return value
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return str(value)
+
+
+def _load_for_mmengine(filename: str, map_location: Any = None) -> dict:
+    return read_checkpoint(filename, map_location or "cpu")
+
+
+# mmengine's own loaders of local files (Pretrained initialisers, load_from) go through ours.
+CheckpointLoader.register_scheme(prefixes="", loader=_load_for_mmengine, force=True)

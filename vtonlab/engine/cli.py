@@ -1,0 +1,68 @@
+"""What the command-line tools share: one sentence and an exit code instead of a traceback."""
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Callable
+
+import torch
+from mmengine.config import DictAction
+
+OK, FINDINGS, BAD_INPUT = 0, 1, 2
+_OUT_OF_MEMORY = (
+    "out of memory; levers, cheapest first: a smaller train_dataloader.batch_size with "
+    "optim_wrapper.accumulative_counts, --amp, activation_checkpointing, fewer supervised layers, "
+    "a smaller picture size"
+)
+
+
+def add_cfg_options(parser: argparse.ArgumentParser) -> None:
+    """The ``--cfg-options a.b=1 c.0.d=x`` argument."""
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=DictAction,
+        default={},
+        metavar="KEY=VALUE",
+        help="change existing config keys, such as data_root=DIR or train_cfg.max_iters=100",
+    )
+
+
+def run_tool(main: Callable[[], int | None]) -> None:
+    """Run a tool and exit: 0 done, 1 done with findings or stopped, 2 bad input.
+
+    ``ValueError`` and ``FileNotFoundError`` print ``error: <one sentence>``; with
+    ``VTONLAB_TRACEBACK=1`` in the environment the traceback comes first.
+    """
+    try:
+        code = main() or OK
+    except (ValueError, FileNotFoundError) as error:
+        code = _report(sentence(error), BAD_INPUT)
+    except FloatingPointError as error:
+        code = _report(sentence(error), FINDINGS)
+    except torch.OutOfMemoryError as error:
+        code = _report(f"{_OUT_OF_MEMORY} ({sentence(error)})", FINDINGS)
+    except OSError as error:
+        code = _report(sentence(error), BAD_INPUT)
+    except KeyboardInterrupt:
+        code = 130
+    sys.stdout.flush()
+    sys.exit(code)
+
+
+def sentence(error: BaseException) -> str:
+    """An exception's message on one line, also from inside a loader's worker."""
+    text = str(error).strip() or type(error).__name__
+    if "Original Traceback" in text:
+        text = re.sub(r"^[\w.]+(?:Error|Exception): ", "", text.splitlines()[-1])
+    return " ".join(text.split())
+
+
+def _report(text: str, code: int) -> int:
+    if os.environ.get("VTONLAB_TRACEBACK"):
+        import traceback
+
+        traceback.print_exc()
+    print(f"error: {text}", file=sys.stderr)
+    return code

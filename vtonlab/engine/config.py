@@ -1,0 +1,170 @@
+"""From a config file and command-line options to the config that a runner is built from."""
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.config.utils import ConfigParsingError
+
+from vtonlab.registry import DATASETS
+
+LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
+
+
+def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Config:
+    """Read a config and apply ``--cfg-options``.
+
+    Args:
+        path: a ``.py`` file in mmengine's ``read_base`` dialect (older dialects load too).
+        options: dotted path -> value; list items by number (``custom_hooks.0.interval``).
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file cannot be read as a config, or an option names an unknown key.
+    """
+    from vtonlab.engine.config_check import check_options
+
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no config at {path}: pass the path of a file under configs/")
+    try:
+        config = Config.fromfile(str(path))
+    except (ConfigParsingError, SyntaxError, NameError, ImportError, AttributeError) as error:
+        raise ValueError(f"config {path} cannot be read: {error}") from error
+    if options:
+        check_options(config, options)
+        config.merge_from_dict(dict(options), allow_list_keys=True)
+    return config
+
+
+def inject_data_root(config: Config) -> list[str]:
+    """Give every data set that lacks a ``data_root`` the config's top-level one, in place.
+
+    Wrappers are looked through (``ConcatDataset(datasets=[...])`` and the like).
+
+    Returns:
+        Paths of the data sets that keep a ``data_root`` of their own.
+    """
+    root = config.get("data_root")
+    kept: list[str] = []
+    if root is None:
+        return kept
+    for loader in LOADERS:
+        if config.get(loader):
+            _inject(config[loader].get("dataset"), str(root), f"{loader}.dataset", kept)
+    return kept
+
+
+def _inject(node: Any, root: str, path: str, kept: list[str]) -> None:
+    if isinstance(node, (list, tuple)):
+        for number, item in enumerate(node):
+            _inject(item, root, f"{path}.{number}", kept)
+    if not isinstance(node, dict):
+        return
+    if _takes_data_root(node.get("type")):
+        if node.get("data_root") is None:
+            node["data_root"] = root
+        elif node["data_root"] != root:
+            kept.append(path)
+    for key in ("dataset", "datasets"):
+        if key in node:
+            _inject(node[key], root, f"{path}.{key}", kept)
+
+
+def _takes_data_root(dataset_type: Any) -> bool:
+    from vtonlab.engine.config_check import accepted_arguments
+
+    found = DATASETS.get(dataset_type) if isinstance(dataset_type, str) else dataset_type
+    return found is not None and "data_root" in accepted_arguments(found)
+
+
+def finalize(
+    config: Config,
+    *,
+    work_dir: str | None = None,
+    seed: int | None = None,
+    amp: bool = False,
+    launcher: str = "none",
+) -> Config:
+    """Apply what the command line decides, in place.
+
+    Args:
+        work_dir: None: the config's own, or ``work_dirs/<config name>``.
+        seed: replaces ``randomness.seed``.
+        amp: bfloat16 autocast, on CPU as on CUDA.
+        launcher: "none", "pytorch" or "slurm".
+
+    Raises:
+        ValueError: ``amp`` with a config whose wrapper cannot be switched.
+    """
+    name = Path(config.filename).stem if config.filename else "unnamed"
+    config.work_dir = str(work_dir or config.get("work_dir") or Path("work_dirs") / name)
+    if seed is not None:
+        config.randomness = dict(config.get("randomness") or {}, seed=seed)
+    if amp:
+        _use_autocast(config)
+    config.launcher = launcher
+    if launcher != "none" and not torch.cuda.is_available():
+        _distribute_on_cpu(config)
+    inject_data_root(config)
+    return config
+
+
+def _use_autocast(config: Config) -> None:
+    wrapper = config.optim_wrapper
+    if wrapper.get("type", "OptimWrapper") == "AmpOptimWrapper":
+        return  # float16 with a scaler was asked for already
+    if wrapper.get("type", "OptimWrapper") not in (
+        "OptimWrapper",
+        "FiniteOptimWrapper",
+        "AutocastOptimWrapper",
+    ):
+        raise ValueError(
+            f"--amp cannot change optim_wrapper.type={wrapper['type']!r}: set "
+            f"'AutocastOptimWrapper' (bfloat16) or 'AmpOptimWrapper' (float16) in the config"
+        )
+    wrapper["type"] = "AutocastOptimWrapper"
+
+
+def _distribute_on_cpu(config: Config) -> None:
+    """Gloo, and a wrapper without device ids: mmengine takes a GPU for granted."""
+    env = config.setdefault("env_cfg", ConfigDict())
+    env.setdefault("dist_cfg", ConfigDict())["backend"] = "gloo"
+    wrapper = config.get("model_wrapper_cfg") or {}
+    config.model_wrapper_cfg = dict(
+        dict(
+            type="MMDistributedDataParallel",
+            broadcast_buffers=False,
+            find_unused_parameters=config.get("find_unused_parameters", False),
+        ),
+        **wrapper,
+    )
+    config.model_wrapper_cfg["device_ids"] = None
+
+
+def static_text(path: str | Path) -> str:
+    """The text of a config and of the base files it reads; nothing is executed.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not Python.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no config at {path}")
+    text = path.read_text(encoding="utf-8")
+    try:
+        tree = ast.parse(text)
+    except SyntaxError as error:
+        raise ValueError(
+            f"config {path} is not Python: line {error.lineno}: {error.msg}"
+        ) from error
+    parts = [f"# ---- {path}\n{text}"]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            folder = path.parents[node.level - 1]
+            base = folder.joinpath(*(node.module or "").split(".")).with_suffix(".py")
+            if base.is_file():
+                parts.append(static_text(base))
+    return "\n".join(parts)

@@ -1,0 +1,73 @@
+"""Exponential moving average of the trained parameters, with warm-up."""
+
+from copy import deepcopy
+
+import torch
+from mmengine.model import ExponentialMovingAverage
+from torch import Tensor, nn
+
+from vtonlab.registry import MODELS
+
+
+@MODELS.register_module()
+class WarmupEMA(ExponentialMovingAverage):
+    """Average whose decay grows as (1 + n) / (warmup + n) up to ``1 - momentum``.
+
+    Early averages then forget the random start quickly. Frozen parameters are shared with the
+    model instead of copied, so that an average of a LoRA costs the LoRA only. Used through
+    mmengine's hook: ``dict(type="EMAHook", ema_type="WarmupEMA", momentum=1e-4)``.
+
+    Args:
+        model: the model to average.
+        momentum: weight of the newest parameters once warm, in (0, 1).
+        warmup: n above is the number of updates so far; 1 switches the warm-up off.
+        interval: iterations between updates; set it to ``accumulative_counts``.
+        device: where the average lives; None: with the model.
+        update_buffers: average buffers too.
+
+    Raises:
+        ValueError: ``momentum`` or ``warmup`` out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: nn.Module,
+        momentum: float = 1e-4,
+        warmup: float = 10.0,
+        interval: int = 1,
+        device: torch.device | None = None,
+        update_buffers: bool = False,
+    ) -> None:
+        if not 0.0 < momentum < 1.0:
+            raise ValueError(f"WarmupEMA momentum must lie in (0, 1), not {momentum}")
+        if warmup < 1.0:
+            raise ValueError(f"WarmupEMA warmup must be >= 1 (1: none), not {warmup}")
+        super().__init__(
+            _SharingFrozen(model),
+            momentum=momentum,
+            interval=interval,
+            device=device,
+            update_buffers=update_buffers,
+        )
+        self.warmup = warmup
+        if not update_buffers:
+            trained = {name for name, p in model.named_parameters() if p.requires_grad}
+            self.avg_parameters = {k: p for k, p in self.avg_parameters.items() if k in trained}
+
+    def avg_func(self, averaged_param: Tensor, source_param: Tensor, steps: int) -> None:
+        """averaged += (1 - decay) * (source - averaged), in place."""
+        updates = int(steps) // self.interval
+        warm = (self.warmup - 1.0) / (self.warmup + updates)  # 1 - (1 + n) / (warmup + n)
+        averaged_param.lerp_(source_param, max(self.momentum, warm))
+
+
+class _SharingFrozen:
+    """Stands for a module; copying it copies the module except its frozen parameters."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+
+    def __deepcopy__(self, memo: dict) -> nn.Module:
+        memo.update({id(p): p for p in self.model.parameters() if not p.requires_grad})
+        return deepcopy(self.model, memo)

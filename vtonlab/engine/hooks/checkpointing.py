@@ -1,0 +1,107 @@
+"""Saving at intervals: the new checkpoint is complete before an old one goes."""
+
+from pathlib import Path
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import CheckpointHook
+
+from vtonlab.engine.checkpoint import remove_checkpoint, sweep, write_text
+from vtonlab.registry import HOOKS
+
+
+@HOOKS.register_module()
+class SafeCheckpointHook(CheckpointHook):
+    """mmengine's hook with another order and a safetensors export at the end.
+
+    Args:
+        interval: iterations between checkpoints; a multiple of ``accumulative_counts``, because a
+            gradient under accumulation is not saved.
+        max_keep_ckpts: at least 2 (with one, a kill while saving loses the run), or -1 for all.
+        save_last: also save the last iteration.
+        save_best: metric whose best checkpoint is kept as well; None: none.
+        rule: "greater" or "less", for ``save_best``.
+        save_begin: first iteration that may be saved.
+        export: write ``model.safetensors`` (averaged weights where there are any) after training.
+
+    Raises:
+        ValueError: ``max_keep_ckpts`` or ``interval`` out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        interval: int = 1000,
+        max_keep_ckpts: int = 2,
+        save_last: bool = True,
+        save_best: str | None = None,
+        rule: str | None = None,
+        save_begin: int = 0,
+        export: bool = True,
+    ) -> None:
+        if max_keep_ckpts != -1 and max_keep_ckpts < 2:
+            raise ValueError(
+                f"max_keep_ckpts={max_keep_ckpts}: keep at least 2, because a run killed while it "
+                f"saves its only checkpoint is lost (-1 keeps all)"
+            )
+        super().__init__(
+            interval=interval,
+            by_epoch=False,
+            max_keep_ckpts=max_keep_ckpts,
+            save_last=save_last,
+            save_best=save_best,
+            rule=rule,
+            save_begin=save_begin,
+        )
+        self.export = export
+        self.saved_at = -1  # iterations done when last saved
+
+    def before_train(self, runner) -> None:
+        """Clean up after killed runs, and check the interval."""
+        super().before_train(runner)
+        counts = accumulative_counts(runner.optim_wrapper)
+        if self.interval > 0 and self.interval % counts:
+            raise ValueError(
+                f"checkpoint interval {self.interval} is no multiple of accumulative_counts "
+                f"{counts}: a resumed run would lose part of a gradient"
+            )
+        if is_main_process():
+            sweep(self.out_dir)
+
+    def after_train(self, runner) -> None:
+        """Export the weights that inference uses."""
+        if self.export and is_main_process():
+            path = Path(self.out_dir) / "model.safetensors"
+            runner.export_weights(path)
+            runner.logger.info(f"weights for inference: {path}")
+
+    def save_now(self, runner) -> None:
+        """Save after this iteration, unless that was done."""
+        if self.saved_at != runner.iter + 1:
+            self._save_checkpoint(runner)
+
+    def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
+        kept = list(self.keep_ckpt_ids) if self.max_keep_ckpts > 0 else []
+        if self.max_keep_ckpts > 0 and step not in kept:
+            kept.append(step)
+        outdated, kept = kept[: -self.max_keep_ckpts], kept[-self.max_keep_ckpts :]
+        if self.max_keep_ckpts > 0:
+            self.keep_ckpt_ids.clear()
+            self.keep_ckpt_ids.extend(kept)
+            runner.message_hub.update_info("keep_ckpt_ids", kept)
+        name = self.filename_tmpl.format(step)
+        self.last_ckpt = str(Path(self.out_dir) / name)
+        runner.message_hub.update_info("last_ckpt", self.last_ckpt)
+        runner.save_checkpoint(self.out_dir, name, meta=meta)
+        self.saved_at = step
+        if not is_main_process():
+            return
+        write_text(Path(runner.work_dir) / "last_checkpoint", self.last_ckpt)
+        if self.max_keep_ckpts > 0:
+            for old in outdated:
+                remove_checkpoint(Path(self.out_dir) / self.filename_tmpl.format(old))
+
+
+def accumulative_counts(optim_wrapper) -> int:
+    """Iterations per optimiser step; with several optimisers, their largest."""
+    wrappers = optim_wrapper.values() if hasattr(optim_wrapper, "values") else [optim_wrapper]
+    return max(wrapper._accumulative_counts for wrapper in wrappers)

@@ -1,0 +1,105 @@
+"""The training loop whose resumed run equals the uninterrupted one to the bit."""
+
+from mmengine.runner import BaseLoop
+from torch.utils.data import DataLoader
+
+from vtonlab.registry import LOOPS
+
+
+@LOOPS.register_module()
+class ResumableTrainLoop(BaseLoop):
+    """Iteration-based training that resumes in O(1): the sampler skips, nothing is loaded again.
+
+    Differs from mmengine's ``IterBasedTrainLoop``: the loader's iterator is made once, when
+    training starts, after the sampler was told how many samples this rank has drawn; past batches
+    are never replayed and the loop never sleeps (RELIABILITY.md 3.1).
+
+    Args:
+        runner: mmengine runner.
+        dataloader: a loader or its config; its sampler must have ``skip(drawn)``.
+        max_iters: training iterations (not optimiser steps).
+        val_begin: first iteration after which validation may run.
+        val_interval: iterations between validations; the last iteration always validates.
+
+    Raises:
+        ValueError: the sampler cannot skip, or ends before ``max_iters``.
+    """
+
+    def __init__(
+        self,
+        runner,
+        dataloader: DataLoader | dict,
+        *,
+        max_iters: int,
+        val_begin: int = 1,
+        val_interval: int = 1000,
+    ) -> None:
+        super().__init__(runner, dataloader)
+        if max_iters < 1 or int(max_iters) != max_iters:
+            raise ValueError(f"train_cfg.max_iters must be a whole number >= 1, not {max_iters}")
+        if not callable(getattr(self.dataloader.sampler, "skip", None)):
+            raise ValueError(
+                f"{type(self.dataloader.sampler).__name__} cannot skip: ResumableTrainLoop needs "
+                f"train_dataloader.sampler=dict(type='ResumableSampler')"
+            )
+        self._max_iters = int(max_iters)
+        self._epoch = 0  # mmengine's runner sets `_epoch` and `_iter` when it resumes
+        self._iter = 0
+        self.val_begin = val_begin
+        self.val_interval = val_interval
+        self.stop_training = False  # hooks may set it
+
+    @property
+    def max_epochs(self) -> int:
+        """One: the whole training counts as one epoch for mmengine's hooks."""
+        return 1
+
+    @property
+    def max_iters(self) -> int:
+        return self._max_iters
+
+    @property
+    def epoch(self) -> int:
+        return self._epoch
+
+    @property
+    def iter(self) -> int:
+        """Iterations done."""
+        return self._iter
+
+    def run(self):
+        """Train to ``max_iters``; returns the model."""
+        self.runner.call_hook("before_train")
+        self.runner.call_hook("before_train_epoch")
+        self.dataloader.sampler.skip(self._iter * self.dataloader.batch_size)
+        batches = iter(self.dataloader)
+        while self._iter < self._max_iters and not self.stop_training:
+            self.runner.model.train()
+            self.run_iter(self._next(batches))
+            if self._validates():
+                self.runner.val_loop.run()
+        self.runner.call_hook("after_train_epoch")
+        self.runner.call_hook("after_train")
+        return self.runner.model
+
+    def run_iter(self, data_batch: dict) -> None:
+        """One iteration: hooks, forward, backward, and an optimiser step where it is due."""
+        here = dict(batch_idx=self._iter, data_batch=data_batch)
+        self.runner.call_hook("before_train_iter", **here)
+        outputs = self.runner.model.train_step(data_batch, optim_wrapper=self.runner.optim_wrapper)
+        self.runner.call_hook("after_train_iter", **here, outputs=outputs)
+        self._iter += 1
+
+    def _next(self, batches) -> dict:
+        try:
+            return next(batches)
+        except StopIteration:
+            raise ValueError(
+                f"the training sampler ended after {self._iter} of {self._max_iters} iterations: "
+                f"use an infinite one, sampler=dict(type='ResumableSampler')"
+            ) from None
+
+    def _validates(self) -> bool:
+        if self.runner.val_loop is None or self._iter < self.val_begin:
+            return False
+        return self._iter % self.val_interval == 0 or self._iter == self._max_iters

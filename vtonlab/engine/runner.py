@@ -1,0 +1,294 @@
+"""mmengine's runner with safe checkpoints, and the one function that builds it from a config.
+
+What differs from ``mmengine.runner.Runner`` (0.10.7; upstream #1655, #1520):
+
+- ``save_checkpoint``: no pickled classes, atomic, with a manifest and the model's own facts;
+- ``load_checkpoint``: ``weights_only``, strict, refuses another method or size, never executes
+  the config text inside a checkpoint;
+- ``load_or_resume``: the newest *valid* checkpoint;
+- ``resume``: refuses another number of samples per iteration and shows how the config changed.
+
+A model may say ``checkpoint_meta()`` (facts that a checkpoint must share with it),
+``frozen_prefixes`` (parameters that come from pretrained folders: neither saved nor expected) and
+``train_only_prefixes`` (left out of exports: the losses' own parameters).
+"""
+
+import difflib
+import time
+from pathlib import Path
+from typing import Any
+
+import mmengine
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.dist import get_world_size, is_main_process
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from torch import nn
+
+from vtonlab.engine.checkpoint import (
+    find_latest,
+    plain,
+    read_checkpoint,
+    save_checkpoint_file,
+    save_safetensors,
+)
+from vtonlab.engine.config_check import check_config
+from vtonlab.engine.distributed import init_on_cpu
+from vtonlab.version import __version__
+
+
+def build_runner(config: Config) -> "SafeRunner":
+    """Check a finished config strictly (``load_config``, then ``finalize``) and build its runner.
+
+    Raises:
+        ValueError: an unknown key, or what a constructor refuses.
+        FileNotFoundError: data or weights that are not there.
+    """
+    check_config(config)
+    if config.get("launcher", "none") != "none" and not torch.cuda.is_available():
+        init_on_cpu(config.launcher, config.env_cfg.dist_cfg.get("timeout", 1800))
+    return SafeRunner.from_cfg(config)
+
+
+class SafeRunner(Runner):
+    """mmengine's runner; see the module's list of differences."""
+
+    @property
+    def bare_model(self) -> nn.Module:
+        """The model without its distributed wrapper."""
+        return self.model.module if is_model_wrapper(self.model) else self.model
+
+    def config_text(self) -> str:
+        """The config as text, formatted once."""
+        if not hasattr(self, "_config_text"):
+            self._config_text = self.cfg.pretty_text if self.cfg._cfg_dict else ""
+        return self._config_text
+
+    def model_facts(self) -> dict[str, Any]:
+        """What a checkpoint must share with the model, as plain values."""
+        facts = getattr(self.bare_model, "checkpoint_meta", dict)()
+        return {"model": type(self.bare_model).__name__, **plain(facts)}
+
+    # ------------------------------------------------------------------ saving
+
+    def save_checkpoint(
+        self,
+        out_dir: str,
+        filename: str,
+        file_client_args: dict | None = None,
+        save_optimizer: bool = True,
+        save_param_scheduler: bool = True,
+        meta: dict | None = None,
+        by_epoch: bool = False,
+        backend_args: dict | None = None,
+    ) -> None:
+        """Save atomically; the signature is mmengine's, remote backends are refused."""
+        if file_client_args or backend_args:
+            raise ValueError("checkpoints are saved to local folders only: drop backend_args")
+        if not is_main_process():
+            return
+        checkpoint = {"meta": self._meta(meta, by_epoch), **self._weights()}
+        checkpoint["message_hub"] = self._plain_message_hub()
+        if save_optimizer:
+            checkpoint["optimizer"] = self.optim_wrapper.state_dict()
+        if save_param_scheduler and self.param_schedulers is not None:
+            checkpoint["param_schedulers"] = self._scheduler_states()
+        save_checkpoint_file(checkpoint, Path(out_dir) / filename)
+
+    def export_weights(self, path: str | Path) -> dict:
+        """Write what inference needs (averaged weights where there are any) as safetensors."""
+        weights = self._weights()
+        dropped = tuple(getattr(self.bare_model, "train_only_prefixes", ()))
+        state = {k: v for k, v in weights["state_dict"].items() if not k.startswith(dropped)}
+        averaged = "ema_state_dict" in weights
+        meta = {"facts": self.model_facts(), "iter": self.iter, "averaged": averaged}
+        return save_safetensors(state, path, {**meta, "vtonlab": __version__})
+
+    def _meta(self, meta: dict | None, by_epoch: bool) -> dict[str, Any]:
+        place = dict(epoch=self.epoch + 1, iter=self.iter)
+        if not by_epoch:
+            place = dict(epoch=self.epoch, iter=self.iter + 1)
+        return plain(
+            {
+                **place,
+                **(meta or {}),
+                "cfg": self.config_text(),
+                "seed": self.seed,
+                "experiment_name": self.experiment_name,
+                "time": time.strftime("%Y%m%d_%H%M%S"),
+                "mmengine_version": mmengine.__version__,
+                "vtonlab_version": __version__,
+                "facts": self.model_facts(),
+                "samples_per_iter": self._samples_per_iter(),
+            }
+        )
+
+    def _weights(self) -> dict[str, dict]:
+        """``state_dict``, and what hooks add to it (the EMA hook swaps its weights in)."""
+        checkpoint = {"state_dict": self.bare_model.state_dict()}
+        self.call_hook("before_save_checkpoint", checkpoint=checkpoint)
+        frozen = self._frozen_prefixes()
+        for name, prefixes in (
+            ("state_dict", frozen),
+            ("ema_state_dict", tuple(f"module.{p}" for p in frozen)),
+        ):
+            if name in checkpoint:
+                kept = {k: v for k, v in checkpoint[name].items() if not k.startswith(prefixes)}
+                checkpoint[name] = {k: v.detach().cpu() for k, v in kept.items()}
+        return checkpoint
+
+    def _frozen_prefixes(self) -> tuple[str, ...]:
+        return tuple(getattr(self.bare_model, "frozen_prefixes", ()))
+
+    def _samples_per_iter(self) -> int:
+        return self.train_dataloader.batch_size * get_world_size()
+
+    def _plain_message_hub(self) -> dict[str, dict]:
+        info = {
+            key: plain(value)
+            for key, value in self.message_hub.runtime_info.items()
+            if type(value) in (int, float, str, bool, list, type(None))
+        }
+        return {
+            "log_scalars": {},
+            "runtime_info": info,
+            "resumed_keys": dict.fromkeys(info, True),
+        }
+
+    def _scheduler_states(self) -> list | dict:
+        if isinstance(self.param_schedulers, dict):
+            return {
+                name: [plain_state(s.state_dict()) for s in schedulers]
+                for name, schedulers in self.param_schedulers.items()
+            }
+        return [plain_state(s.state_dict()) for s in self.param_schedulers]
+
+    # ----------------------------------------------------------------- loading
+
+    def load_checkpoint(
+        self,
+        filename: str,
+        map_location: Any = "cpu",
+        strict: bool = True,
+        revise_keys: list | None = None,
+    ) -> dict:
+        """Load weights; strict by default, and only of the same method and size.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: damaged, pickled, of another model, or keys that do not fit.
+        """
+        del revise_keys  # mmengine strips "module." here; our checkpoints never have it
+        checkpoint = read_checkpoint(filename, map_location)
+        checkpoint.setdefault("meta", {}).pop("config", None)  # never executed: R30
+        checkpoint.setdefault("state_dict", {})
+        self._check_facts(checkpoint["meta"].get("facts"), filename)
+        self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
+        is_export = str(filename).endswith(".safetensors")
+        self._load_state(checkpoint["state_dict"], filename, strict, is_export)
+        self._has_loaded = True
+        self.logger.info(f"Load checkpoint from {filename}")
+        return checkpoint
+
+    def _check_facts(self, saved: dict | None, filename: str) -> None:
+        if not saved:
+            return
+        mine = self.model_facts()
+        differing = [key for key in saved if key in mine and saved[key] != mine[key]]
+        if differing:
+            theirs = ", ".join(f"{k}={saved[k]!r}" for k in differing)
+            wanted = ", ".join(f"{k}={mine[k]!r}" for k in differing)
+            raise ValueError(
+                f"checkpoint {filename} is of another method or size: it has {theirs}, this config "
+                f"makes {wanted}; use the config it was trained with"
+            )
+
+    def _load_state(self, state: dict, filename: str, strict: bool, is_export: bool) -> None:
+        model = self.bare_model
+        own = model.state_dict()
+        wrong = [k for k, v in state.items() if k in own and own[k].shape != v.shape]
+        if wrong:
+            key = wrong[0]
+            raise ValueError(
+                f"checkpoint {filename} does not fit: {len(wrong)} tensors differ in shape, the "
+                f"first is {key} with {tuple(state[key].shape)} where the model has "
+                f"{tuple(own[key].shape)}"
+            )
+        optional = self._frozen_prefixes()
+        if is_export:
+            optional += tuple(getattr(model, "train_only_prefixes", ()))
+        missing, unexpected = model.load_state_dict(state, strict=False)
+        missing = [key for key in missing if not key.startswith(optional)]
+        if strict and (missing or unexpected):
+            raise ValueError(
+                f"checkpoint {filename} does not fit the model: {len(missing)} keys missing "
+                f"{missing[:3]}, {len(unexpected)} unexpected {unexpected[:3]}; use the config it "
+                f"was trained with"
+            )
+
+    def load_or_resume(self) -> None:
+        """Resume from the newest valid checkpoint when asked to without a name."""
+        if self._resume and self._load_from is None and not self._has_loaded:
+            latest = find_latest(self.work_dir, self.logger.warning)
+            if latest is None:
+                self.logger.info(f"nothing to resume in {self.work_dir}: training starts anew")
+                return
+            self.logger.info(f"resuming from {latest}")
+            self._load_from = str(latest)
+        super().load_or_resume()
+
+    def resume(
+        self,
+        filename: str,
+        resume_optimizer: bool = True,
+        resume_param_scheduler: bool = True,
+        map_location: Any = "default",
+    ) -> None:
+        """Continue a run as if it had not stopped.
+
+        Raises:
+            ValueError: the checkpoint was saved with another number of samples per iteration, or
+                holds no training state.
+        """
+        where = get_device() if map_location == "default" else map_location
+        self._check_resumable(filename)
+        super().resume(filename, resume_optimizer, resume_param_scheduler, where)
+
+    def _check_resumable(self, filename: str) -> None:
+        checkpoint = read_checkpoint(filename)
+        meta = checkpoint.get("meta", {})
+        if "optimizer" not in checkpoint or "iter" not in meta:
+            raise ValueError(
+                f"checkpoint {filename} has weights only and cannot be resumed: start a new run "
+                f"from it with --cfg-options load_from={filename}"
+            )
+        saved, mine = meta.get("samples_per_iter"), self._samples_per_iter()
+        if saved is not None and saved != mine:
+            raise ValueError(
+                f"checkpoint {filename} was trained with {saved} samples per iteration (batch size "
+                f"x processes), this run has {mine}: change train_dataloader.batch_size or the "
+                f"number of processes so that they agree"
+            )
+        changes = config_changes(meta.get("cfg", ""), self.config_text())
+        if changes:
+            self.logger.warning(
+                "The config differs from the checkpoint's; optimiser and schedule settings "
+                "(learning rate among them) continue as saved:\n" + "\n".join(changes)
+            )
+
+
+_NOT_A_CHANGE = ("resume", "load_from", "work_dir", "launcher", "model_wrapper_cfg")
+
+
+def config_changes(before: str, after: str) -> list[str]:
+    """Lines of two config texts that differ, as ``-`` and ``+`` lines; both are only text."""
+    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=0)
+    changes = [line for line in lines if line[:1] in "+-" and line[:3] not in ("+++", "---")]
+    return [line for line in changes if not line[1:].strip().startswith(_NOT_A_CHANGE)]
+
+
+def plain_state(state: dict[str, Any]) -> dict[str, Any]:
+    """A scheduler's state: tensors kept, all else plain."""
+    return {k: v if isinstance(v, torch.Tensor) else plain(v) for k, v in state.items()}

@@ -1,0 +1,142 @@
+"""The ways a run goes: training, a dry run of one step, testing."""
+
+import json
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+
+from vtonlab.engine.checkpoint import find_problem, manifest_path, write_text
+from vtonlab.engine.config_check import check_config
+from vtonlab.engine.distributed import WorkDirLock
+from vtonlab.engine.hooks import SampleTraceHook
+from vtonlab.engine.optim import NonFiniteError
+from vtonlab.engine.runner import SafeRunner, build_runner
+
+
+def train(config: Config) -> SafeRunner:
+    """Train as a finished config says; returns the runner.
+
+    Raises:
+        ValueError, FileNotFoundError: bad input, in one sentence.
+        NonFiniteError: naming iteration, loss parts and sample ids.
+    """
+    check_config(config)
+    if not _is_first_process():
+        return _train(config)
+    with WorkDirLock(config.work_dir):
+        return _train(config)
+
+
+def _is_first_process() -> bool:
+    import os
+
+    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0
+
+
+def _train(config: Config) -> SafeRunner:
+    runner = build_runner(config)
+    try:
+        runner.train()
+    except NonFiniteError as error:
+        places = [hook.describe() for hook in runner.hooks if isinstance(hook, SampleTraceHook)]
+        where = places[0] if places else f"iteration {runner.iter + 1}"
+        raise NonFiniteError(f"training stopped at {where}: {error}") from error
+    return runner
+
+
+def dry_run(config: Config) -> dict[str, Any]:
+    """Build everything, train one optimiser step, save and verify a checkpoint, in a scratch folder.
+
+    Returns:
+        ``seconds``, ``peak_bytes`` of memory, ``checkpoint_bytes`` and ``parameters``.
+    """
+    check_config(config)
+    with tempfile.TemporaryDirectory(prefix="vtonlab-dry-") as scratch:
+        config.work_dir = scratch
+        config.train_cfg.max_iters = config.optim_wrapper.get("accumulative_counts", 1)
+        config.load_from, config.resume = config.get("load_from"), False
+        config.default_hooks.checkpoint.interval = -1
+        start = time.perf_counter()
+        runner = _train(config)
+        saved = Path(scratch) / f"iter_{runner.iter}.pth"
+        problem = find_problem(saved) if is_main_process() else None
+        if problem:
+            raise ValueError(f"the pretend checkpoint is not valid: {problem}")
+        parameters = list(runner.bare_model.parameters())
+        return {
+            "seconds": time.perf_counter() - start,
+            "peak_bytes": _peak_bytes(),
+            "checkpoint_bytes": saved.stat().st_size if saved.is_file() else 0,
+            "parameters": sum(p.numel() for p in parameters),
+            "trained_parameters": sum(p.numel() for p in parameters if p.requires_grad),
+        }
+
+
+def _peak_bytes() -> int:
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def test(config: Config, checkpoint: str, out: str | Path) -> dict[str, Any]:
+    """Evaluate a checkpoint on the config's test data and write ``results.json`` into ``out``.
+
+    Training parts of the config are dropped, so its training data need not exist. A ``.pth`` has
+    the averaged weights as its ``state_dict`` where training averaged; these are tested.
+
+    Raises:
+        ValueError: no test data in the config, or a checkpoint that does not fit.
+        FileNotFoundError: no checkpoint, no data.
+    """
+    check_config(config)
+    if not Path(checkpoint).is_file():
+        raise FileNotFoundError(f"no checkpoint at {checkpoint}: train one with tools/train.py")
+    if config.get("test_dataloader") is None:
+        raise ValueError(f"{config.filename} has no test_dataloader: there is nothing to test on")
+    for part in ("train", "val"):
+        for suffix in ("dataloader", "cfg", "evaluator"):
+            if f"{part}_{suffix}" in config:
+                config[f"{part}_{suffix}"] = None
+    config.optim_wrapper = config.param_scheduler = None
+    config.custom_hooks = []
+    for slot in ("ema", "preview", "guard", "signal", "rng", "checkpoint"):
+        config.setdefault("default_hooks", {})[slot] = None
+    config.default_hooks = {
+        k: v
+        for k, v in config.default_hooks.items()
+        if v is not None or k in ("checkpoint", "sampler_seed")
+    }
+    config.load_from, config.resume, config.work_dir = str(checkpoint), False, str(out)
+    start = time.perf_counter()
+    runner = build_runner(config)
+    metrics = runner.test()
+    results = {
+        "metrics": {k: _number(v) for k, v in metrics.items()},
+        "config": str(config.filename),
+        "checkpoint": str(checkpoint),
+        "sha256": _digest_of(checkpoint),
+        "seed": runner.seed,
+        "images": len(runner.test_dataloader.dataset),
+        "seconds": round(time.perf_counter() - start, 1),
+        "torch": torch.__version__,
+    }
+    if is_main_process():
+        write_text(Path(out) / "results.json", json.dumps(results, indent=2) + "\n")
+    return results
+
+
+def _digest_of(checkpoint: str) -> str | None:
+    manifest = manifest_path(checkpoint)
+    return json.loads(manifest.read_text())["sha256"] if manifest.is_file() else None
+
+
+def _number(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else value
