@@ -1,1 +1,6 @@
-"""matchers"""
+"""External person-to-garment correspondence, computed before training."""
+
+from vtonlab.matchers.report import MatchReport
+from vtonlab.matchers.sift import SIFTMatcher
+
+__all__ = ["MatchReport", "SIFTMatcher"]
