@@ -1,0 +1,59 @@
+"""What every data set of try-on pairs shares: keys, random numbers, transforms and the contract."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from vtonlab.datasets.samplers import SampleKey
+from vtonlab.registry import TRANSFORMS
+from vtonlab.structures.sample import check_sample
+from vtonlab.utils.seeding import seed_from
+
+
+class TryOnDataset(Dataset):
+    """Base class. A subclass says how many samples there are and loads one, without randomness.
+
+    ``dataset[3]`` and ``dataset[SampleKey(3, position)]`` give the same pair; the second is what
+    samplers ask for, and its augmentation depends on ``(seed, position)`` alone, hence not on
+    workers, prefetching or restarts.
+
+    Args:
+        transforms: joint transforms, or their configs (``dict(type="RandomHFlip", prob=0.5)``).
+        seed: of all random numbers lent to the transforms as ``sample["rng"]``.
+    """
+
+    def __init__(self, *, transforms: Sequence | None = None, seed: int = 0) -> None:
+        self.transforms = [
+            TRANSFORMS.build(t) if isinstance(t, dict) else t for t in transforms or ()
+        ]
+        self.seed = seed
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def load(self, index: int) -> dict:
+        """Sample ``index`` as on disk, without ``index`` and ``position`` and before transforms."""
+        raise NotImplementedError
+
+    def __getitem__(self, key: int | SampleKey) -> dict:
+        index, position = (key, key) if isinstance(key, int | np.integer) else key
+        if not 0 <= index < len(self):
+            raise IndexError(f"index {index} is not below {len(self)}")
+        sample = {**self.load(int(index)), "index": int(index), "position": int(position)}
+        sample["rng"] = np.random.default_rng([self.seed, int(position)])
+        for transform in self.transforms:
+            sample = transform(sample)
+        del sample["rng"]
+        return check_sample(sample)
+
+
+def derangement(count: int, seed: int) -> np.ndarray:
+    """A seeded permutation that leaves nothing in its place: the shuffled-correspondence control.
+
+    One cycle through a random order, so that partner i is never i (for ``count`` above 1).
+    """
+    order = np.random.default_rng(seed_from("derangement", seed)).permutation(count)
+    partner = np.empty(count, dtype=np.int64)
+    partner[order] = np.roll(order, 1)
+    return partner

@@ -1,0 +1,109 @@
+"""Opening all pictures of a data set before training spends time on them."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from vtonlab.datasets.layout import some
+from vtonlab.datasets.reading import check_aspect, mask_of
+from vtonlab.structures.sample import GARMENT_MAPS, MASKS
+from vtonlab.utils.images import check_image, read_image
+
+_MASK_SHARE = (0.02, 0.80)  # of the try-on area; more or less is an inverted or empty mask
+_QUIET_SECONDS = 2.0
+
+
+def verify_pictures(
+    title: str, pairs: Mapping[str, Mapping[str, Path]], *, decode_at_most: int, max_pixels: int
+) -> str:
+    """Check the pictures of all pairs in parallel; see `VITONHDDataset.verify`.
+
+    Args:
+        title: what is checked, for messages.
+        pairs: for each pair's name its files by map; files that are not pictures are passed over.
+
+    Returns:
+        one sentence of what was found good.
+
+    Raises:
+        ValueError: one sentence that names up to five damaged pictures with their pairs.
+    """
+    start = time.monotonic()
+    owners = {}  # file -> (map, pair): each file once, however many pairs use it
+    for pair, files in pairs.items():
+        for name, path in files.items():
+            if path.suffix != ".json":
+                owners.setdefault(path, (name, pair))
+    stride = -(-len(owners) // decode_at_most)
+
+    def check(item: tuple[int, Path]) -> tuple[tuple[int, int] | None, str]:
+        number, path = item
+        try:
+            return _check(path, owners[path][0], number % stride == 0, max_pixels), ""
+        except (ValueError, OSError) as error:
+            return None, f"{error} (pair {owners[path][1]})"
+
+    sizes, faults = {}, []
+    with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+        results = pool.map(check, enumerate(owners))
+        for path, (size, fault) in zip(owners, _progress(results, len(owners), title), strict=True):
+            sizes[path] = size
+            faults += [fault] * bool(fault)
+    faults += _wrong_sizes(pairs, sizes)
+    if faults:
+        raise ValueError(
+            f"{title}: {len(faults)} of {len(owners)} pictures cannot be used: {some(faults, '; ')}"
+        )
+    decoded = len(range(0, len(owners), stride))
+    how = "decoded" if stride == 1 else f"intact by header and end, {decoded} of them decoded"
+    return (
+        f"{title}: {len(pairs)} pairs, all {len(owners)} pictures {how} "
+        f"({time.monotonic() - start:.1f} s)"
+    )
+
+
+def _check(path: Path, name: str, deep: bool, max_pixels: int) -> tuple[int, int]:
+    if not deep:
+        return check_image(path, deep=False, max_pixels=max_pixels)
+    picture = read_image(path, "labels" if name == "parse" else "rgb", max_pixels)
+    if name in MASKS:
+        share = mask_of(picture, path).mean()
+        low, high = _MASK_SHARE
+        if name == "mask" and not low <= share <= high:
+            raise ValueError(
+                f"{path} marks {share:.0%} of the picture as to be generated, {low:.0%} to "
+                f"{high:.0%} are plausible: white must be the area to generate"
+            )
+    return picture.shape[:2]
+
+
+def _wrong_sizes(pairs: Mapping[str, Mapping[str, Path]], sizes: Mapping) -> Iterator[str]:
+    told = set()
+    for pair, files in pairs.items():
+        for name, path in files.items():
+            photo = sizes.get(files["garment" if name in GARMENT_MAPS else "person"])
+            if path in told or photo is None or sizes.get(path) is None:
+                continue
+            told.add(path)
+            try:
+                check_aspect(sizes[path], photo, path)
+            except ValueError as error:
+                yield f"{error} (pair {pair})"
+
+
+def _progress(results: Iterator, total: int, title: str) -> Iterator:
+    """Pass results on; after two seconds, a line with the time left, on terminals and in logs."""
+    start = shown = time.monotonic()
+    interval: Callable[[], float] = lambda: 0.2 if sys.stderr.isatty() else 10.0  # noqa: E731
+    for done, result in enumerate(results, 1):
+        yield result
+        now = time.monotonic()
+        if now - start > _QUIET_SECONDS and (now - shown > interval() or done == total):
+            shown = now
+            left = (now - start) / done * (total - done)
+            end = "\r" if sys.stderr.isatty() and done < total else "\n"
+            line = f"checking {title}: {done}/{total} pictures, {left:.0f} s left  "
+            print(line, end=end, file=sys.stderr, flush=True)
