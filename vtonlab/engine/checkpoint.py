@@ -131,9 +131,12 @@ def remove_checkpoint(path: str | Path) -> None:
 
 
 def sweep(folder: str | Path) -> None:
-    """Delete temporary files that killed processes left; call it under the folder's lock."""
+    """Delete what killed processes left half-done; call it under the folder's lock."""
     for leftover in Path(folder).glob(".*.tmp-*"):
         leftover.unlink(missing_ok=True)
+    for manifest in Path(folder).glob("*.pth.json"):
+        if not manifest.with_suffix("").exists():
+            manifest.unlink(missing_ok=True)
 
 
 def find_problem(path: str | Path) -> str | None:
@@ -156,7 +159,7 @@ def find_problem(path: str | Path) -> str | None:
 
 
 def find_latest(folder: str | Path, warn: Callable[[str], None] = print) -> Path | None:
-    """The newest valid ``iter_*.pth`` or ``epoch_*.pth``; ``warn`` hears of each one passed over."""
+    """The newest valid ``iter_*.pth`` or ``epoch_*.pth``; ``warn`` hears of those passed over."""
     found = []
     for path in Path(folder).glob("*.pth"):
         match = re.fullmatch(r"(?:iter|epoch)_(\d+)\.pth", path.name)

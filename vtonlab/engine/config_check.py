@@ -15,11 +15,11 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from vtonlab import registry as ours
+from vtonlab.engine import registries as running
 
-HOOK_SLOTS = frozenset(
-    # mmengine's seven, then ours: see configs/_base_/default_runtime.py
-    ["runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint"]
-    + ["visualization", "rng", "guard", "signal", "ema", "preview"]
+HOOK_SLOTS = frozenset(  # mmengine's, then ours: see configs/_base_/default_runtime.py
+    "runtime_info timer sampler_seed logger param_scheduler checkpoint visualization "
+    "rng guard signal ema preview".split()
 )
 _TOP = frozenset(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"} | {
     "data_root",
@@ -35,7 +35,6 @@ _LOADER = frozenset(inspect.signature(DataLoader.__init__).parameters) - {"self"
     "num_batch_per_epoch",
     "disable_subprocess_warning",
 }
-_SCALES = ["lr_mult", "decay_mult"]
 _FIXED: dict[str, frozenset[str]] = {
     "env_cfg": frozenset(["cudnn_benchmark", "mp_cfg", "dist_cfg", "resource_limit"]),
     "env_cfg.mp_cfg": frozenset(["mp_start_method", "opencv_num_threads"]),
@@ -53,8 +52,8 @@ _BY_NAME: dict[str, frozenset[str]] = {  # wherever they stand under optim_wrapp
         ["type", "max_norm", "norm_type", "error_if_nonfinite", "foreach", "clip_value"]
     ),
     "paramwise_cfg": frozenset(
-        [*_SCALES, "bias_lr_mult", "bias_decay_mult", "norm_decay_mult", "flat_decay_mult"]
-        + ["dwconv_decay_mult", "dcn_offset_lr_mult", "bypass_duplicate", "custom_keys"]
+        "lr_mult decay_mult bias_lr_mult bias_decay_mult norm_decay_mult flat_decay_mult "
+        "dwconv_decay_mult dcn_offset_lr_mult bypass_duplicate custom_keys".split()
     ),
 }
 _DEFAULT_TYPES = {
@@ -78,18 +77,24 @@ _REGISTRIES: dict[str, Registry] = {
     **dict.fromkeys(["default_hooks", "custom_hooks"], ours.HOOKS),
     **dict.fromkeys(["train_cfg", "val_cfg", "test_cfg"], ours.LOOPS),
     "optim_wrapper": ours.OPTIM_WRAPPERS,
-    "optimizer": mm.OPTIMIZERS,
-    "param_scheduler": mm.PARAM_SCHEDULERS,
+    "optimizer": running.OPTIMIZERS,
+    "param_scheduler": running.PARAM_SCHEDULERS,
     **dict.fromkeys(["val_evaluator", "test_evaluator", "metrics"], ours.METRICS),
     "visualizer": ours.VISUALIZERS,
-    "vis_backends": mm.VISBACKENDS,
-    "log_processor": mm.LOG_PROCESSORS,
-    "model_wrapper_cfg": mm.MODEL_WRAPPERS,
+    "vis_backends": running.VISBACKENDS,
+    "log_processor": running.LOG_PROCESSORS,
+    "model_wrapper_cfg": running.MODEL_WRAPPERS,
     **dict.fromkeys(["collate_fn", "worker_init_fn"], mm.FUNCTIONS),
 }
 _ALL = [value for value in vars(ours).values() if isinstance(value, Registry)]
-_ALL += [mm.OPTIMIZERS, mm.PARAM_SCHEDULERS, mm.VISBACKENDS, mm.LOG_PROCESSORS, mm.EVALUATOR]
-_ALL += [mm.MODEL_WRAPPERS, mm.FUNCTIONS]
+_ALL += [
+    running.OPTIMIZERS,
+    running.PARAM_SCHEDULERS,
+    running.VISBACKENDS,
+    running.LOG_PROCESSORS,
+    running.EVALUATOR,
+]
+_ALL += [running.MODEL_WRAPPERS, mm.FUNCTIONS]
 _ALWAYS = frozenset(["type", "_scope_", "_delete_"])
 
 

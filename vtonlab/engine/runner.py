@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import mmengine
+import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
@@ -146,11 +147,12 @@ class SafeRunner(Runner):
         return self.train_dataloader.batch_size * get_world_size()
 
     def _plain_message_hub(self) -> dict[str, dict]:
-        info = {
-            key: plain(value)
-            for key, value in self.message_hub.runtime_info.items()
-            if type(value) in (int, float, str, bool, list, type(None))
-        }
+        info = {}
+        for key, value in self.message_hub.runtime_info.items():
+            if isinstance(value, np.generic):
+                value = value.item()
+            if type(value) in (int, float, str, bool, list, type(None)):
+                info[key] = plain(value)
         return {
             "log_scalars": {},
             "runtime_info": info,

@@ -52,7 +52,7 @@ def _train(config: Config) -> SafeRunner:
 
 
 def dry_run(config: Config) -> dict[str, Any]:
-    """Build everything, train one optimiser step, save and verify a checkpoint, in a scratch folder.
+    """Build all, train one optimiser step, save and verify a checkpoint, in a scratch folder.
 
     Returns:
         ``seconds``, ``peak_bytes`` of memory, ``checkpoint_bytes`` and ``parameters``.

@@ -3,7 +3,9 @@
 from pathlib import Path
 
 from mmengine.dist import is_main_process
+from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
+from mmengine.optim import OptimWrapperDict
 
 from vtonlab.engine.checkpoint import remove_checkpoint, sweep, write_text
 from vtonlab.registry import HOOKS
@@ -53,11 +55,13 @@ class SafeCheckpointHook(CheckpointHook):
             save_begin=save_begin,
         )
         self.export = export
+        self.kept: list[int] = []
         self.saved_at = -1  # iterations done when last saved
 
     def before_train(self, runner) -> None:
-        """Clean up after killed runs, and check the interval."""
-        super().before_train(runner)
+        """Clean up after killed runs, check the interval, recall what was kept."""
+        self.out_dir = self.out_dir or runner.work_dir
+        self.file_backend = LocalBackend()
         counts = accumulative_counts(runner.optim_wrapper)
         if self.interval > 0 and self.interval % counts:
             raise ValueError(
@@ -66,6 +70,9 @@ class SafeCheckpointHook(CheckpointHook):
             )
         if is_main_process():
             sweep(self.out_dir)
+        known = runner.message_hub.runtime_info
+        self.kept = [int(step) for step in known.get("keep_ckpt_ids", [])]
+        self.best_ckpt_path = known.get("best_ckpt")
 
     def after_train(self, runner) -> None:
         """Export the weights that inference uses."""
@@ -80,28 +87,23 @@ class SafeCheckpointHook(CheckpointHook):
             self._save_checkpoint(runner)
 
     def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
-        kept = list(self.keep_ckpt_ids) if self.max_keep_ckpts > 0 else []
-        if self.max_keep_ckpts > 0 and step not in kept:
-            kept.append(step)
-        outdated, kept = kept[: -self.max_keep_ckpts], kept[-self.max_keep_ckpts :]
-        if self.max_keep_ckpts > 0:
-            self.keep_ckpt_ids.clear()
-            self.keep_ckpt_ids.extend(kept)
-            runner.message_hub.update_info("keep_ckpt_ids", kept)
+        steps = [s for s in self.kept if s != step] + [step]
+        keep = len(steps) if self.max_keep_ckpts == -1 else self.max_keep_ckpts
+        outdated, self.kept = steps[:-keep], steps[-keep:]
         name = self.filename_tmpl.format(step)
         self.last_ckpt = str(Path(self.out_dir) / name)
+        runner.message_hub.update_info("keep_ckpt_ids", self.kept)
         runner.message_hub.update_info("last_ckpt", self.last_ckpt)
         runner.save_checkpoint(self.out_dir, name, meta=meta)
         self.saved_at = step
-        if not is_main_process():
-            return
-        write_text(Path(runner.work_dir) / "last_checkpoint", self.last_ckpt)
-        if self.max_keep_ckpts > 0:
+        if is_main_process():
+            write_text(Path(runner.work_dir) / "last_checkpoint", self.last_ckpt)
             for old in outdated:
                 remove_checkpoint(Path(self.out_dir) / self.filename_tmpl.format(old))
 
 
 def accumulative_counts(optim_wrapper) -> int:
     """Iterations per optimiser step; with several optimisers, their largest."""
-    wrappers = optim_wrapper.values() if hasattr(optim_wrapper, "values") else [optim_wrapper]
+    several = isinstance(optim_wrapper, OptimWrapperDict)
+    wrappers = optim_wrapper.values() if several else [optim_wrapper]
     return max(wrapper._accumulative_counts for wrapper in wrappers)

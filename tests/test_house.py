@@ -1,0 +1,157 @@
+"""The house: floors of imports, a light package, no folder outside the repository, short files."""
+
+import ast
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "vtonlab"
+FLOORS = {
+    "utils": -1,  # the floor's lower half: ops may use its compat.py, never the other way round
+    "version": -1,
+    "ops": 0,
+    "registry": 1,
+    "structures": 1,
+    "attention": 2,
+    "backbones": 2,
+    "matchers": 2,
+    "samplers": 2,
+    "noise_schedules": 2,
+    "datasets": 2,
+    "visualization": 3,
+    "conditioners": 4,
+    "losses": 4,
+    "evaluation": 4,
+    "models": 5,
+    "engine": 5,
+    "apis": 6,
+}
+HEAVY = ("transformers", "diffusers", "timm", "cv2", "gradio", "smplx")
+
+
+@cache
+def tracked() -> tuple[Path, ...]:
+    """Files of the repository, without what git ignores."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return tuple(ROOT / name for name in names.splitlines() if (ROOT / name).is_file())
+
+
+def imported(path: Path) -> set[str]:
+    """Absolute names of the modules that a file imports, at any depth."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parent = path.parents[node.level - 1].relative_to(ROOT).parts
+                base = ".".join([*parent, *([base] if base else [])])
+            found |= {base} if base != "vtonlab" else {f"vtonlab.{a.name}" for a in node.names}
+    return found
+
+
+def library_files() -> list[Path]:
+    return [p for p in tracked() if p.suffix == ".py" and PACKAGE in p.parents]
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def test_imports_go_down_the_floors():
+    wrong = []
+    for path in library_files():
+        here = room(path)
+        if here == "__init__":
+            continue
+        for name in imported(path):
+            if not name.startswith("vtonlab."):
+                continue
+            there = name.split(".")[1]
+            if there == "__version__":
+                continue
+            if there != here and FLOORS[there] >= FLOORS[here]:
+                wrong.append(f"{path.relative_to(ROOT)} ({here}) imports {name}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_room_has_a_floor():
+    assert {room(p) for p in library_files()} - {"__init__"} <= set(FLOORS)
+
+
+def test_nothing_in_the_package_imports_recipes_or_tools():
+    for path in library_files():
+        roots = {name.split(".")[0] for name in imported(path)}
+        assert not roots & {"configs", "tools", "projects", "tests"}, path
+
+
+def test_ops_do_not_know_mmengine():
+    for path in library_files():
+        if room(path) == "ops":
+            assert not [n for n in imported(path) if n.split(".")[0] == "mmengine"], path
+
+
+@pytest.mark.parametrize("module", ["vtonlab", "vtonlab.registry"])
+def test_import_is_light(module):
+    code = f"import {module}, sys; print([m for m in {HEAVY!r} if m in sys.modules])"
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_no_file_mentions_a_folder_outside():
+    """Only the Makefile and .ci/run may know where the photographs lie."""
+    outside = re.compile(
+        "|".join([r"\.\./" + "shared", "/" + "work/", "/" + "root/", "/home/" + r"\w"])
+    )
+    allowed = {ROOT / "Makefile", ROOT / ".ci" / "run"}
+    wrong = []
+    for path in tracked():
+        if path in allowed or path.stat().st_size > 5_000_000:
+            continue
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+        wrong += [f"{path.relative_to(ROOT)}: {m.group()}" for m in [outside.search(text)] if m]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_files_are_short():
+    code = [p for p in tracked() if p.suffix == ".py"]
+    long = {
+        str(p.relative_to(ROOT)): n for p in code if (n := len(p.read_text().splitlines())) > 600
+    }
+    assert not long
+
+
+def test_package_inits_only_reexport():
+    for path in library_files():
+        if path.name != "__init__.py":
+            continue
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            allowed = ast.Import | ast.ImportFrom | ast.Assign | ast.Expr
+            assert isinstance(node, allowed), f"{path}: line {node.lineno} does more than re-export"
+
+
+def test_the_suite_of_requirements_is_locked():
+    """Every requirement has a lower bound and stands in the lock."""
+    folder = ROOT / "requirements"
+    locked = {
+        re.split("==", line)[0].lower().replace("_", "-") for line in lines(folder / "lock.txt")
+    }
+    for name in ("runtime", "tests"):
+        for line in lines(folder / f"{name}.txt"):
+            assert re.fullmatch(r"[\w.-]+>=[\w.]+,<[\w.]+", line), line
+            assert re.split("[><=]", line)[0].lower().replace("_", "-") in locked, line
+
+
+def lines(path: Path) -> list[str]:
+    return [line for line in path.read_text().splitlines() if line and not line.startswith("#")]
