@@ -1,1 +1,62 @@
-"""visualization"""
+"""Pictures of everything below: samples, correspondences, flows and attention."""
+
+from vtonlab.visualization.attention import (
+    draw_attention,
+    draw_attention_flow,
+    mark,
+    overlay_heat,
+)
+from vtonlab.visualization.colors import (
+    LIP_PALETTE,
+    distinct_colors,
+    flow_colors,
+    flow_wheel,
+    heat_colors,
+    label_colors,
+    position_chart,
+    position_colors,
+)
+from vtonlab.visualization.correspondences import (
+    draw_correspondences,
+    draw_flow,
+    draw_places,
+    warp_garment,
+)
+from vtonlab.visualization.pages import fit, grid, heading, save_png, stack, tile, tint, to_picture
+from vtonlab.visualization.samples import (
+    contact_sheet,
+    draw_keypoints,
+    draw_sample,
+    sample_tiles,
+)
+
+__all__ = [
+    "LIP_PALETTE",
+    "contact_sheet",
+    "distinct_colors",
+    "draw_attention",
+    "draw_attention_flow",
+    "draw_correspondences",
+    "draw_flow",
+    "draw_keypoints",
+    "draw_places",
+    "draw_sample",
+    "fit",
+    "flow_colors",
+    "flow_wheel",
+    "grid",
+    "heading",
+    "heat_colors",
+    "label_colors",
+    "mark",
+    "overlay_heat",
+    "position_chart",
+    "position_colors",
+    "sample_tiles",
+    "save_png",
+    "stack",
+    "tile",
+    "tint",
+    "to_picture",
+    "warp_garment",
+]

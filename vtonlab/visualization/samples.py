@@ -1,0 +1,151 @@
+"""A sample on one page: every map it holds, and its correspondences."""
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+
+from vtonlab.visualization.colors import label_colors
+from vtonlab.visualization.correspondences import (
+    draw_correspondences,
+    draw_flow,
+    draw_places,
+    warp_garment,
+)
+from vtonlab.visualization.pages import CAPTION, fit, grid, heading, stack, tile, tint, to_picture
+
+# BODY_25 bones as pairs of joints.
+_BONES = (
+    (0, 1), (1, 2), (2, 3), (3, 4), (1, 5), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (10, 11),
+    (8, 12), (12, 13), (13, 14), (0, 15), (0, 16), (15, 17), (16, 18), (14, 19), (19, 20),
+    (14, 21), (11, 22), (22, 23), (11, 24),
+)  # fmt: skip
+
+
+def draw_keypoints(
+    keypoints: np.ndarray, height: int, width: int, image: np.ndarray | None = None
+) -> np.ndarray:
+    """BODY_25 as coloured bones on black, as OpenPose renders it, or over ``image``.
+
+    Args:
+        keypoints: (25, 3): x, y in [0, 1], confidence; joints at confidence 0 are left out.
+        height, width: Size of the picture.
+
+    Returns:
+        uint8 RGB (height, width, 3).
+    """
+    page = np.zeros((height, width, 3), np.uint8) if image is None else to_picture(image).copy()
+    known = np.asarray(keypoints)[:, 2] > 0
+    places = np.rint((np.asarray(keypoints)[:, :2] * (width, height) - 0.5) * 16).astype(int)
+    colors = _bone_colors(len(_BONES))
+    thick = max(1, round(max(height, width) / 128))
+    for (a, b), color in zip(_BONES, colors, strict=True):
+        if known[a] and known[b]:
+            ends = tuple(places[a].tolist()), tuple(places[b].tolist())
+            cv2.line(page, *ends, color, thick, cv2.LINE_AA, 4)
+    for joint in np.flatnonzero(known):
+        color = colors[joint % len(colors)]
+        cv2.circle(page, tuple(places[joint].tolist()), thick * 16, color, -1, cv2.LINE_AA, 4)
+    return page
+
+
+def sample_tiles(sample: dict) -> Iterator[tuple[np.ndarray, str]]:
+    """Every map of a sample as a picture with its caption, in the order of the contract."""
+    person, garment = sample["person"], sample["garment"]
+    yield person, "person"
+    yield garment, "garment"
+    if "garment_mask" in sample:
+        yield tint(garment, sample["garment_mask"], (46, 134, 222)), "garment_mask"
+    if "agnostic" in sample:
+        yield sample["agnostic"], "agnostic"
+    if "mask" in sample:
+        share = float(np.mean(sample["mask"] > 0))
+        yield tint(person, sample["mask"]), f"mask ({share:.0%})"
+    if "worn_mask" in sample:
+        yield tint(person, sample["worn_mask"], (40, 180, 120)), "worn_mask"
+    for key in ("pose", "iuv"):
+        if key in sample:
+            yield sample[key], key
+    if "parse" in sample:
+        yield label_colors(sample["parse"]), "parse"
+    if "keypoints" in sample:
+        dim = (person * 0.45).astype(np.uint8)
+        yield draw_keypoints(sample["keypoints"], *person.shape[:2], image=dim), "keypoints"
+    if "target" in sample:
+        yield sample["target"], "target"
+    if "flow" in sample:
+        flow = sample["flow"]
+        size = person.shape[:2]
+        flow = flow if flow.size == size else flow.resize(size)
+        yield draw_flow(flow, person), "flow"
+        yield draw_places(garment, sample.get("garment_mask")), "key to the flow"
+        yield warp_garment(garment, flow, person), "garment through flow"
+
+
+def draw_sample(sample: dict, *, height: int = 256, columns: int = 5) -> np.ndarray:
+    """One page for one sample.
+
+    Args:
+        sample: The dictionary of ``vtonlab.structures.sample``; absent maps are left out.
+        height: Height of one map in pixels.
+        columns: Maps in a row.
+
+    Returns:
+        uint8 RGB page.
+    """
+    person = sample["person"]
+    width = max(1, round(height * person.shape[1] / person.shape[0]))
+    tiles = [tile(image, text, height, width) for image, text in sample_tiles(sample)]
+    page = grid(tiles, columns)
+    matches = sample.get("correspondences")
+    if matches is not None:
+        tall = page.shape[0] - CAPTION - 12
+        lines = draw_correspondences(person, sample["garment"], matches, height=tall)
+        lines = tile(lines, f"{len(matches)} correspondences", *lines.shape[:2])
+        page = np.concatenate([page, grid([lines], 1)], 1)
+    return stack([heading(_title(sample), page.shape[1]), page])
+
+
+def contact_sheet(
+    samples: list[dict], keys: tuple[str, ...], *, height: int = 160, per_row: int = 2
+) -> np.ndarray:
+    """Many samples on one page, one strip of the chosen maps each.
+
+    Args:
+        samples: Sample dictionaries.
+        keys: Captions of :func:`sample_tiles` to show, for example ("person", "garment", "flow").
+        height: Height of one map in pixels.
+        per_row: Samples in a row.
+
+    Raises:
+        ValueError: No sample has one of the keys.
+    """
+    strips = []
+    for sample in samples:
+        shown = {text.split(" (")[0]: image for image, text in sample_tiles(sample)}
+        missing = [key for key in keys if key not in shown]
+        if missing:
+            raise ValueError(
+                f"sample {sample.get('id')!r} has no {missing[0]!r}; it has {', '.join(shown)}"
+            )
+        person = sample["person"]
+        width = max(1, round(height * person.shape[1] / person.shape[0]))
+        strips.append(np.concatenate([fit(shown[key], height, width) for key in keys], 1))
+    wide = max(strip.shape[1] for strip in strips)
+    tiles = [tile(strip, _title(s), height, wide) for strip, s in zip(strips, samples, strict=True)]
+    return grid(tiles, per_row, gap=10)
+
+
+def _title(sample: dict) -> str:
+    names = [str(sample.get("id", "?"))]
+    if sample.get("garment_id") not in (None, sample.get("id")):
+        names.append(f"with garment {sample['garment_id']}")
+    names.append(str(sample.get("category", "")))
+    return "   ".join(names)
+
+
+def _bone_colors(count: int) -> list[tuple[int, int, int]]:
+    hue = (np.arange(count) / count * 360).astype(np.float32)
+    hsv = np.stack([hue, np.full(count, 0.85, np.float32), np.full(count, 0.95, np.float32)], -1)
+    rgb = np.rint(cv2.cvtColor(hsv[None], cv2.COLOR_HSV2RGB)[0] * 255).astype(int)
+    return [tuple(color) for color in rgb.tolist()]
