@@ -56,6 +56,8 @@ def test_round_trip_through_open_store_and_pickle(tmp_path, request_of, photos):
     assert len(store.read("c", "c", photos)) == 0
     assert store.report("a/1", "b") == {"ratio": 7} and store.report("c", "c") == {}
     store.check_pairs([("a/1", "b"), ("c", "c")])
+    assert store.state("a/1", "b", photos) == "current"
+    assert store.state("x", "x", photos) == "missing"
     with pytest.raises(ValueError, match=r"1 of 2 pairs.*d__d"):
         store.check_pairs([("c", "c"), ("d", "d")])
 
@@ -104,6 +106,7 @@ def test_changed_photograph_is_named(tmp_path, request_of, photos):
     photos[1].write_bytes(b"another garment")
     with pytest.raises(ValueError, match=r"garment\.jpg has changed"):
         store.read("a/1", "b", photos)
+    assert "has changed" in store.state("a/1", "b", photos)
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "empty"])
@@ -132,7 +135,7 @@ def test_missing_pair_and_failed_pair(tmp_path, request_of, photos):
 
 def test_create_sweeps_what_a_killed_writer_left(tmp_path, request_of, photos):
     store = filled(request_of(), tmp_path, photos)
-    leftover = store.directory / "pairs" / ".tmp-123-a.npz"
+    leftover = store.directory / "pairs" / ".tmp-4194999-a.npz"
     leftover.write_bytes(b"half")
     MatchStore.create(request_of(), tmp_path, "train", VERSIONS)
     assert not leftover.exists()

@@ -1,6 +1,7 @@
 """External person-to-garment correspondence, computed before training."""
 
+from vtonlab.matchers.base import Matcher
 from vtonlab.matchers.report import MatchReport
 from vtonlab.matchers.sift import SIFTMatcher
 
-__all__ = ["MatchReport", "SIFTMatcher"]
+__all__ = ["MatchReport", "Matcher", "SIFTMatcher"]

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from vtonlab.matchers import sift_filters as filters
+from vtonlab.matchers.base import Matcher, check_mask, check_picture
 from vtonlab.matchers.regions import GARMENT_PARTS, PERSON_PARTS, densepose_labels, match_regions
 from vtonlab.matchers.report import MatchReport
 from vtonlab.registry import MATCHERS
@@ -58,7 +59,7 @@ class Features:
 
 
 @MATCHERS.register_module()
-class SIFTMatcher:
+class SIFTMatcher(Matcher):
     """OpenCV's SIFT and brute-force matcher, then SIFT-VTON's filters, region by region.
 
     Plain garments give no matches, by design. Scores are ones: the method does not weight matches.
@@ -128,19 +129,8 @@ class SIFTMatcher:
 
     @property
     def versions(self) -> dict[str, str]:
-        """What, besides the settings, decides the result: stored with the matches."""
+        """Raise the first number when the same settings no longer give the same matches."""
         return {"SIFTMatcher": "1", "opencv": cv2.__version__}
-
-    def __call__(
-        self,
-        person: np.ndarray,
-        garment: np.ndarray,
-        person_mask: np.ndarray | None = None,
-        garment_mask: np.ndarray | None = None,
-        **maps: np.ndarray | None,
-    ) -> Correspondences:
-        """Matches of one pair; see :meth:`explain` for the arguments."""
-        return self.explain(person, garment, person_mask, garment_mask, **maps).matches
 
     def explain(
         self,
@@ -164,8 +154,12 @@ class SIFTMatcher:
             garment_parse: ``(Hg, Wg)`` garment part labels (GP-VTON's). Without it, or without
                 DensePose, the pair is matched as one region.
         """
-        _check_picture("person", person)
-        _check_picture("garment", garment)
+        check_picture("SIFTMatcher", "person", person)
+        check_picture("SIFTMatcher", "garment", garment)
+        for name, value in dict(person_mask=person_mask, pose=pose, iuv=iuv).items():
+            check_mask("SIFTMatcher", name, value, person)
+        for name, value in dict(garment_mask=garment_mask, garment_parse=garment_parse).items():
+            check_mask("SIFTMatcher", name, value, garment)
         person_size, garment_size = (self.size or x.shape[:2] for x in (person, garment))
         labels = None
         if garment_parse is not None:
@@ -246,14 +240,6 @@ class SIFTMatcher:
         )
         keep("neighbour_person", filters.neighbour_filter(*points(), person_ratio))
         keep("neighbour_garment", filters.neighbour_filter(*points()[::-1], garment_ratio))
-
-
-def _check_picture(name: str, image: np.ndarray) -> None:
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(
-            f"SIFTMatcher: {name} must be a (H, W, 3) uint8 RGB array, "
-            f"not {image.dtype} {image.shape}"
-        )
 
 
 def _nearest_two(

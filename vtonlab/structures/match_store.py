@@ -27,6 +27,7 @@ import numpy as np
 from vtonlab.structures.correspondences import Correspondences
 
 DEFAULT_ROOT = "work_dirs/matches"
+DEFAULT_MAPS = ("mask", "garment_mask")
 FORMAT = 1
 _ARRAYS = ("person_points", "garment_points", "scores")
 
@@ -59,15 +60,16 @@ def describe_difference(written: Mapping, wanted: Mapping, prefix: str = "") -> 
 
 
 def store_request(matches: Mapping, data_root, split: str) -> tuple[Path, dict]:
-    """Directory and identity (matcher, data_root, split) of the store a config asks for."""
-    unknown = set(matches) - {"matcher", "root"}
+    """Directory and identity (matcher, maps, data_root, split) of the store a config asks for."""
+    unknown = set(matches) - {"matcher", "root", "maps"}
     if unknown or "type" not in (matches.get("matcher") or {}):
         raise ValueError(
-            "`matches` must be dict(matcher=dict(type=..., ...), root=...), "
-            f"not {plain_settings(matches)}"
+            "`matches` must be dict(matcher=dict(type=..., ...)), with root=... and maps=[...] if "
+            f"wanted, not {plain_settings(matches)}"
         )
     identity = {
         "matcher": plain_settings(matches["matcher"]),
+        "maps": list(DEFAULT_MAPS if matches.get("maps") is None else matches["maps"]),
         "data_root": str(Path(data_root).resolve()),
         "split": str(split),
     }
@@ -80,8 +82,10 @@ def open_store(matches: Mapping, data_root, split: str) -> MatchStore:
     """The finished store of a config's ``matches``, for reading.
 
     Args:
-        matches: ``dict(matcher=dict(type="SIFTMatcher", ...), root="work_dirs/matches")``; ``root``
-            is optional. Settings left out are the matcher's defaults.
+        matches: ``dict(matcher=dict(type="SIFTMatcher", ...))``. Optional: ``root`` (the folder
+            of all stores, ``"work_dirs/matches"``) and ``maps`` (the sample's maps that the matcher
+            may see besides the photographs, ``("mask", "garment_mask")``). Settings left out are
+            the matcher's defaults.
         data_root: folder of the data set.
         split: name of the split, such as ``"train"``.
 
@@ -146,6 +150,17 @@ def write_atomic(path: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def sweep(directory: Path) -> None:
+    """Remove temporary files whose writers are dead."""
+    for leftover in directory.rglob(".tmp-*"):
+        try:
+            os.kill(int(leftover.name.split("-")[1]), 0)
+        except (ProcessLookupError, ValueError, OverflowError):
+            leftover.unlink(missing_ok=True)
+        except PermissionError:
+            pass  # alive, and somebody else's
+
+
 def file_hash(path) -> str:
     """blake2b (128 bit) of a file's bytes."""
     return hashlib.blake2b(Path(path).read_bytes(), digest_size=16).hexdigest()
@@ -185,8 +200,7 @@ class MatchStore:
         """
         directory, identity = store_request(matches, data_root, split)
         (directory / "pairs").mkdir(parents=True, exist_ok=True)
-        for leftover in directory.rglob(".tmp-*"):
-            leftover.unlink(missing_ok=True)
+        sweep(directory)
         identity = {**identity, "versions": dict(versions)}
         if (directory / "manifest.json").is_file():
             store = cls(directory)
@@ -219,7 +233,7 @@ class MatchStore:
         """Store one pair: its matches, the hashes of its photographs, what each filter removed."""
         arrays = matches.to_dict()
         arrays["images"] = np.array([file_hash(f) for f in files], dtype="S32")
-        arrays["report"] = np.frombuffer(_json_bytes(dict(report or {})), dtype=np.uint8)
+        arrays["report"] = np.frombuffer(json.dumps(report or {}).encode(), dtype=np.uint8)
         buffer = io.BytesIO()
         np.savez(buffer, **arrays, checksum=np.frombuffer(_checksum(arrays), dtype=np.uint8))
         write_atomic(self.path(person_id, garment_id), buffer.getvalue())
@@ -260,16 +274,27 @@ class MatchStore:
         arrays = self._load(person_id, garment_id)
         key = pair_key(person_id, garment_id)
         if files and key not in self._verified:
-            written = [value.decode() for value in arrays["images"].tolist()]
-            for path, before in zip(files, written, strict=True):
-                now = file_hash(path)
-                if now != before:
-                    raise ValueError(
-                        f"{path} has changed since its matches were made (hash {now[:8]}, was "
-                        f"{before[:8]}); run `python tools/extract_matches.py` again"
-                    )
+            _check_images(arrays, files)
             self._verified.add(key)
         return Correspondences.from_dict({name: arrays[name] for name in _ARRAYS})
+
+    def state(self, person_id: str, garment_id: str, files: Sequence) -> str:
+        """``"current"``, ``"missing"``, or why this pair must be computed again.
+
+        Args:
+            files: the person and garment photographs.
+        """
+        if not self.path(person_id, garment_id).is_file():
+            return "missing"
+        try:
+            _check_images(self._load(person_id, garment_id), files)
+        except ValueError as error:
+            return str(error).split("; run ")[0]
+        return "current"
+
+    def discard(self, person_id: str, garment_id: str) -> None:
+        """Remove what is stored of a pair, if anything."""
+        self.path(person_id, garment_id).unlink(missing_ok=True)
 
     def check_pairs(self, pairs: Sequence[tuple[str, str]]) -> None:
         """``ValueError`` naming the first of ``pairs`` the store lacks, before training starts."""
@@ -298,8 +323,19 @@ class MatchStore:
                 "matches": len(arrays["scores"]),
                 "images": [value.decode() for value in arrays["images"].tolist()],
             }
+        sweep(self.directory)
         self.manifest.update(complete=True, pairs=listed, failed=dict(sorted(failed.items())))
         write_atomic(self.directory / "manifest.json", _json_bytes(self.manifest))
+
+
+def _check_images(arrays: Mapping[str, np.ndarray], files: Sequence) -> None:
+    for path, before in zip(files, arrays["images"].tolist(), strict=True):
+        now = file_hash(path)
+        if now != before.decode():
+            raise ValueError(
+                f"{path} has changed since its matches were made (hash {now[:8]}, was "
+                f"{before.decode()[:8]}); run `python tools/extract_matches.py` again"
+            )
 
 
 def _json_bytes(data: Mapping) -> bytes:

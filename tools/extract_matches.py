@@ -1,0 +1,313 @@
+"""Compute the matches that a config's data sets ask for, once, before training.
+
+Example:
+    python tools/extract_matches.py configs/coral/dit_tiny_vitonhd.py \\
+        --cfg-options data_root=data/vitonhd --workers 8
+
+A data set asks with ``matches=dict(matcher=dict(type="SIFTMatcher", ...))``. The run may be killed
+at any moment: the same command goes on where it stopped, and recomputes pairs whose file is damaged
+or whose photographs have changed. A pair that fails is reported at the end and stops no other.
+
+Exit codes: 0 done, 1 done but some pairs failed, 2 bad input.
+"""
+
+import argparse
+import contextlib
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+
+LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
+_JOB = None  # this worker's (data set, matcher, store)
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    from vtonlab.engine.cli import add_cfg_options
+
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("config", help="a config whose data sets have `matches`")
+    parser.add_argument(
+        "--workers", type=int, default=len(os.sched_getaffinity(0)), help="default: one per core"
+    )
+    parser.add_argument("--device", default="cpu", help="of matchers that are networks")
+    add_cfg_options(parser)
+    return parser.parse_args(argv)
+
+
+# what a config asks for ------------------------------------------------------------------------
+
+
+def data_sets_with_matches(config) -> Iterator[dict]:
+    """Every data set of the config's loaders that has ``matches``, through wrappers."""
+
+    def walk(node) -> Iterator[dict]:
+        for item in node if isinstance(node, (list, tuple)) else [node]:
+            if not isinstance(item, dict):
+                continue
+            if item.get("matches"):
+                yield item
+            for key in ("dataset", "datasets"):
+                yield from walk(item.get(key))
+
+    for loader in LOADERS:
+        yield from walk((config.get(loader) or {}).get("dataset"))
+
+
+def requests_of(config_path: str, options: dict) -> list[dict]:
+    """Plain configs of the data sets to extract for, with their ``matches``; no two the same."""
+    from vtonlab.engine.config import finalize, load_config
+
+    config = finalize(load_config(config_path, options))
+    found = []
+    for node in data_sets_with_matches(config):
+        plain = node.to_dict() if hasattr(node, "to_dict") else dict(node)
+        if plain not in found:
+            found.append(plain)
+    if not found:
+        raise ValueError(
+            f"{config_path} asks for no matches: give a data set "
+            'matches=dict(matcher=dict(type="SIFTMatcher"))'
+        )
+    return found
+
+
+def build_for_extraction(request: dict):
+    """The data set at its photographs' own size, without transforms, reading only what is matched.
+
+    It offers ``pairs`` (``(person id, garment id)`` tuples), ``files(index)`` by map and
+    ``load(index)``.
+    """
+    from vtonlab.engine.config_check import accepted_arguments
+    from vtonlab.registry import DATASETS
+    from vtonlab.structures.match_store import DEFAULT_MAPS
+
+    maps = request["matches"].get("maps")
+    changes = dict(
+        matches=None,
+        shuffle_matches=False,
+        transforms=None,
+        size=None,
+        maps=list(DEFAULT_MAPS if maps is None else maps),
+        paint_hair=False,
+    )
+    kind = request["type"]
+    taken = accepted_arguments(DATASETS.get(kind) if isinstance(kind, str) else kind)
+    return DATASETS.build({**request, **{k: v for k, v in changes.items() if k in taken}})
+
+
+# one worker ------------------------------------------------------------------------------------
+
+
+def start_worker(request: dict, device: str, parent: int) -> None:
+    """Build this process's data set and matcher, on one thread; die with the parent."""
+    import cv2
+    import torch
+
+    from vtonlab.registry import MATCHERS
+    from vtonlab.structures.match_store import MatchStore, store_request
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    global _JOB
+    threading.Thread(target=watch, daemon=True).start()
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    with contextlib.redirect_stdout(None):  # the parent has said it
+        dataset = build_for_extraction(request)
+    matcher = MATCHERS.build(dict(request["matches"]["matcher"])).to(device)
+    directory, _ = store_request(request["matches"], dataset.data_root, dataset.split)
+    _JOB = dataset, matcher, MatchStore(directory)
+
+
+def extract(index: int) -> tuple[str, str]:
+    """Make sure that one pair is stored; returns what happened and why.
+
+    ``current``, ``done``, ``redone`` (with the reason) or ``failed`` (with the error).
+    """
+    dataset, matcher, store = _JOB
+    pair = tuple(dataset.pairs[index])
+    try:
+        files = dataset.files(index)
+        photos = (files["person"], files["garment"])
+        state = store.state(*pair, photos)
+        if state == "current":
+            return "current", ""
+        report = explain_sample(matcher, dataset.load(index))
+        store.write(*pair, report.matches, photos, report.counts)
+        return ("done", "") if state == "missing" else ("redone", state)
+    except Exception as error:
+        store.discard(*pair)
+        return "failed", f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def explain_sample(matcher, sample: dict):
+    """The matcher's report for one sample: the worn garment's mask wins over the agnostic one."""
+    return matcher.explain(
+        sample["person"],
+        sample["garment"],
+        sample.get("worn_mask", sample.get("mask")),
+        sample.get("garment_mask"),
+        **{name: sample[name] for name in matcher.maps if name in sample},
+    )
+
+
+# all workers -----------------------------------------------------------------------------------
+
+
+def run_pairs(indices: list[int], workers: int, initargs: tuple) -> Iterator[tuple[int, tuple]]:
+    """``(index, outcome)`` of every pair, in any order.
+
+    A worker that dies takes its pool with it: the pairs then in work run again one by one, each in
+    a process of its own, and only those that kill it once more count as failed.
+    """
+    context = get_context("fork" if initargs[1] == "cpu" and sys.platform == "linux" else "spawn")
+
+    def pool(count: int) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(
+            count, mp_context=context, initializer=start_worker, initargs=initargs
+        )
+
+    waiting = list(reversed(indices))
+    while waiting:
+        running = {}
+        try:
+            with pool(workers) as executor:
+                while waiting or running:
+                    while waiting and len(running) < 2 * workers:
+                        index = waiting.pop()
+                        running[executor.submit(extract, index)] = index
+                    for future in wait(running, return_when=FIRST_COMPLETED).done:
+                        outcome = future.result()
+                        yield running.pop(future), outcome
+        except BrokenProcessPool:
+            for index in running.values():
+                try:
+                    with pool(1) as executor:
+                        yield index, executor.submit(extract, index).result()
+                except BrokenProcessPool:
+                    yield index, ("failed", "its process died (killed, or out of memory)")
+
+
+def extract_store(request: dict, workers: int, device: str) -> dict[str, str]:
+    """Fill one store with progress, close it, print its statistics.
+
+    Returns:
+        The failed pairs and why.
+    """
+    from vtonlab.registry import MATCHERS
+    from vtonlab.structures.match_store import MatchStore, pair_key
+
+    dataset = build_for_extraction(request)
+    matcher = MATCHERS.build(dict(request["matches"]["matcher"])).to(device)
+    store = MatchStore.create(
+        request["matches"], dataset.data_root, dataset.split, matcher.versions
+    )
+    first = {}
+    for index, pair in enumerate(dataset.pairs):
+        first.setdefault(tuple(pair), index)
+    progress = Progress(f"{type(matcher).__name__} {dataset.split}", len(first))
+    failed = {}
+    print(f"{store.directory}: {len(first)} pairs of {dataset.data_root}, {workers} worker(s)")
+    initargs = (request, device, os.getpid())
+    for index, (outcome, reason) in run_pairs(list(first.values()), workers, initargs):
+        key = pair_key(*dataset.pairs[index])
+        if outcome == "failed":
+            failed[key] = reason
+        if outcome == "redone":
+            progress.say(f"again: {reason}")
+        progress.step(outcome)
+    progress.close()
+    store.finish(list(first), failed)
+    print_statistics(store, [pair for pair in first if pair_key(*pair) not in failed])
+    for key, reason in sorted(failed.items()):
+        print(f"failed: {key}: {reason}")
+    return failed
+
+
+class Progress:
+    """One line that renews itself on a terminal, every ten seconds elsewhere."""
+
+    def __init__(self, name: str, total: int) -> None:
+        self.name, self.total, self.counts = name, total, {}
+        self.start = self.last = time.monotonic()
+        self.live = sys.stdout.isatty()
+
+    def step(self, outcome: str) -> None:
+        self.counts[outcome] = self.counts.get(outcome, 0) + 1
+        now = time.monotonic()
+        if now - self.last > (0.2 if self.live else 10):
+            self.last = now
+            print(self.line(now), end="\r" if self.live else "\n", flush=True)
+
+    def line(self, now: float) -> str:
+        done, seconds = sum(self.counts.values()), max(now - self.start, 1e-6)
+        computed = done - self.counts.get("current", 0)
+        left = (self.total - done) * seconds / max(done, 1)
+        return (
+            f"{self.name}: {done}/{self.total}, {computed / seconds:.1f} pairs/s, "
+            f"ETA {int(left) // 60}:{int(left) % 60:02d}, failed {self.counts.get('failed', 0)}   "
+        )
+
+    def say(self, text: str) -> None:
+        print(text, flush=True)
+
+    def close(self) -> None:
+        seconds = time.monotonic() - self.start
+        computed = sum(self.counts.values()) - self.counts.get("current", 0)
+        print(
+            f"{self.name}: {computed} computed, {self.counts.get('current', 0)} already there, "
+            f"{seconds:.1f} s ({computed / max(seconds, 1e-6):.1f} pairs/s)"
+        )
+
+
+def print_statistics(store, pairs: list[tuple[str, str]]) -> None:
+    """Counts per pair, and what each filter removed of what reached it."""
+    from statistics import median
+
+    counts = sorted(entry["matches"] for entry in store.manifest["pairs"].values())
+    if not counts:
+        return
+    print(
+        f"matches per pair: median {median(counts):g}, largest {counts[-1]}, total {sum(counts)}; "
+        f"{counts.count(0)} of {len(counts)} pairs have none"
+    )
+    totals: dict[str, int] = {}
+    for pair in pairs:
+        for name, value in store.report(*pair).items():
+            totals[name] = totals.get(name, 0) + value
+    left = totals.pop("candidates", 0)
+    steps = [n for n in totals if n != "matches" and not n.endswith("_keypoints")]
+    if left:
+        print(f"  {'candidates':>18} {left:9d}")
+    for name in steps if left else ():
+        print(f"  {name:>18} {-totals[name]:9d}")
+    print(f"  {'matches':>18} {sum(counts):9d}")
+
+
+def main() -> int:
+    args = parse_args()
+    if args.workers < 1:
+        raise ValueError(f"--workers must be at least 1, not {args.workers}")
+    failed = 0
+    for request in requests_of(args.config, args.cfg_options):
+        failed += len(extract_store(request, args.workers, args.device))
+    if failed:
+        print(f"{failed} pair(s) failed; mend them and run the same command again")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    from vtonlab.engine.cli import run_tool
+
+    run_tool(main)
