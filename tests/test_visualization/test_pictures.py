@@ -8,14 +8,12 @@ from PIL import Image
 
 from vtonlab.structures import Correspondences, FlowField
 from vtonlab.visualization import (
-    LIP_PALETTE,
     contact_sheet,
     distinct_colors,
     draw_attention,
     draw_attention_flow,
     draw_correspondences,
     draw_flow,
-    draw_keypoints,
     draw_places,
     draw_sample,
     fit,
@@ -152,12 +150,6 @@ def test_marks_lie_where_asked():
         mark(image, (0, 0), (0, 0, 0), "square")
 
 
-def test_keypoints_are_drawn_only_when_known(sample):
-    drawn = draw_keypoints(sample["keypoints"], 64, 48)
-    assert drawn[round(0.1 * 64), round(0.2 * 48)].max() > 0
-    assert draw_keypoints(np.zeros((25, 3)), 64, 48).max() == 0
-
-
 def test_pages_refuse_what_they_cannot_show():
     with pytest.raises(ValueError, match="uint8"):
         to_picture(np.zeros((4, 4, 3)))
@@ -184,10 +176,3 @@ def test_png_round_trip(tmp_path):
     image = np.random.default_rng(0).integers(0, 255, (5, 7, 3), dtype=np.uint8)
     save_png(tmp_path / "new" / "a.png", image)
     assert np.array_equal(np.array(Image.open(tmp_path / "new" / "a.png")), image)
-
-
-@pytest.mark.real_data
-def test_lip_palette_is_the_data_sets(real_data):
-    path = real_data / "vitonhd_mini" / "test" / "image-parse-v3" / "00006_00.png"
-    theirs = np.array(Image.open(path).getpalette()[:60]).reshape(20, 3)
-    assert np.array_equal(theirs, LIP_PALETTE)

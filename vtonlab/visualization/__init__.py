@@ -7,7 +7,6 @@ from vtonlab.visualization.attention import (
     overlay_heat,
 )
 from vtonlab.visualization.colors import (
-    LIP_PALETTE,
     distinct_colors,
     flow_colors,
     flow_wheel,
@@ -25,20 +24,17 @@ from vtonlab.visualization.correspondences import (
 from vtonlab.visualization.pages import fit, grid, heading, save_png, stack, tile, tint, to_picture
 from vtonlab.visualization.samples import (
     contact_sheet,
-    draw_keypoints,
     draw_sample,
     sample_tiles,
 )
 
 __all__ = [
-    "LIP_PALETTE",
     "contact_sheet",
     "distinct_colors",
     "draw_attention",
     "draw_attention_flow",
     "draw_correspondences",
     "draw_flow",
-    "draw_keypoints",
     "draw_places",
     "draw_sample",
     "fit",

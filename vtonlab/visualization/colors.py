@@ -3,19 +3,10 @@
 import cv2
 import numpy as np
 
+from vtonlab.ops.labels import LIP_PALETTE
+
 # Corners of the garment picture: upper left, upper right, lower left, lower right.
 _CORNERS = np.array([(235, 64, 72), (250, 204, 60), (62, 92, 222), (40, 196, 140)], np.float64)
-
-# The palette VITON-HD's label maps carry (LIP order, 20 labels).
-LIP_PALETTE = np.array(
-    [
-        (0, 0, 0), (128, 0, 0), (254, 0, 0), (0, 85, 0), (169, 0, 51), (254, 85, 0), (0, 0, 85),
-        (0, 119, 220), (85, 85, 0), (0, 85, 85), (85, 51, 0), (52, 86, 128), (0, 128, 0),
-        (0, 0, 254), (51, 169, 220), (0, 254, 254), (85, 254, 169), (169, 254, 85), (254, 254, 0),
-        (254, 169, 0),
-    ],
-    np.uint8,
-)  # fmt: skip
 
 
 def position_colors(points: np.ndarray) -> np.ndarray:

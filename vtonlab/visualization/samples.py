@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-import cv2
 import numpy as np
 
+from vtonlab.ops.skeleton import draw_skeleton
 from vtonlab.visualization.colors import label_colors
 from vtonlab.visualization.correspondences import (
     draw_correspondences,
@@ -12,41 +12,7 @@ from vtonlab.visualization.correspondences import (
     draw_places,
     warp_garment,
 )
-from vtonlab.visualization.pages import CAPTION, fit, grid, heading, stack, tile, tint, to_picture
-
-# BODY_25 bones as pairs of joints.
-_BONES = (
-    (0, 1), (1, 2), (2, 3), (3, 4), (1, 5), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (10, 11),
-    (8, 12), (12, 13), (13, 14), (0, 15), (0, 16), (15, 17), (16, 18), (14, 19), (19, 20),
-    (14, 21), (11, 22), (22, 23), (11, 24),
-)  # fmt: skip
-
-
-def draw_keypoints(
-    keypoints: np.ndarray, height: int, width: int, image: np.ndarray | None = None
-) -> np.ndarray:
-    """BODY_25 as coloured bones on black, as OpenPose renders it, or over ``image``.
-
-    Args:
-        keypoints: (25, 3): x, y in [0, 1], confidence; joints at confidence 0 are left out.
-        height, width: Size of the picture.
-
-    Returns:
-        uint8 RGB (height, width, 3).
-    """
-    page = np.zeros((height, width, 3), np.uint8) if image is None else to_picture(image).copy()
-    known = np.asarray(keypoints)[:, 2] > 0
-    places = np.rint((np.asarray(keypoints)[:, :2] * (width, height) - 0.5) * 16).astype(int)
-    colors = _bone_colors(len(_BONES))
-    thick = max(1, round(max(height, width) / 128))
-    for (a, b), color in zip(_BONES, colors, strict=True):
-        if known[a] and known[b]:
-            ends = tuple(places[a].tolist()), tuple(places[b].tolist())
-            cv2.line(page, *ends, color, thick, cv2.LINE_AA, 4)
-    for joint in np.flatnonzero(known):
-        color = colors[joint % len(colors)]
-        cv2.circle(page, tuple(places[joint].tolist()), thick * 16, color, -1, cv2.LINE_AA, 4)
-    return page
+from vtonlab.visualization.pages import CAPTION, fit, grid, heading, stack, tile, tint
 
 
 def sample_tiles(sample: dict) -> Iterator[tuple[np.ndarray, str]]:
@@ -70,7 +36,7 @@ def sample_tiles(sample: dict) -> Iterator[tuple[np.ndarray, str]]:
         yield label_colors(sample["parse"]), "parse"
     if "keypoints" in sample:
         dim = (person * 0.45).astype(np.uint8)
-        yield draw_keypoints(sample["keypoints"], *person.shape[:2], image=dim), "keypoints"
+        yield draw_skeleton(sample["keypoints"], *person.shape[:2], image=dim), "keypoints"
     if "target" in sample:
         yield sample["target"], "target"
     if "flow" in sample:
@@ -142,10 +108,3 @@ def _title(sample: dict) -> str:
         names.append(f"with garment {sample['garment_id']}")
     names.append(str(sample.get("category", "")))
     return "   ".join(names)
-
-
-def _bone_colors(count: int) -> list[tuple[int, int, int]]:
-    hue = (np.arange(count) / count * 360).astype(np.float32)
-    hsv = np.stack([hue, np.full(count, 0.85, np.float32), np.full(count, 0.95, np.float32)], -1)
-    rgb = np.rint(cv2.cvtColor(hsv[None], cv2.COLOR_HSV2RGB)[0] * 255).astype(int)
-    return [tuple(color) for color in rgb.tolist()]
