@@ -2,6 +2,17 @@
 
 from vtonlab.datasets.base import TryOnDataset
 from vtonlab.datasets.samplers import EvalSampler, ResumableSampler, SampleKey
+from vtonlab.datasets.transforms import ColorJitter, RandomAffine, RandomHFlip, Resize
 from vtonlab.datasets.vitonhd import VITONHDDataset
 
-__all__ = ["EvalSampler", "ResumableSampler", "SampleKey", "TryOnDataset", "VITONHDDataset"]
+__all__ = [
+    "ColorJitter",
+    "EvalSampler",
+    "RandomAffine",
+    "RandomHFlip",
+    "Resize",
+    "ResumableSampler",
+    "SampleKey",
+    "TryOnDataset",
+    "VITONHDDataset",
+]

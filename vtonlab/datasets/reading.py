@@ -61,6 +61,11 @@ class Canvas:
         moved[:, :2] = apply_affine(torch.from_numpy(keypoints[:, :2]), self.affine).numpy()
         return np.where(keypoints[:, 2:] > 0, moved, 0).astype(np.float32)
 
+    def undo(self, picture: np.ndarray) -> np.ndarray:
+        """A picture on the canvas back at the photograph's place and size: padding cut off."""
+        top, left, height, width = self.placement
+        return resize_picture(picture[top : top + height, left : left + width], self.source)
+
     def _place(self, resize, picture: np.ndarray, path: Path | None, fill: int) -> np.ndarray:
         check_aspect(picture.shape[:2], self.source, path)
         top, left, height, width = self.placement

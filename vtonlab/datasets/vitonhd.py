@@ -245,6 +245,7 @@ class VITONHDDataset(TryOnDataset):
             id=pair.id,
             garment_id=pair.garment_id,
             category="upper_body",
+            source_size=person.source,
             person=person.photo(photos["person"]),
             garment=garment.photo(photos["garment"]),
         )

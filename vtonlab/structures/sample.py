@@ -10,6 +10,7 @@ key                value                       meaning
 ``category``       str                         ``upper_body``, ``lower_body`` or ``dresses``
 ``index``          int                         place in the data set
 ``position``       int                         global sample number of the run
+``source_size``    (int, int)                  height and width of the person's file, if resized
 ``person``         (H, W, 3) uint8 RGB         the photograph; the target too, in paired data
 ``garment``        (Hg, Wg, 3) uint8 RGB       flat product picture
 ``agnostic``       (H, W, 3) uint8 RGB         person with the try-on area painted grey
@@ -25,10 +26,11 @@ key                value                       meaning
 ``target``         (H, W, 3) uint8 RGB         true result where ``garment`` is not worn
 =================  ==========================  ================================================
 
-The first seven are always there; the others when the data set was asked for them and has them.
-``collate`` turns a list of samples into a batch: pictures (B, 3, H, W) uint8, masks (B, 1, H, W)
-uint8, label maps (B, H, W) uint8, ``keypoints`` (B, 25, 3) float32, ``position`` (B,) int64,
-everything else a list. A key is in the batch only if every sample has it.
+``id`` to ``position``, ``person`` and ``garment`` are always there, the others when the data set
+was asked for them and has them. ``collate`` turns a list of samples into a batch: pictures
+(B, 3, H, W) uint8, masks (B, 1, H, W) uint8, label maps (B, H, W) uint8, ``keypoints`` (B, 25, 3)
+float32, ``position`` (B,) int64, everything else a list. A key is in the batch only if every sample
+has it.
 """
 
 from collections.abc import Sequence
