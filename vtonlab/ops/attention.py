@@ -20,7 +20,11 @@ from vtonlab.ops.attention_chunked import (
     chunked_attention_forward,
     head_mean_moments,
 )
-from vtonlab.ops.attention_precision import at_full_precision, statistics_dtype
+from vtonlab.ops.attention_precision import (
+    at_full_precision,
+    statistics_dtype,
+    working_dtype,
+)
 from vtonlab.utils.compat import (
     fused_attention_backward,
     fused_attention_forward,
@@ -29,7 +33,7 @@ from vtonlab.utils.compat import (
 
 BACKENDS = ("auto", "fused", "chunked")
 # Entropies below this many rounding errors of their own terms are summed as -p log p.
-SHARP_RATIO = 20_000.0
+SHARP_RATIO = {torch.float32: 2e4, torch.float64: 1e9}
 
 _forced_backend: ContextVar[str] = ContextVar("attention_backend", default="auto")
 
@@ -83,15 +87,15 @@ def attention_moments(
     """
     with at_full_precision(query):
         dtype = statistics_dtype(query, key)
-        query, key = query.to(dtype), key.to(dtype)
+        working = working_dtype(query, key, scale)
+        query, key = query.to(working), key.to(working)
         values = _batched_values(values, query, key)
         name = choose_backend(query, key, backend)
         mean, logsumexp, raw, sharp = _Moments.apply(query, key, values, scale, entropy, name)
         if entropy:
             raw = _replace_sharp(raw, sharp, query, key, scale)
-    return AttentionMoments(
-        mean if values is not None else None, logsumexp, raw if entropy else None
-    )
+    parts = (mean if values is not None else None, logsumexp, raw if entropy else None)
+    return AttentionMoments(*(None if part is None else part.to(dtype) for part in parts))
 
 
 def attention_mean(
@@ -130,13 +134,13 @@ def attention_log_prob(
         logsumexp: (B, H, Nq), as `attention_logsumexp` gives it for the same query, key and scale.
     """
     with at_full_precision(query):
-        dtype = statistics_dtype(query, key)
+        dtype, working = statistics_dtype(query, key), working_dtype(query, key, scale)
         at_query = batch_index * query.shape[2] + query_index
         at_key = batch_index * key.shape[2] + key_index
-        q = _token_rows(query.to(dtype)).index_select(0, at_query)  # (M, H, D)
-        k = _token_rows(key.to(dtype)).index_select(0, at_key)  # (M, H, D)
+        q = _token_rows(query.to(working)).index_select(0, at_query)  # (M, H, D)
+        k = _token_rows(key.to(working)).index_select(0, at_key)  # (M, H, D)
         lse = _token_rows(logsumexp[..., None]).index_select(0, at_query)[..., 0]  # (M, H)
-        return scale * (q * k).sum(-1) - lse
+        return (scale * (q * k).sum(-1) - lse).to(dtype)
 
 
 def attention_share(logsumexp: Tensor, other_logsumexp: Tensor | None) -> Tensor:
@@ -148,7 +152,8 @@ def attention_share(logsumexp: Tensor, other_logsumexp: Tensor | None) -> Tensor
     """
     if other_logsumexp is None:
         return torch.ones_like(logsumexp)
-    return torch.sigmoid(logsumexp - other_logsumexp)
+    # exp(logsigmoid) where sigmoid would do: its gradient stays right where the share nears one.
+    return F.logsigmoid(logsumexp - other_logsumexp).exp()
 
 
 def choose_backend(query: Tensor, key: Tensor, backend: str | None = None) -> str:
@@ -269,7 +274,8 @@ def _entropy_from_mean(query, mean_key, logsumexp, scale):
     products = query * mean_key
     raw = logsumexp - scale * products.sum(-1)
     size = logsumexp.abs() + abs(scale) * products.abs_().sum(-1)
-    sharp = ~(raw > SHARP_RATIO * torch.finfo(raw.dtype).eps * size)
+    limit = SHARP_RATIO[raw.dtype] * torch.finfo(raw.dtype).eps
+    sharp = ~(raw > limit * size)
     return raw, sharp
 
 
@@ -301,7 +307,10 @@ def _fused_width(query: Tensor, columns: int) -> int:
 
 
 def _pad(tensor: Tensor, width: int) -> Tensor:
-    return F.pad(tensor, (0, width - tensor.shape[-1])) if tensor.shape[-1] < width else tensor
+    if tensor.shape[-1] < width:
+        return F.pad(tensor, (0, width - tensor.shape[-1]))
+    # torch 2.15's CPU kernel reads past its output where a channel stride is not one
+    return tensor if tensor.stride(-1) == 1 else tensor.contiguous()
 
 
 def _token_rows(tensor: Tensor) -> Tensor:

@@ -13,10 +13,14 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from vtonlab.ops.attention_precision import at_full_precision, statistics_dtype
+from vtonlab.ops.attention_precision import (
+    at_full_precision,
+    statistics_dtype,
+    working_dtype,
+)
 
 # Elements of one chunk of the map: what stays in a CPU's cache, what fills a GPU.
-CHUNK_ELEMENTS = {"cpu": 1 << 20, "cuda": 1 << 26}
+CHUNK_ELEMENTS = {"cpu": 1 << 21, "cuda": 1 << 26}
 
 Rows = tuple[Tensor, Tensor]
 
@@ -89,17 +93,25 @@ def head_mean_moments(
         `HeadMeanMoments` of shapes (R, ...) with `rows`, else (B, Nq, ...), in float32 (float64
         where an input is), differentiable once in query, key and values.
     """
-    dtype = statistics_dtype(query, key)
+    dtype, working = statistics_dtype(query, key), working_dtype(query, key, scale)
     if values is not None:
-        values = values.to(device=query.device, dtype=dtype)
+        values = values.to(device=query.device, dtype=working)
         values = values.expand(query.shape[0], *values.shape[-2:])
     with at_full_precision(query):
-        mean, ent = _HeadMean.apply(query.to(dtype), key.to(dtype), values, scale, entropy, rows)
+        parts = _HeadMean.apply(query.to(working), key.to(working), values, scale, entropy, rows)
+    parts = [None if part is None else part.to(dtype) for part in parts]
     if rows is None:
         shape = (query.shape[0], query.shape[2])
-        mean = None if mean is None else mean.unflatten(0, shape)
-        ent = None if ent is None else ent.unflatten(0, shape)
-    return HeadMeanMoments(mean, ent)
+        parts = [None if part is None else part.unflatten(0, shape) for part in parts]
+    return HeadMeanMoments(*parts)
+
+
+def attention_map(query: Tensor, key: Tensor, scale: float) -> Tensor:
+    """(B, H, Nq, Nk): the whole map. Not linear in memory: for pictures and tests only."""
+    dtype, working = statistics_dtype(query, key), working_dtype(query, key, scale)
+    with at_full_precision(query):
+        score = (query.to(working) * scale) @ key.to(working).mT
+        return score.softmax(-1).to(dtype)
 
 
 @torch.no_grad()
@@ -107,28 +119,32 @@ def head_mean_map(
     query: Tensor, key: Tensor, scale: float, query_index: Tensor | None = None
 ) -> Tensor:
     """(B, R, Nk): the head-averaged map of some queries (int64 (R,)) or all; without gradient."""
-    dtype = statistics_dtype(query, key)
     if query_index is not None:
         query = query[:, :, query_index]
-    with at_full_precision(query):
-        result = query.new_empty(query.shape[0], query.shape[2], key.shape[2], dtype=dtype)
-        for batch, place, chosen in _pieces(query, key, None):
-            prob = _probabilities(query.to(dtype), key.to(dtype), batch, chosen, scale)[0]
-            result.view(-1, key.shape[2])[place] = prob.mean(0)
+    shape = (query.shape[0], query.shape[2], key.shape[2])
+    result = torch.empty(shape, dtype=statistics_dtype(query, key), device=query.device)
+    for place, average in _head_mean_chunks(query, key, scale):
+        result.view(-1, shape[2])[place] = average.to(result.dtype)
     return result
 
 
 @torch.no_grad()
 def head_mean_argmax(query: Tensor, key: Tensor, scale: float) -> Tensor:
     """(B, Nq) int64: the key each query attends to most in the head-averaged map."""
-    dtype = statistics_dtype(query, key)
-    query, key = query.to(dtype), key.to(dtype)
-    result = torch.empty(query.shape[0] * query.shape[2], dtype=torch.int64, device=query.device)
+    shape = (query.shape[0], query.shape[2])
+    result = torch.empty(shape, dtype=torch.int64, device=query.device)
+    for place, average in _head_mean_chunks(query, key, scale):
+        result.view(-1)[place] = average.argmax(-1)
+    return result
+
+
+def _head_mean_chunks(query, key, scale) -> Iterator[tuple[slice, Tensor]]:
+    """Places in the flat (B * Nq) queries and the head-averaged map (r, Nk) there."""
+    working = working_dtype(query, key, scale)
+    query, key = query.to(working), key.to(working)
     with at_full_precision(query):
         for batch, place, chosen in _pieces(query, key, None):
-            prob = _probabilities(query, key, batch, chosen, scale)[0]
-            result[place] = prob.mean(0).argmax(-1)
-    return result.view(query.shape[0], query.shape[2])
+            yield place, _probabilities(query, key, batch, chosen, scale)[0].mean(0)
 
 
 class _HeadMean(torch.autograd.Function):
@@ -195,7 +211,7 @@ def _safe_log(prob: Tensor) -> Tensor:
     The logarithm of a dominant entry comes from the sum of all others, which does not cancel.
     """
     logs = prob.clamp_min(torch.finfo(prob.dtype).tiny).log_()
-    peak, at = prob.max(-1, keepdim=True)
+    at = prob.argmax(-1, keepdim=True)
     rest = prob.scatter(-1, at, 0.0).sum(-1, keepdim=True)
     peak_log = torch.where(rest < 0.5, torch.log1p(-rest.clamp_max(0.5)), logs.gather(-1, at))
     return logs.scatter_(-1, at, peak_log)

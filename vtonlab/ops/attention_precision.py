@@ -5,12 +5,35 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor
 
+# Scores that may be larger than this (in units of the logits) are computed in float64 on CPUs.
+SHARP_SCORE = 24.0
+
 
 def statistics_dtype(*tensors: Tensor) -> torch.dtype:
-    """float64 if any tensor is, else float32: half precisions are raised before anything is summed."""
+    """float64 if any tensor is, else float32: half precisions are raised before any sum."""
     if any(tensor.dtype == torch.float64 for tensor in tensors):
         return torch.float64
     return torch.float32
+
+
+def working_dtype(query: Tensor, key: Tensor, scale: float) -> torch.dtype:
+    """Precision inside: that of the statistics, but float64 for possibly very sharp maps on CPUs.
+
+    A float32 score near 100 (3D-GCL's scale) is off by 1e-5, and so is every probability; where a
+    map is close to one-hot, gradients are differences of such numbers. GPUs, where float64 is slow
+    and reading the bound would stall the queue, stay at float32.
+
+    Args:
+        query, key: (B, H, Nq, D), (B, H, Nk, D).
+        scale: factor of the dot products.
+    """
+    dtype = statistics_dtype(query, key)
+    if query.device.type != "cpu" or dtype == torch.float64 or not query.numel():
+        return dtype
+    with torch.no_grad():
+        longest = [t.float().square().sum(-1).max().sqrt() for t in (query, key)]
+    bound = abs(scale) * float(longest[0] * longest[1])
+    return torch.float64 if bound > SHARP_SCORE else dtype
 
 
 def at_full_precision(tensor: Tensor) -> AbstractContextManager:

@@ -13,6 +13,7 @@ from vtonlab.ops.attention import (
 from vtonlab.ops.attention_chunked import (
     HeadMeanMoments,
     Rows,
+    attention_map,
     head_mean_argmax,
     head_mean_map,
     head_mean_moments,
@@ -59,7 +60,6 @@ class AttentionRecord:
         self.scale = float(scale)
         self.context_key = context_key
         self._check()
-        self._cache: dict = {}
 
     def __repr__(self) -> str:
         batch, heads, _, size = self.query.shape
@@ -147,9 +147,7 @@ class AttentionRecord:
 
     def probs(self, temperature: float = 1.0) -> Tensor:
         """(B, H, Nq, Nk): the map given the garment. NOT linear: for pictures and tests only."""
-        dtype = torch.promote_types(self.query.dtype, torch.float32)
-        score = self._scale(temperature) * (self.query.to(dtype) @ self.key.to(dtype).mT)
-        return score.softmax(-1)
+        return attention_map(self.query, self.key, self._scale(temperature))
 
     def argmax(self, temperature: float = 1.0) -> Tensor:
         """(B, Nq) int64: most attended garment key in the head-averaged map; no gradient."""
