@@ -32,8 +32,9 @@ class Case:
         nq, nk = (h * w for h, w in (self.query_grid, self.key_grid))
         shapes = {"query": nq, "key": nk, "context_key": self.context}
         return {
-            name: torch.randn(self.batch, self.heads, n, self.size, generator=g, dtype=dtype)
-            .requires_grad_()
+            name: torch.randn(
+                self.batch, self.heads, n, self.size, generator=g, dtype=dtype
+            ).requires_grad_()
             for name, n in shapes.items()
             if n
         }

@@ -186,7 +186,8 @@ def test_missing_matches_are_named(naive):
 
 
 @pytest.mark.parametrize(
-    "option", [{"form": "ce"}, {"distance": "L1"}, {"interpolation": "cubic"}, {"head_reduction": 3}]
+    "option",
+    [{"form": "ce"}, {"distance": "L1"}, {"interpolation": "cubic"}, {"head_reduction": 3}],
 )
 def test_unknown_options_list_the_known_ones(option):
     with pytest.raises(ValueError, match="must be one of"):

@@ -49,4 +49,4 @@ def mean_logit(record: AttentionRecord) -> AttentionRecord:
 
 def side_by_side(heads: Tensor) -> Tensor:
     """``(..., H, N, D)`` -> ``(..., 1, N, H * D)``."""
-    return heads.transpose(-3, -2).flatten(-2).unsqueeze(-3)
+    return heads.transpose(-3, -2).flatten(-2).contiguous().unsqueeze(-3)
