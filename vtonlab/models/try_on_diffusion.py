@@ -66,10 +66,8 @@ class TryOnDiffusion(BaseModel):
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(
-            data_preprocessor=data_preprocessor or dict(type="TryOnDataPreprocessor"),
-            init_cfg=init_cfg,
-        )
+        preprocessor = MODELS.build(data_preprocessor or dict(type="TryOnDataPreprocessor"))
+        super().__init__(data_preprocessor=preprocessor, init_cfg=init_cfg)
         self.backbone = BACKBONES.build(backbone)
         self.codec = BACKBONES.build(codec).requires_grad_(False).eval()
         self.conditioner = CONDITIONERS.build(conditioner)

@@ -1,0 +1,85 @@
+"""CORAL at laptop size: the same classes, losses and path as ``dit_vitonhd.py``, on rendered people."""
+
+from mmengine.config import read_base
+
+with read_base():
+    from .._base_.default_runtime import *
+
+size = (64, 48)
+supervised_layers = ["transformer_blocks.1.attn", "single_transformer_blocks.0.attn"]
+
+model = dict(
+    type="TryOnDiffusion",
+    size=size,
+    backbone=dict(
+        type="FluxTransformer2DModel",
+        in_channels=112,  # packed: 48 noisy + 48 canvas + 16 mask
+        out_channels=48,
+        num_layers=2,
+        num_single_layers=2,
+        num_attention_heads=4,
+        attention_head_dim=24,
+        axes_dims_rope=(4, 10, 10),
+        joint_attention_dim=16,
+        pooled_projection_dim=16,
+    ),
+    codec=dict(type="SpaceToDepthCodec", factor=2),
+    conditioner=dict(
+        type="Full3DAttentionConditioner",
+        codec_factor=2,
+        prompt=dict(type="NullPrompt", dim=16, pooled_dim=16),
+    ),
+    noise_schedule=dict(type="FlowMatchingSchedule"),
+    sampler=dict(type="FlowMatchEulerSampler", num_steps=12),
+    probe=dict(layers=supervised_layers, sigma=0.5),
+    attention_losses=dict(
+        correspondence=dict(
+            type="CorrespondenceDistillationLoss",
+            form="cross_entropy",
+            layers=supervised_layers,
+            weight=0.1,
+            t_max=None,
+        ),
+        entropy=dict(
+            type="AttentionEntropyLoss",
+            layers=supervised_layers,
+            weight=0.01,
+            t_max=None,
+            start_iter=500,
+            warmup_iters=100,
+        ),
+    ),
+)
+
+train_dataloader = dict(
+    batch_size=8,
+    num_workers=0,
+    sampler=dict(type="ResumableSampler"),
+    collate_fn=dict(type="collate_samples"),
+    dataset=dict(
+        type="SyntheticTryOn", split="train", size=size, length=1000, cache_dir="work_dirs/cache"
+    ),
+)
+test_dataloader = dict(
+    batch_size=16,
+    num_workers=0,
+    sampler=dict(type="EvalSampler"),
+    collate_fn=dict(type="collate_samples"),
+    dataset=dict(
+        type="SyntheticTryOn", split="test", size=size, length=64, cache_dir="work_dirs/cache"
+    ),
+)
+test_evaluator = [dict(type="AttentionPCK"), dict(type="ImageErrors")]
+test_cfg = dict()
+
+train_cfg = dict(type="ResumableTrainLoop", max_iters=1000)
+optim_wrapper = dict(
+    type="FiniteOptimWrapper",
+    optimizer=dict(type="AdamW", lr=1e-3, betas=(0.9, 0.99), weight_decay=0.01),
+    clip_grad=dict(max_norm=1.0),
+)
+param_scheduler = [
+    dict(type="LinearLR", start_factor=0.02, begin=0, end=50, by_epoch=False),
+    dict(type="CosineAnnealingLR", eta_min=5e-5, begin=50, end=1000, by_epoch=False),
+]
+custom_hooks = [dict(type="EMAHook", ema_type="WarmupEMA", momentum=0.01)]

@@ -1,0 +1,81 @@
+import pytest
+import torch
+
+from vtonlab.evaluation import AttentionPCK
+from vtonlab.evaluation.attention_pck import chance_level, correct_matches
+from vtonlab.structures import FlowField
+
+GRID = (4, 3)
+
+
+def brute_force(argmax, truth, grid, tolerance=1.0):
+    right = []
+    for key, (x, y) in zip(argmax.tolist(), truth.tolist(), strict=True):
+        column, row = key % grid[1], key // grid[1]
+        dx, dy = abs(column + 0.5 - x * grid[1]), abs(row + 0.5 - y * grid[0])
+        right.append(max(dx, dy) <= tolerance + 1e-6)
+    return torch.tensor(right)
+
+
+def test_correct_matches_equal_brute_force():
+    generator = torch.Generator().manual_seed(0)
+    truth = torch.rand(200, 2, generator=generator)
+    argmax = torch.randint(0, 12, (200,), generator=generator)
+    for tolerance in (0.5, 1.0, 2.0):
+        expected = brute_force(argmax, truth, GRID, tolerance)
+        assert torch.equal(correct_matches(argmax, truth, GRID, tolerance), expected)
+
+
+def test_chance_is_what_guessing_scores():
+    truth = torch.rand(50, 2, generator=torch.Generator().manual_seed(0))
+    expected = torch.stack(
+        [brute_force(torch.arange(12), t.expand(12, 2), GRID).float().mean() for t in truth]
+    )
+    torch.testing.assert_close(chance_level(truth, GRID), expected)
+
+
+def result(argmax, flow, mass=0.5):
+    attention = dict(argmax=argmax, mass=torch.full((12,), mass), grids=(GRID, GRID))
+    other = dict(argmax=torch.zeros(12, dtype=torch.int64), mass=torch.zeros(12), grids=(GRID, GRID))
+    return dict(attention=dict(good=attention, bad=other), flow=flow)
+
+
+def identity_flow():
+    y, x = torch.meshgrid((torch.arange(16) + 0.5) / 16, (torch.arange(12) + 0.5) / 12, indexing="ij")
+    return FlowField(torch.stack([x, y], -1), torch.ones(16, 12, dtype=torch.bool))
+
+
+def test_identity_attention_on_an_identity_flow_is_all_right():
+    metric = AttentionPCK()
+    metric.process({}, [result(torch.arange(12), identity_flow())])
+    scores = metric.compute_metrics(metric.results)
+    assert scores["attention_pck"] == 1.0
+    assert scores["attention_pck_layer"] == "good"
+    assert scores["garment_mass"] == pytest.approx(0.5)
+    assert scores["attention_pck/bad"] < 0.5
+    assert 0 < scores["attention_pck_chance"] < 0.8
+
+
+def test_invisible_queries_do_not_count():
+    flow = identity_flow()
+    flow.visible[:8] = False  # the upper two token rows
+    wrong_above = torch.arange(12)
+    wrong_above[:6] = 11
+    metric = AttentionPCK()
+    metric.process({}, [result(wrong_above, flow)])
+    scores = metric.compute_metrics(metric.results)
+    assert scores["attention_pck"] == 1.0 and scores["attention_pck_queries"] == 6
+
+
+def test_queries_are_pooled_over_pictures():
+    flow, hidden = identity_flow(), identity_flow()
+    hidden.visible[4:] = False  # three queries left
+    metric = AttentionPCK()
+    right, wrong = torch.arange(12), torch.full((12,), 11)
+    metric.process({}, [result(right, flow), result(wrong, hidden)])
+    assert metric.compute_metrics(metric.results)["attention_pck"] == pytest.approx(12 / 15)
+
+
+def test_a_model_without_probe_is_one_sentence():
+    with pytest.raises(ValueError, match="probe in the model"):
+        AttentionPCK().process({}, [dict(flow=identity_flow())])

@@ -1,0 +1,188 @@
+import numpy as np
+import pytest
+import torch
+
+LAYERS = ["transformer_blocks.1.attn", "single_transformer_blocks.0.attn"]
+
+
+def total(losses):
+    return sum(value for name, value in losses.items() if "loss" in name)
+
+
+def test_loss_parts_have_names_and_the_graph(make_model, make_batch):
+    model = make_model()
+    losses = model(**make_batch(model), mode="loss")
+    assert {"loss_diffusion", "loss_correspondence", "loss_entropy"} <= set(losses)
+    assert "correspondence_garment_mass" in losses
+    total(losses).backward()
+    missing = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert missing == []
+
+
+def test_diffusion_loss_equals_the_formula(make_model, make_batch):
+    """mean |v - (eps - z0)|^2 over garment and person panels, pose left out."""
+    from vtonlab.utils.seeding import seed_from
+
+    model = make_model(attention_losses=None)
+    batch = make_batch(model)
+    losses = model.loss(batch)
+    with torch.no_grad():
+        clean = model.conditioner.target(batch, model.encode)
+        noises, sigmas = [], []
+        for position in (0, 1):
+            generator = torch.Generator().manual_seed(seed_from("train", 0, position))
+            sigmas.append(torch.rand((), generator=generator))
+            noises.append(torch.randn(clean.shape[1:], generator=generator))
+        noise, sigma = torch.stack(noises), torch.stack(sigmas)
+        noisy = (1 - sigma[:, None, None, None]) * clean + sigma[:, None, None, None] * noise
+        conditions = model.conditioner.prepare(batch, model.encode)
+        velocity = model.conditioner(model.backbone, noisy, sigma, conditions).sample
+        expected = (velocity - (noise - clean)).square().mean()
+    torch.testing.assert_close(losses["loss_diffusion"], expected)
+
+
+def test_a_samples_loss_does_not_depend_on_its_batch(make_model, make_batch):
+    """Mean of two single-sample losses equals the batch's: with matches, and without."""
+    model = make_model()
+    for unmatched in ((), (1,), (0, 1)):
+        together = model.loss(make_batch(model, (0, 1), unmatched))
+        alone = [model.loss(make_batch(model, (n,), unmatched)) for n in (0, 1)]
+        for name in ("loss_diffusion", "loss_correspondence", "loss_entropy"):
+            mean = (alone[0][name] + alone[1][name]) / 2
+            torch.testing.assert_close(together[name], mean, atol=1e-6, rtol=1e-5)
+    assert together["loss_correspondence"] == 0
+
+
+def test_mask_weight_counts_only_inside_the_mask(make_model, make_batch):
+    light, heavy = make_model(attention_losses=None), make_model(
+        attention_losses=None, mask_loss_weight=3.0
+    )
+    batch = make_batch(light)
+    error = torch.zeros(2, 12, 16, 24)
+    error[..., 6, 12 + 6] = 1.0  # inside the mask, person panel
+    zeros = torch.zeros_like(error)
+    assert heavy._diffusion_loss(error, zeros, batch) == pytest.approx(
+        3 * light._diffusion_loss(error, zeros, batch)
+    )
+    error = zeros.clone()
+    error[..., 0, 12] = 1.0  # outside
+    error[..., 6, 6] = 1.0  # garment panel
+    assert heavy._diffusion_loss(error, zeros, batch) == pytest.approx(
+        light._diffusion_loss(error, zeros, batch)
+    )
+
+
+def test_pictures_depend_on_their_pair_alone(make_model, make_batch):
+    model = make_model().eval()
+    together = model(**make_batch(model, (0, 1, 2)), mode="predict")
+    alone = model(**make_batch(model, (2,)), mode="predict")
+    difference = np.abs(together[2]["image"].astype(int) - alone[0]["image"].astype(int))
+    assert difference.max() <= 1  # float sums in another order; one grey level at most
+    assert together[2]["id"] == alone[0]["id"] == "p2"
+    assert not np.array_equal(together[0]["image"], together[1]["image"])
+
+
+def test_results_carry_what_metrics_need(make_model, make_batch):
+    model = make_model(probe=dict(layers=LAYERS, sigma=0.5)).eval()
+    batch = make_batch(model)
+    for result in model.predict(batch):
+        assert result["image"].shape == (32, 24, 3) and result["image"].dtype == np.uint8
+        assert set(result["attention"]) == set(LAYERS)
+        for answer in result["attention"].values():
+            assert answer["argmax"].shape == answer["mass"].shape == (48,)
+        outside = result["mask"] == 0
+        far = outside.copy()
+        far[2:30, :] = False  # the soft edge reaches six pixels
+        assert np.array_equal(result["repainted"][far], result["target"][far])
+
+
+def test_preview_is_a_picture(make_model, make_batch):
+    model = make_model().eval()
+    assert model.preview(make_batch(model)).shape == (64, 96, 3)
+
+
+def test_sampling_ends_at_the_truth_when_the_network_knows_it(make_model, make_batch):
+    """With the true velocity the whole path (noise, sampler, decoder, uint8) is exact."""
+    from vtonlab.conditioners import Prediction
+
+    model = make_model().eval()
+    batch = make_batch(model)
+    clean = model.conditioner.target(batch, model.encode)
+
+    def perfect(backbone, noisy, sigmas, conditions, layers=()):
+        return Prediction((noisy - clean) / sigmas[:, None, None, None])
+
+    model.conditioner.forward = perfect
+    for result in model.predict(batch):
+        assert np.abs(result["image"].astype(int) - result["target"].astype(int)).max() <= 1
+
+
+def test_another_size_is_one_sentence(make_model, make_batch):
+    model = make_model(size=(64, 48))
+    with pytest.raises(ValueError, match=r"64x48.*32x24"):
+        model(**make_batch(model), mode="loss")
+
+
+def test_sampler_must_fit_the_schedule(make_model, monkeypatch):
+    from vtonlab.samplers import FlowMatchEulerSampler
+
+    monkeypatch.setattr(FlowMatchEulerSampler, "noise_schedules", ("Other",))
+    with pytest.raises(ValueError, match="FlowMatchEulerSampler cannot sample"):
+        make_model()
+
+
+def test_gradient_stays_before_the_last_supervised_layer(make_model, make_batch):
+    model = make_model()
+    losses = model.loss(make_batch(model))
+    (losses["loss_correspondence"] + losses["loss_entropy"]).backward()
+    grads = {n: p.grad for n, p in model.backbone.named_parameters() if p.grad is not None}
+    for layer in LAYERS:
+        for projection in ("to_q", "to_k"):
+            assert grads[f"{layer}.{projection}.weight"].abs().sum() > 0
+    assert "proj_out.weight" not in grads
+    assert "single_transformer_blocks.0.proj_out.weight" not in grads
+
+
+def test_lora_trains_alone_and_is_saved_alone(make_model, make_batch):
+    model = make_model(lora=dict(rank=4))
+    trained = [n for n, p in model.named_parameters() if p.requires_grad]
+    assert trained and all("lora" in name for name in trained)
+    assert set(model.state_dict()) == set(trained)
+    total(model.loss(make_batch(model))).backward()
+    for name, parameter in model.named_parameters():
+        assert (parameter.grad is not None) == parameter.requires_grad, name
+
+
+def test_lora_round_trip(make_model, make_batch):
+    model = make_model(lora=dict(rank=4))
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(1))
+    state = {k: v.clone() for k, v in model.state_dict().items()}
+    other = make_model(lora=dict(rank=4))
+    missing, unexpected = other.load_state_dict(state, strict=True)
+    assert missing == [] and unexpected == []
+    batch = make_batch(model)
+    assert torch.equal(model.eval().loss(batch)["loss_diffusion"], other.eval().loss(batch)["loss_diffusion"])
+
+
+def test_train_only_named_parameters(make_model):
+    model = make_model(trainable=["*.attn.*"])
+    trained = [n for n, p in model.backbone.named_parameters() if p.requires_grad]
+    assert trained and all(".attn." in name for name in trained)
+    with pytest.raises(ValueError, match="no_such_layer"):
+        make_model(trainable=["no_such_layer.*"])
+
+
+def test_checkpointing_gives_the_same_gradients(make_model, make_batch):
+    plain, recomputed = make_model(), make_model(gradient_checkpointing=True)
+    for model in (plain, recomputed):
+        total(model.train().loss(make_batch(model))).backward()
+    for (name, p), q in zip(plain.named_parameters(), recomputed.parameters(), strict=True):
+        torch.testing.assert_close(p.grad, q.grad, atol=1e-6, rtol=1e-5, msg=name)
+
+
+def test_checkpoint_facts(make_model):
+    facts = make_model().checkpoint_meta()
+    assert facts["size"] == [32, 24] and facts["mask_polarity"] == "1 = generate"
+    assert facts["backbone"] == "FluxTransformer2DModel"

@@ -1,0 +1,42 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from vtonlab.samplers import FlowMatchEulerSampler
+
+
+def test_exact_velocity_is_integrated_exactly():
+    """For one clean picture the flow is straight, so Euler steps arrive whatever their number."""
+    clean, noise = torch.randn(2, 4, 3, 8, 8)
+    for steps in (1, 5, 28):
+        sampler = FlowMatchEulerSampler(num_steps=steps)
+        result = sampler(lambda z, s: noise - clean, noise, sequence_length=64)
+        torch.testing.assert_close(result, clean, atol=1e-5, rtol=1e-5)
+
+
+def test_sigmas_are_flux_dynamic_shift_by_formula():
+    sampler = FlowMatchEulerSampler(num_steps=28, dynamic_shifting=True)
+    mu = 0.5 + (9216 - 256) * (1.15 - 0.5) / (4096 - 256)
+    even = np.linspace(1, 1 / 28, 28)
+    expected = math.exp(mu) / (math.exp(mu) + (1 / even - 1))
+    np.testing.assert_allclose(sampler.sigmas(9216)[:-1].numpy(), expected, rtol=1e-5)
+    assert sampler.sigmas(9216)[-1] == 0
+
+
+def test_predict_sees_each_level_once_for_the_whole_batch():
+    seen = []
+
+    def predict(latents, sigmas):
+        assert sigmas.shape == (4,) and (sigmas == sigmas[0]).all()
+        seen.append(sigmas[0].item())
+        return torch.zeros_like(latents)
+
+    FlowMatchEulerSampler(num_steps=4)(predict, torch.randn(4, 3, 8, 8), 64)
+    assert seen == pytest.approx([1.0, 0.75, 0.5, 0.25])
+
+
+def test_no_steps_is_refused():
+    with pytest.raises(ValueError, match="num_steps=0"):
+        FlowMatchEulerSampler(num_steps=0)
