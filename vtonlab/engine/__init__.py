@@ -5,6 +5,7 @@ from vtonlab.engine.ema import WarmupEMA
 from vtonlab.engine.hooks import (
     CounterRNGHook,
     SafeCheckpointHook,
+    SampleGridHook,
     SampleTraceHook,
     SaveOnSignalHook,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "ResumableTrainLoop",
     "SafeCheckpointHook",
     "SafeRunner",
+    "SampleGridHook",
     "SampleTraceHook",
     "SaveOnSignalHook",
     "WarmupEMA",

@@ -159,13 +159,13 @@ def find_problem(path: str | Path) -> str | None:
 
 
 def find_latest(folder: str | Path, warn: Callable[[str], None] = print) -> Path | None:
-    """The newest valid ``iter_*.pth`` or ``epoch_*.pth``; ``warn`` hears of those passed over."""
-    found = []
-    for path in Path(folder).glob("*.pth"):
-        match = re.fullmatch(r"(?:iter|epoch)_(\d+)\.pth", path.name)
-        if match:
-            found.append((int(match[1]), path))
-    for _, path in sorted(found, reverse=True):
+    """The newest valid ``iter_*.pth`` or ``epoch_*.pth``; ``warn`` hears of those passed over.
+
+    Newest by time of writing, so that a run begun anew in a used folder resumes its own.
+    """
+    found = [p for p in Path(folder).glob("*.pth") if re.fullmatch(r"(iter|epoch)_\d+", p.stem)]
+    by_age = sorted(found, key=lambda p: (p.stat().st_mtime_ns, int(p.stem.split("_")[1])))
+    for path in reversed(by_age):
         problem = find_problem(path)
         if problem is None:
             return path

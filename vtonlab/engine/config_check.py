@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mmengine import registry as mm
+from mmengine.config import Config
 from mmengine.registry import Registry
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
@@ -129,7 +130,7 @@ def check_config(config: Mapping[str, Any]) -> None:
     Raises:
         ValueError: names the first unknown key or type with its path, and the nearest valid one.
     """
-    _check(config, ())
+    _check(_as_dict(config), ())
 
 
 def check_options(config: Mapping[str, Any], options: Mapping[str, Any]) -> None:
@@ -139,7 +140,7 @@ def check_options(config: Mapping[str, Any], options: Mapping[str, Any]) -> None
         ValueError: names the unknown part and the nearest valid one.
     """
     for option in options:
-        node: Any = config
+        node: Any = _as_dict(config)
         path: tuple[str, ...] = ()
         *parents, last = option.split(".")
         for part in parents:
@@ -151,6 +152,10 @@ def check_options(config: Mapping[str, Any], options: Mapping[str, Any]) -> None
         if not _has(node, last) and last not in (valid or ()):
             names = [*_names(node), *(valid or ())]
             raise ValueError(_unknown((*path, last), names, "--cfg-options"))
+
+
+def _as_dict(config: Any) -> Mapping[str, Any]:
+    return config._cfg_dict if isinstance(config, Config) else config
 
 
 def _has(node: Any, part: str) -> bool:
@@ -210,12 +215,14 @@ def _resolve(node: Mapping[str, Any], path: tuple[str, ...]) -> Any:
     if wanted is None or not isinstance(wanted, str):
         return wanted
     preferred = _registry_of(path)
-    candidates = ([preferred] if preferred else []) + [r for r in _ALL if r is not preferred]
+    candidates = ([] if preferred is None else [preferred]) + [
+        r for r in _ALL if r is not preferred
+    ]
     for registry in candidates:
         found = registry.get(wanted)
         if found is not None:
             return found
-    names = _registered([preferred] if preferred else _ALL)
+    names = _registered(_ALL if preferred is None else [preferred])
     raise ValueError(
         f"config key '{'.'.join(path)}.type' is {wanted!r}, which is not registered"
         + _hint(wanted, names)
@@ -262,11 +269,11 @@ def _check(node: Any, path: tuple[str, ...]) -> None:
     valid = allowed_keys(node, path)
     several = path == ("optim_wrapper",) and "constructor" in node and "optimizer" not in node
     for key, value in node.items():
-        is_free = valid is None or (key.startswith("_") and not path) or several
-        if not is_free and key not in valid:
+        if not path and (key.startswith("_") or callable(value) or inspect.ismodule(value)):
+            continue  # private, or a name that the config file imported
+        if valid is not None and key not in valid and not several:
             raise ValueError(_unknown((*path, key), valid, "the config"))
-        if not (not path and key.startswith("_")):
-            _check(value, (*path, key))
+        _check(value, (*path, key))
 
 
 def _unknown(path: tuple[str, ...], names: Iterable[str], where: str) -> str:

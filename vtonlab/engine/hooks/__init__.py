@@ -3,5 +3,12 @@
 from vtonlab.engine.hooks.checkpointing import SafeCheckpointHook
 from vtonlab.engine.hooks.counter_rng import CounterRNGHook
 from vtonlab.engine.hooks.guards import SampleTraceHook, SaveOnSignalHook
+from vtonlab.engine.hooks.preview import SampleGridHook
 
-__all__ = ["CounterRNGHook", "SafeCheckpointHook", "SampleTraceHook", "SaveOnSignalHook"]
+__all__ = [
+    "CounterRNGHook",
+    "SafeCheckpointHook",
+    "SampleGridHook",
+    "SampleTraceHook",
+    "SaveOnSignalHook",
+]

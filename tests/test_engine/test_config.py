@@ -1,0 +1,62 @@
+"""One data root, a default work directory, --amp, and CPU processes."""
+
+import copy
+
+import toy  # noqa: F401
+from mmengine.config import ConfigDict
+
+from vtonlab.engine.config import finalize, inject_data_root, load_config, static_text
+
+
+def test_data_root_option_arrives_in_every_data_set(toy_config_file, monkeypatch):
+    config = load_config(toy_config_file, {"data_root": "some/where"})
+    finalize(config)
+    assert config.train_dataloader.dataset.data_root == "some/where"
+    assert config.test_dataloader.dataset.data_root == "some/where"
+    from vtonlab.engine import build_runner
+
+    config.work_dir = str(toy_config_file.parent / "w")
+    config.log_level = "ERROR"
+    runner = build_runner(config)
+    built = runner.build_dataloader(runner._train_dataloader)
+    assert built.dataset.data_root == "some/where"
+
+
+def test_data_root_reaches_through_wrappers_and_spares_what_has_its_own(toy_config):
+    inner = dict(type="ToyDataset")
+    toy_config.train_dataloader.dataset = ConfigDict(
+        type="ConcatDataset",
+        datasets=[copy.deepcopy(inner), dict(type="ToyDataset", data_root="own")],
+    )
+    toy_config.data_root = "top"
+    kept = inject_data_root(toy_config)
+    datasets = toy_config.train_dataloader.dataset.datasets
+    assert [d["data_root"] for d in datasets] == ["top", "own"]
+    assert kept == ["train_dataloader.dataset.datasets.1"]
+    assert "data_root" not in toy_config.train_dataloader.dataset  # ConcatDataset takes none
+
+
+def test_finalize_decides_what_the_command_line_decides(toy_config):
+    toy_config.pop("work_dir")
+    finalize(toy_config, seed=5, amp=True)
+    assert toy_config.work_dir == "work_dirs/toy_run"
+    assert toy_config.randomness.seed == 5
+    assert toy_config.optim_wrapper.type == "AutocastOptimWrapper"
+
+
+def test_processes_without_a_gpu_use_gloo(toy_config, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    finalize(toy_config, launcher="pytorch")
+    assert toy_config.env_cfg.dist_cfg.backend == "gloo"
+    wrapper = toy_config.model_wrapper_cfg
+    assert wrapper.device_ids is None
+    assert not wrapper.broadcast_buffers and not wrapper.find_unused_parameters
+
+
+def test_static_text_runs_nothing(tmp_path):
+    (tmp_path / "base.py").write_text("raise SystemExit('ran')\n")
+    (tmp_path / "main.py").write_text(
+        "from mmengine.config import read_base\nwith read_base():\n    from .base import *\n"
+    )
+    text = static_text(tmp_path / "main.py")
+    assert "raise SystemExit" in text and "read_base" in text
