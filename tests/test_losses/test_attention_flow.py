@@ -187,6 +187,23 @@ def test_sinks_are_parameters_and_a_layer_without_its_own_is_named(naive):
         loss([case.record(case.tensors())], case.pictures(), timesteps=torch.zeros(1), step=0)
 
 
+def test_heads_that_look_only_at_the_sink_still_give_a_flow():
+    """Weights of the heads come from log masses: no 0 / 0 where every garment mass underflows."""
+    query = torch.full((1, 2, 12, 1), 1.0, requires_grad=True)
+    key = torch.full((1, 2, 12, 1), -1e4)
+    record = AttentionRecord(
+        name=NAME, query=query, key=key, query_grid=(4, 3), key_grid=(4, 3), scale=1.0
+    )
+    picture = torch.rand(1, 3, 24, 18)
+    batch = {"person": picture, "garment": picture, "mask": torch.ones(1, 1, 24, 18)}
+    for renormalize in (True, False):
+        loss = AttentionFlowLoss(sink_dims={NAME: (2, 1)}, renormalize=renormalize)
+        out = loss([record], batch, timesteps=torch.zeros(1), step=0)
+        grad = torch.autograd.grad(out["loss"], query)[0]
+        assert torch.isfinite(out["loss"])
+        assert torch.isfinite(grad).all()
+
+
 def test_context_is_not_part_of_the_loss_softmax(naive):
     """Leffa: keys come from the reference alone; tokens of the generative half change nothing."""
     case = naive.Case(1, 2, 4, (4, 3), (4, 3), 6, 1.0, 1)

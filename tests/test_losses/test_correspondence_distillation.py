@@ -1,5 +1,7 @@
 """Distillation against CORAL's formula written out over the materialised map."""
 
+import dataclasses
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -112,6 +114,48 @@ def test_cross_entropy(naive, data, heads, interpolation):
         lambda t: naive_cross_entropy(t, case, matches, naive, heads, interpolation),
         case,
     )
+
+
+def joint_map(tensors, case):
+    """The garment's columns of the block's whole softmax: (B, H, Nq, Nk)."""
+    keys = torch.cat([tensors["key"], *[v for k, v in tensors.items() if k == "context_key"]], 2)
+    logits = tensors["query"] @ keys.mT * (case.logit_scale / case.size**0.5)
+    return logits.log_softmax(-1)[..., : tensors["key"].shape[2]]
+
+
+class Joint:
+    """Stands in for ``naive``, over the joint softmax."""
+
+    @staticmethod
+    def map(tensors, case, head_reduction):
+        A = joint_map(tensors, case).exp().mean(1, keepdim=True)
+        return A / A.sum(-1, keepdim=True)
+
+    @staticmethod
+    def log_map(tensors, case, head_reduction):
+        return joint_map(tensors, case)
+
+
+@given(data=st.data(), form=st.sampled_from(["regression", "cross_entropy"]))
+@settings(deadline=None, max_examples=40, derandomize=True)
+def test_joint_softmax(naive, data, form):
+    """METHODS.md A1's other reading: the slice, renormalised after the head mean or kept as is."""
+    case = data.draw(naive.CASES)
+    case = dataclasses.replace(case, logit_scale=min(case.logit_scale, 4.0))
+    matches = case.matches(empty=(1,))
+    loss = CorrespondenceDistillationLoss(form=form, normalization="joint", interpolation="nearest")
+
+    def reference(t):
+        if form == "regression":
+            return naive_regression(t, case, matches, Joint, "mean", "l1")
+        return naive_cross_entropy(t, case, matches, Joint, "mean", "nearest")
+
+    naive.agree(value_of(loss, case, matches), reference, case)
+
+
+def test_a_normalization_that_changes_nothing_is_told():
+    with pytest.warns(UserWarning, match="changes nothing"):
+        CorrespondenceDistillationLoss(normalization="joint", head_reduction="none")
 
 
 @given(data=st.data(), heads=HEADS, form=st.sampled_from(["regression", "cross_entropy"]))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vtonlab.losses.base import AttentionLoss
 from vtonlab.losses.queries import QuerySet, masked_queries
-from vtonlab.losses.record_views import side_by_side, without_context
+from vtonlab.losses.record_views import log_mass, side_by_side, without_context
 from vtonlab.registry import ATTENTION_LOSSES
 from vtonlab.structures.attention_record import AttentionRecord
 from vtonlab.structures.correspondences import Grid
@@ -138,11 +138,11 @@ class AttentionFlowLoss(AttentionLoss):
         )  # (B, H, Nq, 2)
         sink = self._sink(record)
         if sink is not None:
-            mass = record.garment_mass(sink_key=sink, temperature=self.temperature)[..., None]
+            share = log_mass(record, sink, self.temperature)  # (B, H, Nq)
             if not self.renormalize:
-                flow = flow * mass
+                flow = flow * share.exp()[..., None]
             elif self.head_reduction == "mean":
-                return (flow * mass).sum(1, keepdim=True) / mass.sum(1, keepdim=True)
+                return (flow * share.softmax(1)[..., None]).sum(1, keepdim=True)
         return flow.mean(1, keepdim=True) if self.head_reduction == "mean" else flow
 
     def _sink(self, record: AttentionRecord) -> Tensor | None:

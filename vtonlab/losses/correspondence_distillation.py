@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from vtonlab.losses.base import AttentionLoss
 from vtonlab.losses.queries import QuerySet, matched_queries, sparse_targets, unit_coordinates
-from vtonlab.losses.record_views import take_queries
+from vtonlab.losses.record_views import log_mass, take_queries
 from vtonlab.registry import ATTENTION_LOSSES
 from vtonlab.structures.attention_record import AttentionRecord
 
@@ -53,6 +54,10 @@ class CorrespondenceDistillationLoss(AttentionLoss):
         distance: of the regression: "l1" (sum of both axes), "l2" (squared Euclidean) or "huber".
         huber_delta: where Huber's distance turns linear, in image widths and heights.
         interpolation: of the cross-entropy targets: "nearest" or "bilinear".
+        normalization: "garment" is the softmax over garment keys (METHODS.md A1); "joint" takes the
+            block's whole softmax: the regression drops all other tokens and renormalises the head
+            mean, so that each head weighs as much as its garment mass; the cross-entropy keeps the
+            probabilities as they are, so that it raises the garment mass too.
         t_max: strict gate; 500 is sigma < 0.5 (METHODS.md A9).
     """
 
@@ -63,6 +68,7 @@ class CorrespondenceDistillationLoss(AttentionLoss):
         distance: str = "l1",
         huber_delta: float = 0.05,
         interpolation: str = "bilinear",
+        normalization: str = "garment",
         weight: float = 1.0,
         layers: Sequence[str] | None = None,
         t_max: float | None = 500.0,
@@ -85,10 +91,18 @@ class CorrespondenceDistillationLoss(AttentionLoss):
         self.choose("form", form, ("regression", "cross_entropy"))
         self.choose("distance", distance, ("l1", "l2", "huber"))
         self.choose("interpolation", interpolation, ("nearest", "bilinear"))
+        self.choose("normalization", normalization, ("garment", "joint"))
+        if normalization == "joint" and form == "regression" and head_reduction != "mean":
+            warnings.warn(
+                f'normalization="joint" changes nothing with head_reduction={head_reduction!r}: '
+                "renormalised, one head's map is the same either way",
+                stacklevel=2,
+            )
         self.form = form
         self.distance = distance
         self.huber_delta = huber_delta
         self.interpolation = interpolation
+        self.normalization = normalization
 
     def sample_values(self, record: AttentionRecord, batch: dict) -> tuple[Tensor, QuerySet]:
         matches = self.require(batch, "correspondences", "set the data set's matches")
@@ -99,9 +113,14 @@ class CorrespondenceDistillationLoss(AttentionLoss):
     def _regression(self, record: AttentionRecord, matches) -> tuple[Tensor, QuerySet]:
         queries, target = matched_queries(matches, record.query_grid, record.query.device)
         points = unit_coordinates(record.key_grid, record.query)  # (Nk, 2)
-        found = take_queries(record, queries.index).mean_of(points)  # (B, H, Q, 2)
+        rows = take_queries(record, queries.index)
+        found = rows.mean_of(points)  # (B, H, Q, 2)
         if self.head_reduction == "mean":
-            found = found.mean(1, keepdim=True)
+            if self.normalization == "joint":
+                share = log_mass(rows, rows.context_key).softmax(1)  # (B, H, Q), of the heads
+                found = (found * share[..., None]).sum(1, keepdim=True)
+            else:
+                found = found.mean(1, keepdim=True)
         target = target.to(found.dtype)[:, None]  # (B, 1, Q, 2)
         distance = coordinate_distance(found, target, self.distance, self.huber_delta)
         return queries.mean(distance.mean(1)), queries
@@ -112,5 +131,8 @@ class CorrespondenceDistillationLoss(AttentionLoss):
         )
         rows = take_queries(record, targets.queries.index)
         log_prob = rows.log_prob(targets.batch, targets.position, targets.key)  # (E, H)
+        if self.normalization == "joint":
+            mass = log_mass(rows, rows.context_key)  # (B, H, Q)
+            log_prob = log_prob + mass[targets.batch, :, targets.position]
         values = sparse_cross_entropy(log_prob, self.head_reduction)
         return targets.sample_mean(values), targets.queries

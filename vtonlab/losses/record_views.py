@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vtonlab.structures.attention_record import AttentionRecord
@@ -22,6 +24,20 @@ def take_queries(record: AttentionRecord, index: Tensor) -> AttentionRecord:
 def without_context(record: AttentionRecord) -> AttentionRecord:
     """The same record, blind to what else the softmax saw."""
     return _like(record, context_key=None)
+
+
+def log_mass(record: AttentionRecord, other_key: Tensor | None, temperature: float = 1.0) -> Tensor:
+    """log of the share of a softmax over garment keys and ``other_key`` that the garment has.
+
+    Finite however small the share is, so that heads can be weighed by it. ``other_key`` is
+    (B, H, N, D) or (H, N, D); None or no keys leave the garment everything. Returns (B, H, Nq).
+    """
+    garment = record.logsumexp(temperature)
+    if other_key is None or other_key.shape[-2] == 0:
+        return torch.zeros_like(garment)
+    other_key = other_key.expand(len(record.query), *other_key.shape[-3:])
+    other = _like(record, key=other_key, key_grid=(1, other_key.shape[2]), context_key=None)
+    return F.logsigmoid(garment - other.logsumexp(temperature))
 
 
 def detached(record: AttentionRecord) -> AttentionRecord:

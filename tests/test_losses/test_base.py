@@ -1,0 +1,278 @@
+"""What all attention losses share: gates, schedule, layers, the reduction, and empty samples."""
+
+import math
+
+import pytest
+import torch
+
+from vtonlab.losses import AttentionEntropyLoss, CorrespondenceDistillationLoss
+from vtonlab.losses.queries import masked_queries, matched_queries
+from vtonlab.registry import ATTENTION_LOSSES
+from vtonlab.structures.attention_record import AttentionRecord
+from vtonlab.structures.correspondences import Correspondences
+from vtonlab.structures.flow_field import FlowField
+
+NAME = "blocks.0.attn"
+SINKS = {f"blocks.{i}.attn": (2, 4) for i in range(3)}
+LOSSES = {
+    "regression": {"type": "CorrespondenceDistillationLoss"},
+    "cross_entropy": {"type": "CorrespondenceDistillationLoss", "form": "cross_entropy"},
+    "joint": {"type": "CorrespondenceDistillationLoss", "normalization": "joint"},
+    "entropy": {"type": "AttentionEntropyLoss"},
+    "entropy_per_head": {"type": "AttentionEntropyLoss", "head_reduction": "none"},
+    "entropy_mask": {"type": "AttentionEntropyLoss", "queries": "mask"},
+    "keypoint": {"type": "KeypointAttentionLoss"},
+    "flow": {"type": "AttentionFlowLoss"},
+    "flow_sinks": {"type": "AttentionFlowLoss", "sink_dims": SINKS},
+    "tv": {"type": "AttentionTVLoss"},
+    "correlation": {"type": "CorrelationRegularizationLoss"},
+}
+every_loss = pytest.mark.parametrize("name", LOSSES)
+
+
+def build(name, **options):
+    return ATTENTION_LOSSES.build(LOSSES[name] | options)
+
+
+def scene(naive, batch=4, empty=(1, 2), dtype=torch.float64, context=3):
+    """Case, tensors and a batch in which the samples of ``empty`` have nothing to supervise."""
+    case = naive.Case(batch, 2, 4, (4, 3), (3, 5), context, 2.0, 5)
+    out = case.pictures(dtype, size=(24, 18))
+    generator = torch.Generator().manual_seed(0)
+    matches, flows = [], []
+    for sample in range(batch):
+        n = 0 if sample in empty else 3 + 4 * sample
+        matches.append(Correspondences(*torch.rand(2, n, 2, generator=generator)))
+        visible = torch.ones(24, 18, dtype=torch.bool) & (sample not in empty)
+        flows.append(FlowField(torch.rand(24, 18, 2, generator=generator), visible))
+    for sample in empty:
+        out["worn_mask"][sample] = 0
+    out["garment_mask"] = torch.ones_like(out["garment_mask"])
+    return case, case.tensors(dtype), out | {"correspondences": matches, "flow": flows}
+
+
+def part(batch, rows):
+    return {k: [v[i] for i in rows] if isinstance(v, list) else v[rows] for k, v in batch.items()}
+
+
+@every_loss
+def test_empty_samples_cost_exactly_zero_with_finite_gradients(naive, name):
+    case, tensors, batch = scene(naive)
+    loss = build(name)
+    out = loss([case.record(tensors)], batch, timesteps=torch.zeros(4), step=0)
+    grads = torch.autograd.grad(out["loss"], [tensors["query"], tensors["key"]])
+    for grad in grads:
+        assert torch.isfinite(grad).all()
+        assert grad[[1, 2]].abs().max() == 0
+        assert grad[0].abs().max() > 0
+        assert grad[3].abs().max() > 0
+    assert out["active"] == 0.5
+    assert abs(out["value"] - 2 * out["loss"]) < 1e-12
+    assert not any(v.requires_grad for k, v in out.items() if k != "loss")
+    alone = loss(
+        [case.record({k: v[:1] for k, v in tensors.items()})], part(batch, [0]),
+        timesteps=torch.zeros(1), step=0,
+    )["loss"]  # fmt: skip
+    other = loss(
+        [case.record({k: v[3:] for k, v in tensors.items()})], part(batch, [3]),
+        timesteps=torch.zeros(1), step=0,
+    )["loss"]  # fmt: skip
+    torch.testing.assert_close(out["loss"], (alone + other) / 4)
+
+
+@every_loss
+def test_a_batch_with_nothing_to_supervise(naive, name):
+    """Exactly zero, in the graph, and every parameter of the loss gets a gradient."""
+    case, tensors, batch = scene(naive, empty=(0, 1, 2, 3))
+    loss = build(name).double()
+    out = loss([case.record(tensors)], batch, timesteps=torch.zeros(4), step=0)
+    assert out["loss"] == 0
+    assert out["loss"].requires_grad
+    out["loss"].backward()
+    for leaf in (tensors["query"], tensors["key"], *loss.parameters()):
+        assert leaf.grad is not None
+        assert (leaf.grad == 0).all()
+    assert 0 < out["garment_mass"] < 1
+    assert out["active"] == out["value"] == 0
+
+
+@every_loss
+def test_two_ranks_agree_with_one(naive, name):
+    """The mean over half batches is the full batch, in value and gradient: no rank-wise counts."""
+    case, tensors, batch = scene(naive, empty=(1, 2))
+    loss = build(name).double()
+    times = torch.tensor([10.0, 20.0, 30.0, 700.0])
+    full = loss([case.record(tensors)], batch, timesteps=times, step=0)["loss"]
+    halves = [
+        loss(
+            [case.record({k: v[r] for k, v in tensors.items()})], part(batch, r),
+            timesteps=times[r], step=0,
+        )["loss"]
+        for r in ([0, 1], [2, 3])
+    ]  # fmt: skip
+    wanted = sum(halves) / 2
+    torch.testing.assert_close(full, wanted, rtol=0, atol=1e-12)
+    leaves = [tensors["query"], tensors["key"], *loss.parameters()]
+    pairs = zip(torch.autograd.grad(full, leaves), torch.autograd.grad(wanted, leaves), strict=True)
+    for a, b in pairs:
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
+
+
+@every_loss
+def test_the_gate_is_strict_and_multiplies(naive, name):
+    case, tensors, batch = scene(naive, empty=())
+    loss = build(name, t_max=300.0)
+    times = torch.tensor([299.9, 300.0, 300.1, 0.0])
+    out = loss([case.record(tensors)], batch, timesteps=times, step=0)
+    grad = torch.autograd.grad(out["loss"], tensors["query"])[0]
+    assert [bool(g.abs().max() > 0) for g in grad] == [True, False, False, True]
+    assert out["active"] == 0.5
+
+
+@every_loss
+def test_weight_and_warm_up(naive, name):
+    case, tensors, batch = scene(naive)
+    records, times = [case.record(tensors)], torch.zeros(4)
+    base = build(name)(records, batch, timesteps=times, step=0)
+    loss = build(name, weight=10.0, start_iter=100, warmup_iters=4)
+    wanted = {0: 0, 99: 0, 100: 0.25, 101: 0.5, 103: 1, 104: 1, 5000: 1}
+    for step, share in wanted.items():
+        out = loss(records, batch, timesteps=times, step=step)
+        torch.testing.assert_close(out["loss"], base["loss"] * 10 * share)
+        assert out["value"] == base["value"]
+    sudden = build(name, start_iter=7)
+    assert sudden(records, batch, timesteps=times, step=6)["loss"] == 0
+    assert sudden(records, batch, timesteps=times, step=7)["loss"] == base["loss"]
+
+
+@every_loss
+def test_layers_are_averaged_or_summed(naive, name):
+    case, tensors, batch = scene(naive)
+    other = naive.Case(4, 2, 4, (2, 3), (4, 4), 0, 1.0, 9)
+    records = [
+        case.record(tensors),
+        other.record(other.tensors(), "blocks.1.attn"),
+        other.record(other.tensors(), "blocks.2.attn"),
+    ]
+    times = torch.zeros(4)
+
+    def run(chosen, **options):
+        return build(name, **options)(chosen, batch, timesteps=times, step=0)["loss"]
+
+    single = [run([r]) for r in records]
+    torch.testing.assert_close(run(records, layer_reduction="mean"), sum(single) / 3)
+    torch.testing.assert_close(run(records, layer_reduction="sum"), sum(single))
+    picked = run(records, layers=["*.0.attn", "blocks.2.*"], layer_reduction="mean")
+    torch.testing.assert_close(picked, (single[0] + single[2]) / 2)
+
+
+@every_loss
+def test_half_precision_under_autocast_is_computed_in_float32(naive, name):
+    case, tensors, batch = scene(naive, dtype=torch.float32)
+    half = {k: v.detach().bfloat16() for k, v in tensors.items()}
+    exact = {k: v.float() for k, v in half.items()}
+    times = torch.zeros(4)
+    wanted = build(name)([case.record(exact)], batch, timesteps=times, step=0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = build(name)([case.record(half)], batch, timesteps=times, step=0)
+    for key, value in found.items():
+        assert value.dtype == torch.float32
+        torch.testing.assert_close(value, wanted[key], rtol=1e-6, atol=1e-7)
+
+
+@every_loss
+def test_gradients_survive_logits_of_ten_thousand(naive, name):
+    case, _, batch = scene(naive, dtype=torch.float32)
+    sharp = naive.Case(4, 2, 4, case.query_grid, case.key_grid, 3, 1e4, 5)
+    tensors = sharp.tensors(torch.float32)
+    out = build(name)([sharp.record(tensors)], batch, timesteps=torch.zeros(4), step=0)
+    assert torch.isfinite(out["loss"])
+    for grad in torch.autograd.grad(out["loss"], [tensors["query"], tensors["key"]]):
+        assert torch.isfinite(grad).all()
+
+
+def test_a_pattern_without_a_record_lists_what_exists(naive):
+    case, tensors, batch = scene(naive)
+    loss = AttentionEntropyLoss(layers=["blocks.0.*", "single.*"])
+    with pytest.raises(ValueError, match=r"'single\.\*' matches no .* there are blocks\.0\.attn"):
+        loss([case.record(tensors)], batch, timesteps=torch.zeros(4), step=0)
+    with pytest.raises(ValueError, match="supervises no attention record; found none"):
+        AttentionEntropyLoss()([], batch, timesteps=torch.zeros(4), step=0)
+
+
+def test_settings_that_cannot_be_meant():
+    with pytest.raises(ValueError, match=r"must be a list .* \['blocks"):
+        AttentionEntropyLoss(layers="blocks.*")
+    with pytest.raises(ValueError, match="layers is empty"):
+        AttentionEntropyLoss(layers=[])
+    with pytest.raises(ValueError, match="layer_reduction must be one of 'mean', 'sum'"):
+        AttentionEntropyLoss(layer_reduction="max")
+    with pytest.raises(TypeError, match="lambda_ent"):
+        ATTENTION_LOSSES.build({"type": "AttentionEntropyLoss", "lambda_ent": 1})
+
+
+def test_records_of_a_guided_pass_are_refused(naive):
+    case, tensors, batch = scene(naive)
+    with pytest.raises(ValueError, match="holds 4 samples but there are 2 timesteps"):
+        AttentionEntropyLoss()([case.record(tensors)], batch, timesteps=torch.zeros(2), step=0)
+
+
+def test_garment_mass_is_that_of_the_supervised_queries(naive):
+    case, tensors, batch = scene(naive)
+    scale = case.logit_scale / case.size**0.5
+    keys = torch.cat([tensors["key"], tensors["context_key"]], 2)
+    joint = (tensors["query"] @ keys.mT * scale).softmax(-1)[..., :15].sum(-1).mean(1)  # (B, Nq)
+    per_sample = []
+    for sample in (0, 3):
+        index, _ = batch["correspondences"][sample].to_queries(case.query_grid)
+        per_sample.append(joint[sample, index].mean())
+    out = CorrespondenceDistillationLoss()(
+        [case.record(tensors)], batch, timesteps=torch.zeros(4), step=0
+    )
+    torch.testing.assert_close(out["garment_mass"], sum(per_sample) / 2)
+
+
+def test_records_keep_no_reference_to_the_graph(naive):
+    """Only the loss itself is in the graph: monitors kept for logging hold no tensors alive."""
+    case, tensors, batch = scene(naive)
+    out = AttentionEntropyLoss()([case.record(tensors)], batch, timesteps=torch.zeros(4), step=0)
+    assert all(v.grad_fn is None for k, v in out.items() if k != "loss")
+
+
+def test_padding_is_never_counted():
+    matches = [
+        Correspondences(torch.tensor([[0.9, 0.9], [0.1, 0.1]]), torch.rand(2, 2)),
+        Correspondences.empty(),
+    ]
+    queries, points = matched_queries(matches, (2, 2), torch.device("cpu"))
+    assert queries.index.tolist() == [[0, 3], [0, 0]]
+    assert queries.weight.tolist() == [[1, 1], [0, 0]]
+    assert points.shape == (2, 2, 2)
+    values = torch.tensor([[1.0, 3.0], [7.0, 7.0]], dtype=torch.float64)
+    assert queries.mean(values).tolist() == [2.0, 0.0]
+    assert queries.mean_of_rows(torch.tensor([1.0, 3.0])).tolist() == [2.0, 0.0]
+
+
+def test_mask_queries_are_the_tokens_whose_centre_is_inside():
+    mask = torch.zeros(2, 1, 8, 6)
+    mask[0, 0, :, 3:] = 1
+    queries = masked_queries(mask, (4, 3))
+    found = [
+        sorted(i for i, w in zip(index, weight, strict=True) if w)
+        for index, weight in zip(queries.index.tolist(), queries.weight.tolist(), strict=True)
+    ]
+    assert found == [[1, 2, 4, 5, 7, 8, 10, 11], []]
+    assert math.isclose(queries.count.sum().item(), 8)
+
+
+def test_a_record_of_another_grid_needs_no_other_batch(naive):
+    """The same batch supervises any grids: targets are rasterised for each record."""
+    _, _, batch = scene(naive)
+    loss = build("cross_entropy")
+    for grids in (((1, 1), (1, 1)), ((24, 18), (7, 2))):
+        nq, nk = (h * w for h, w in grids)
+        record = AttentionRecord(
+            name=NAME, query=torch.randn(4, 1, nq, 3), key=torch.randn(4, 1, nk, 3),
+            query_grid=grids[0], key_grid=grids[1], scale=1.0,
+        )  # fmt: skip
+        assert torch.isfinite(loss([record], batch, timesteps=torch.zeros(4), step=0)["loss"])
