@@ -88,6 +88,33 @@ def test_checkpointing_gives_the_same_gradients(kind, dtype, tol, make_case, to_
             assert (grad - checkpointed[name]).norm() <= tol * max(1.0, grad.norm()), name
 
 
+def test_records_may_be_indexed_under_checkpointing(make_case):
+    """``to_record`` saves tensors for backward, and runs outside the checkpointed region."""
+
+    def gradients(checkpointing):
+        case = make_case("flux", torch.float64)
+        case.backbone.train()
+        if checkpointing:
+            case.backbone.enable_gradient_checkpointing()
+        runs = []
+        case.backbone.transformer_blocks[0].attn.register_forward_pre_hook(
+            lambda module, args: runs.append(1)
+        )
+        index = torch.tensor([7, 9, 12])
+        with AttentionRecorder(
+            case.backbone,
+            layers=["*"],
+            to_record=lambda name, query, key, scale: scale * query[:, :, index] * query.norm(),
+        ) as recorder:
+            output = case.run()
+        (output.square().mean() + sum(x.square().sum() for x in recorder.records)).backward()
+        assert len(runs) == 1 + checkpointing  # one recomputation serves output and records
+        return [param.grad for param in case.backbone.parameters()]
+
+    for plain, checkpointed in zip(gradients(False), gradients(True), strict=True):
+        torch.testing.assert_close(checkpointed, plain, rtol=1e-12, atol=1e-12)
+
+
 def test_gradients_are_those_of_queries_and_keys_computed_by_hand(make_case, to_record):
     """An independent reference: the loss built from outputs of the block's own projections."""
     name = "down_blocks.0.attentions.0.transformer_blocks.0.attn1"

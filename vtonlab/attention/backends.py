@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import torch
+from vtonlab.utils.compat import active_diffusers_attention_backend
 
 # diffusers' `dispatch_attention_fn` backends that end in `F.scaled_dot_product_attention`
 # (diffusers 0.42, models/attention_dispatch.py). All others call kernels of their own.
@@ -21,9 +21,7 @@ def dispatch_backend(processor: Any) -> str | None:
         return None
     backend = processor._attention_backend
     if backend is None:
-        from diffusers.models.attention_dispatch import _AttentionBackendRegistry
-
-        backend, _ = _AttentionBackendRegistry.get_active_backend()
+        return active_diffusers_attention_backend()
     return str(getattr(backend, "value", backend))
 
 
@@ -47,8 +45,3 @@ def check_visible(name: str, processor: Any) -> None:
             f"AttentionRecorder cannot record layer '{name}' under context parallelism, where no "
             "rank holds all keys: run without a parallel config, or leave this layer unrecorded."
         )
-
-
-def in_backward() -> bool:
-    """Whether autograd is running a backward pass in this thread; torch's ModuleTracker asks so."""
-    return torch._C._current_graph_task_id() != -1

@@ -52,14 +52,17 @@ def attention_kind(backbone: nn.Module, name: str) -> str:
 
 def list_attention_layers(backbone: nn.Module) -> list[AttentionLayer]:
     """All modules of the backbone that have a ``processor``, in execution order."""
-    backbone = unwrap(backbone)
+    return [AttentionLayer(name, attention_kind(backbone, name)) for name in _names(backbone)]
+
+
+def _names(backbone: nn.Module) -> list[str]:
+    """Names of the modules with a ``processor``, in execution order."""
     names = [
         name
-        for name, module in backbone.named_modules()
+        for name, module in unwrap(backbone).named_modules()
         if name and callable(getattr(module, "processor", None))
     ]
-    names.sort(key=lambda name: STAGE_ORDER.get(name.partition(".")[0], -1))
-    return [AttentionLayer(name, attention_kind(backbone, name)) for name in names]
+    return sorted(names, key=lambda name: STAGE_ORDER.get(name.partition(".")[0], -1))
 
 
 def select_layers(backbone: nn.Module, layers: Sequence[str]) -> list[str]:
@@ -73,9 +76,8 @@ def select_layers(backbone: nn.Module, layers: Sequence[str]) -> list[str]:
     """
     if isinstance(layers, str) or not layers:
         raise ValueError(f"layers must be a non-empty list of names or patterns, got {layers!r}.")
-    backbone = unwrap(backbone)
-    listed = [layer.name for layer in list_attention_layers(backbone)]
-    modules = dict(backbone.named_modules())
+    listed = _names(backbone)
+    modules = dict(unwrap(backbone).named_modules())
     chosen: set[str] = set()
     extra: list[str] = []
     for pattern in layers:
@@ -83,7 +85,7 @@ def select_layers(backbone: nn.Module, layers: Sequence[str]) -> list[str]:
         if not matches and pattern in modules and pattern:
             extra.append(pattern)
         elif not matches:
-            raise ValueError(_no_match(pattern, backbone, listed))
+            raise ValueError(_no_match(pattern, unwrap(backbone), listed))
         chosen.update(matches)
     return [name for name in listed if name in chosen] + list(dict.fromkeys(extra))
 

@@ -19,8 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from vtonlab.attention.backends import check_visible, in_backward
+from vtonlab.attention.backends import check_visible
 from vtonlab.attention.layers import select_layers, unwrap
+from vtonlab.utils.compat import in_backward
 
 if TYPE_CHECKING:
     from vtonlab.structures import AttentionRecord

@@ -7,6 +7,12 @@ Fused attention
     them with the installed torch (written for 2.15), so that an upgrade fails loudly there.
     Ends when a public call returns a differentiable logsumexp
     (https://github.com/pytorch/pytorch/issues/119188).
+Backward passes
+    torch tells only privately whether autograd is running in this thread; its own ModuleTracker
+    and activation checkpointing ask the same function (written for 2.15).
+Attention backends of diffusers
+    The backend chosen by `attention_backend(...)` or `DIFFUSERS_ATTN_BACKEND` can only be read
+    from a private registry (written for 0.42).
 """
 
 import torch
@@ -117,3 +123,22 @@ def fused_attention_backward(
         grad_output, query, key, value, None, output, padded, seed, offset, 0.0,
         [True, True, True, False], False, scale=scale,
     )[:3]  # fmt: skip
+
+
+# --- backward passes ------------------------------------------------------------------------
+
+
+def in_backward() -> bool:
+    """Whether autograd is running a backward pass in this thread."""
+    return torch._C._current_graph_task_id() != -1
+
+
+# --- attention backends of diffusers --------------------------------------------------------
+
+
+def active_diffusers_attention_backend() -> str:
+    """Name of the backend that diffusers' ``dispatch_attention_fn`` uses where none is set."""
+    from diffusers.models.attention_dispatch import _AttentionBackendRegistry
+
+    backend, _ = _AttentionBackendRegistry.get_active_backend()
+    return str(getattr(backend, "value", backend))
