@@ -48,21 +48,6 @@ def test_only_what_was_asked_for_comes_back():
                        A.attention_moments(query, key, 1.0, values).mean)  # fmt: skip
 
 
-def test_backend_choice():
-    query, key, _ = tensors(dtype=torch.float32)
-    assert A.choose_backend(query, key) == "fused"
-    assert A.choose_backend(query, key, "chunked") == "chunked"
-    with A.attention_backend("chunked"):
-        assert A.choose_backend(query, key) == "chunked"
-        assert A.choose_backend(query, key, "fused") == "fused"
-    assert A.choose_backend(query, key) == "fused"
-    assert A.choose_backend(query[:, :, :0], key) == "chunked"
-    with pytest.raises(ValueError, match="'fused' was forced"):
-        A.choose_backend(query[:, :, :0], key, "fused")
-    with pytest.raises(ValueError, match="Unknown attention backend 'flash'"):
-        A.choose_backend(query, key, "flash")
-
-
 def test_no_queries_is_no_error():
     query, key, values = tensors(dtype=torch.float32)
     moments = A.attention_moments(query[:, :, :0], key, 1.0, values, entropy=True)

@@ -10,7 +10,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vtonlab.ops.attention import attention_backend
+from vtonlab.ops.attention_backend import attention_backend
 from vtonlab.structures import AttentionRecord
 
 FLOAT32_VALUE = 2e-5  # times max(1, |logsumexp|, log Nk)

@@ -5,9 +5,6 @@ means of values under attention, logsumexp, and entropy. Shape letters: B batch,
 queries and keys, D head size, C value size, W padded width.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import NamedTuple
 
 import torch
@@ -15,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from vtonlab.ops.attention_backend import choose_backend
 from vtonlab.ops.attention_chunked import (
     chunked_attention_backward,
     chunked_attention_forward,
@@ -28,14 +26,10 @@ from vtonlab.ops.attention_precision import (
 from vtonlab.utils.compat import (
     fused_attention_backward,
     fused_attention_forward,
-    fused_attention_refusal,
 )
 
-BACKENDS = ("auto", "fused", "chunked")
 # Entropies below this many rounding errors of their own terms are summed as -p log p.
 SHARP_RATIO = {torch.float32: 2e4, torch.float64: 1e9}
-
-_forced_backend: ContextVar[str] = ContextVar("attention_backend", default="auto")
 
 
 class AttentionMoments(NamedTuple):
@@ -44,20 +38,6 @@ class AttentionMoments(NamedTuple):
     mean: Tensor | None  # (B, H, Nq, C)
     logsumexp: Tensor  # (B, H, Nq)
     entropy: Tensor | None  # (B, H, Nq)
-
-
-@contextmanager
-def attention_backend(name: str) -> Iterator[None]:
-    """Force a backend of this module inside a `with` block: "fused", "chunked" or "auto".
-
-    Raises:
-        ValueError: if there is no such backend.
-    """
-    token = _forced_backend.set(_check_backend(name))
-    try:
-        yield
-    finally:
-        _forced_backend.reset(token)
 
 
 def attention_moments(
@@ -76,7 +56,7 @@ def attention_moments(
         scale: factor of the dot products (divide it by a temperature to soften the map).
         values: (Nk, C) or (B, Nk, C), shared by the heads; `None` for no mean.
         entropy: whether to return the entropy, in nats and never negative.
-        backend: "auto", "fused" or "chunked"; `None` takes what `attention_backend` set.
+        backend: one of `attention_backend.BACKENDS`; `None` takes what the context of that name set.
 
     Returns:
         `AttentionMoments` in float32 (float64 where an input is float64), differentiable once
@@ -91,10 +71,13 @@ def attention_moments(
         query, key = query.to(working), key.to(working)
         values = _batched_values(values, query, key)
         name = choose_backend(query, key, backend)
-        mean, logsumexp, raw, sharp = _Moments.apply(query, key, values, scale, entropy, name)
-        if entropy:
-            raw = _replace_sharp(raw, sharp, query, key, scale)
-    parts = (mean if values is not None else None, logsumexp, raw if entropy else None)
+        if name == "materialised":
+            parts = _materialised_moments(query, key, values, scale, entropy)
+        else:
+            mean, logsumexp, raw, sharp = _Moments.apply(query, key, values, scale, entropy, name)
+            if entropy:
+                raw = _replace_sharp(raw, sharp, query, key, scale)
+            parts = (mean, logsumexp, raw)
     return AttentionMoments(*(None if part is None else part.to(dtype) for part in parts))
 
 
@@ -156,21 +139,11 @@ def attention_share(logsumexp: Tensor, other_logsumexp: Tensor | None) -> Tensor
     return F.logsigmoid(logsumexp - other_logsumexp).exp()
 
 
-def choose_backend(query: Tensor, key: Tensor, backend: str | None = None) -> str:
-    """Name of the backend that takes these tensors: the forced one, else fused where it can.
-
-    Raises:
-        ValueError: if the backend is unknown, or "fused" is forced where it cannot be.
-    """
-    name = _check_backend(backend or _forced_backend.get())
-    if name == "chunked":
-        return name
-    refusal = fused_attention_refusal(query, key)
-    if refusal is None:
-        return "fused"
-    if name == "fused":
-        raise ValueError(f"Attention backend 'fused' was forced, but {refusal}; use 'auto'.")
-    return "chunked"
+def _materialised_moments(query, key, values, scale, entropy):
+    score = (query * scale) @ key.mT
+    prob = score.softmax(-1)
+    mean = None if values is None else prob @ values[:, None]
+    return mean, score.logsumexp(-1), torch.special.entr(prob).sum(-1) if entropy else None
 
 
 class _Moments(torch.autograd.Function):
@@ -329,9 +302,3 @@ def _batched_values(values: Tensor | None, query: Tensor, key: Tensor) -> Tensor
             f"not {tuple(values.shape)}."
         )
     return batched.to(device=query.device, dtype=query.dtype)
-
-
-def _check_backend(name: str) -> str:
-    if name not in BACKENDS:
-        raise ValueError(f"Unknown attention backend {name!r}; choose one of {BACKENDS}.")
-    return name

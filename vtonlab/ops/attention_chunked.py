@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from vtonlab.ops.attention_backend import forced_backend
 from vtonlab.ops.attention_precision import (
     at_full_precision,
     statistics_dtype,
@@ -98,7 +99,9 @@ def head_mean_moments(
         values = values.to(device=query.device, dtype=working)
         values = values.expand(query.shape[0], *values.shape[-2:])
     with at_full_precision(query):
-        parts = _HeadMean.apply(query.to(working), key.to(working), values, scale, entropy, rows)
+        query, key = query.to(working), key.to(working)
+        how = _materialised_head_mean if forced_backend() == "materialised" else _HeadMean.apply
+        parts = how(query, key, values, scale, entropy, rows)
     parts = [None if part is None else part.to(dtype) for part in parts]
     if rows is None:
         shape = (query.shape[0], query.shape[2])
@@ -145,6 +148,16 @@ def _head_mean_chunks(query, key, scale) -> Iterator[tuple[slice, Tensor]]:
     with at_full_precision(query):
         for batch, place, chosen in _pieces(query, key, None):
             yield place, _probabilities(query, key, batch, chosen, scale)[0].mean(0)
+
+
+def _materialised_head_mean(query, key, values, scale, entropy, rows):
+    average = ((query * scale) @ key.mT).softmax(-1).mean(1)  # (B, Nq, Nk)
+    mean = None if values is None else (average @ values).flatten(0, 1)
+    ent = torch.special.entr(average).sum(-1).flatten() if entropy else None
+    if rows is None:
+        return mean, ent
+    flat = rows[0] * query.shape[2] + rows[1]
+    return tuple(None if part is None else part[flat] for part in (mean, ent))
 
 
 class _HeadMean(torch.autograd.Function):

@@ -1,0 +1,61 @@
+"""Which of several equal ways computes the statistics of attention."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from torch import Tensor
+
+from vtonlab.utils.compat import fused_attention_refusal
+
+# "fused": the kernels behind scaled_dot_product_attention. "chunked": chunks of queries, always
+# right. "materialised": the whole map under plain autograd, what all this is measured against.
+BACKENDS = ("auto", "fused", "chunked", "materialised")
+
+_forced: ContextVar[str] = ContextVar("attention_backend", default="auto")
+
+
+@contextmanager
+def attention_backend(name: str) -> Iterator[None]:
+    """Force one of `BACKENDS` inside a `with` block, for tests and benchmarks.
+
+    Statistics of the head-averaged map know no fused kernel: "fused" leaves them chunked.
+
+    Raises:
+        ValueError: if there is no such backend.
+    """
+    token = _forced.set(_check(name))
+    try:
+        yield
+    finally:
+        _forced.reset(token)
+
+
+def choose_backend(query: Tensor, key: Tensor, backend: str | None = None) -> str:
+    """Name of the backend that takes (B, H, Nq, D), (B, H, Nk, D): the forced one, else fused.
+
+    Where the fused kernels cannot take the tensors, "auto" is "chunked".
+
+    Raises:
+        ValueError: if the backend is unknown, or "fused" is forced where it cannot be.
+    """
+    name = forced_backend(backend)
+    if name not in ("auto", "fused"):
+        return name
+    refusal = fused_attention_refusal(query, key)
+    if refusal is None:
+        return "fused"
+    if name == "fused":
+        raise ValueError(f"Attention backend 'fused' was forced, but {refusal}; use 'auto'.")
+    return "chunked"
+
+
+def forced_backend(backend: str | None = None) -> str:
+    """The argument where there is one, else what `attention_backend` set ("auto" outside it)."""
+    return _forced.get() if backend is None else _check(backend)
+
+
+def _check(name: str) -> str:
+    if name not in BACKENDS:
+        raise ValueError(f"Unknown attention backend {name!r}; choose one of {BACKENDS}.")
+    return name
