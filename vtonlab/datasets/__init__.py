@@ -2,6 +2,7 @@
 
 from vtonlab.datasets.base import TryOnDataset
 from vtonlab.datasets.samplers import EvalSampler, ResumableSampler, SampleKey
+from vtonlab.datasets.synthetic import SyntheticTryOn
 from vtonlab.datasets.transforms import ColorJitter, RandomAffine, RandomHFlip, Resize
 from vtonlab.datasets.vitonhd import VITONHDDataset
 
@@ -13,6 +14,7 @@ __all__ = [
     "Resize",
     "ResumableSampler",
     "SampleKey",
+    "SyntheticTryOn",
     "TryOnDataset",
     "VITONHDDataset",
 ]

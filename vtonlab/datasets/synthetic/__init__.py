@@ -1,0 +1,5 @@
+"""People and garments drawn with their true correspondence."""
+
+from vtonlab.datasets.synthetic.dataset import SyntheticTryOn
+
+__all__ = ["SyntheticTryOn"]
