@@ -278,7 +278,7 @@ def _nearest_two(
 
     Lowe's test needs two garment descriptors; with fewer there are no candidates.
     """
-    if person is None or garment is None or len(garment) < 2:
+    if person is None or garment is None or not len(person) or len(garment) < 2:
         return np.zeros(0, dtype=int), np.zeros(0, dtype=int), np.zeros((0, 2))
     pairs = cv2.BFMatcher(cv2.NORM_L2).knnMatch(person, garment, k=2)
     table = np.array([(a.queryIdx, a.trainIdx, a.distance, b.distance) for a, b in pairs])
