@@ -92,7 +92,7 @@ def build_for_extraction(request: dict):
     maps = request["matches"].get("maps")
     changes = dict(
         matches=None,
-        shuffle_matches=False,
+        shuffle_correspondences=False,
         transforms=None,
         size=None,
         maps=list(DEFAULT_MAPS if maps is None else maps),

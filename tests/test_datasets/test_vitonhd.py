@@ -421,6 +421,15 @@ class TestRandomness:
         other = make(vitonhd, transforms=self.TRANSFORMS, seed=1)
         assert not np.array_equal(first["person"], other[SampleKey(0, 100)]["person"])
 
+    def test_kept_samples_are_read_once_and_equal(self, vitonhd):
+        fresh = make(vitonhd, transforms=self.TRANSFORMS)
+        kept = make(vitonhd, transforms=self.TRANSFORMS, keep_in_memory=True)
+        for position in range(8):
+            one, two = (d[SampleKey(position % 4, position)] for d in (fresh, kept))
+            assert all(np.array_equal(one[k], two[k]) for k in ("person", "mask", "garment"))
+        shutil.rmtree(vitonhd / "train")
+        assert kept[0]["person"].shape == (64, 48, 3)
+
     def test_an_index_beyond_the_end(self, vitonhd):
         with pytest.raises(IndexError):
             make(vitonhd)[4]
@@ -459,13 +468,13 @@ class TestCorrespondences:
 
     def test_the_control_gives_each_pair_the_matches_of_another(self, stored):
         root, matches = stored
-        dataset = make(root, matches=matches, shuffle_matches=True)
+        dataset = make(root, matches=matches, shuffle_correspondences=True)
         counts = [len(dataset[i]["correspondences"]) for i in range(4)]
         assert sorted(counts) == [1, 2, 3, 4]
         assert all(count != i + 1 for i, count in enumerate(counts))
-        again = make(root, matches=matches, shuffle_matches=True)
+        again = make(root, matches=matches, shuffle_correspondences=True)
         assert counts == [len(again[i]["correspondences"]) for i in range(4)]
-        assert "needs `matches`" in refusal(root, shuffle_matches=True)
+        assert "needs `matches`" in refusal(root, shuffle_correspondences=True)
 
     def test_missing_matches_name_the_command(self, vitonhd, tmp_path):
         text = refusal(vitonhd, matches={**MATCHES, "root": str(tmp_path / "none")})

@@ -21,13 +21,22 @@ class TryOnDataset(Dataset):
     Args:
         transforms: joint transforms, or their configs (``dict(type="RandomHFlip", prob=0.5)``).
         seed: of all random numbers lent to the transforms as ``sample["rng"]``.
+        keep_in_memory: decode each sample once per process; for sets that fit (9 people at 96x72
+            are 2 MB; 11 647 at 1024x768 are 100 GB).
     """
 
-    def __init__(self, *, transforms: Sequence | None = None, seed: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        transforms: Sequence | None = None,
+        seed: int = 0,
+        keep_in_memory: bool = False,
+    ) -> None:
         self.transforms = [
             TRANSFORMS.build(t) if isinstance(t, dict) else t for t in transforms or ()
         ]
         self.seed = seed
+        self._kept: dict[int, dict] | None = {} if keep_in_memory else None
 
     def __len__(self) -> int:
         raise NotImplementedError
@@ -40,12 +49,19 @@ class TryOnDataset(Dataset):
         index, position = (key, key) if isinstance(key, int | np.integer) else key
         if not 0 <= index < len(self):
             raise IndexError(f"index {index} is not below {len(self)}")
-        sample = {**self.load(int(index)), "index": int(index), "position": int(position)}
+        sample = {**self._load_once(int(index)), "index": int(index), "position": int(position)}
         sample["rng"] = np.random.default_rng([self.seed, int(position)])
         for transform in self.transforms:
             sample = transform(sample)
         del sample["rng"]
         return check_sample(sample)
+
+    def _load_once(self, index: int) -> dict:
+        if self._kept is None:
+            return self.load(index)
+        if index not in self._kept:
+            self._kept[index] = self.load(index)
+        return self._kept[index]
 
 
 def derangement(count: int, seed: int) -> np.ndarray:

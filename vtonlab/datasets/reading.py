@@ -92,9 +92,9 @@ def mask_of(picture: np.ndarray, path: Path) -> np.ndarray:
     Raises:
         ValueError: the file is no mask but a photograph, such as the grey agnostic picture.
     """
-    sparse = picture[::4, ::4].astype(np.int16)
-    coloured = (sparse.max(-1) - sparse.min(-1) > 32).mean()
-    middle = ((sparse[..., 1] > 64) & (sparse[..., 1] < 192)).mean()
+    red, green, blue = np.moveaxis(picture[::4, ::4].astype(np.int16), -1, 0)
+    coloured = (np.abs(red - green) + np.abs(green - blue) > 32).mean()
+    middle = (np.abs(green - 128) < 64).mean()
     if coloured > _COLOUR_SHARE or middle > _GREY_SHARE:
         raise ValueError(
             f"{path} is no mask ({coloured:.0%} of it is coloured, {middle:.0%} grey): a mask is "

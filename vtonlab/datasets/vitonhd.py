@@ -62,8 +62,8 @@ class VITONHDDataset(TryOnDataset):
         paint_hair: paint the hair of ``parse`` over the pose picture, as CORAL does.
         matches: ``dict(matcher=dict(type=...), root=...)`` of a match store; adds
             ``correspondences``.
-        shuffle_matches: control: each pair gets the matches of another.
-        transforms, seed: see `TryOnDataset`.
+        shuffle_correspondences: control: each pair gets the matches of another.
+        transforms, seed, keep_in_memory: see `TryOnDataset`.
         follow_links: allow symbolic links that lead out of ``data_root``.
         max_pixels: refuse larger pictures.
 
@@ -87,13 +87,14 @@ class VITONHDDataset(TryOnDataset):
         missing: str = "error",
         paint_hair: bool = False,
         matches: Mapping | None = None,
-        shuffle_matches: bool = False,
+        shuffle_correspondences: bool = False,
         transforms: Sequence | None = None,
         seed: int = 0,
+        keep_in_memory: bool = False,
         follow_links: bool = False,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
-        super().__init__(transforms=transforms, seed=seed)
+        super().__init__(transforms=transforms, seed=seed, keep_in_memory=keep_in_memory)
         _check_choice("split", split, SPLITS)
         _check_choice("setting", setting, ("paired", "unpaired"))
         _check_choice("missing", missing, ("error", "skip"))
@@ -110,9 +111,9 @@ class VITONHDDataset(TryOnDataset):
         self.folders = self._scan(follow_links)
         self.pairs = self._complete(self._read_list(pairs), missing)
         self.store = self._open_matches(matches)
-        self.partner = derangement(len(self.pairs), seed) if shuffle_matches else None
-        if shuffle_matches and self.store is None:
-            raise ValueError("shuffle_matches=True needs `matches`")
+        self.partner = derangement(len(self.pairs), seed) if shuffle_correspondences else None
+        if shuffle_correspondences and self.store is None:
+            raise ValueError("shuffle_correspondences=True needs `matches`")
 
     def __len__(self) -> int:
         return len(self.pairs)
