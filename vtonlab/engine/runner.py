@@ -13,7 +13,9 @@ A model may say ``checkpoint_meta()`` (facts that a checkpoint must share with i
 ``train_only_prefixes`` (left out of exports: the losses' own parameters).
 """
 
+import copy
 import difflib
+import itertools
 import time
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,9 @@ from vtonlab.engine.distributed import init_on_cpu
 from vtonlab.version import __version__
 
 
+_RUNNERS = itertools.count()
+
+
 def build_runner(config: Config) -> "SafeRunner":
     """Check a finished config strictly (``load_config``, then ``finalize``) and build its runner.
 
@@ -50,6 +55,12 @@ def build_runner(config: Config) -> "SafeRunner":
     check_config(config)
     if config.get("launcher", "none") != "none" and not torch.cuda.is_available():
         init_on_cpu(config.launcher, config.env_cfg.dist_cfg.get("timeout", 1800))
+    config = copy.deepcopy(config)
+    number = next(_RUNNERS)
+    if number:  # a second runner of this process, perhaps in the same second: mmengine shares
+        # loggers, message hubs and visualisers between runners of one name
+        name = config.get("experiment_name") or Path(config.filename or "run").stem
+        config.experiment_name = f"{name}-{number}"
     return SafeRunner.from_cfg(config)
 
 
@@ -281,7 +292,14 @@ class SafeRunner(Runner):
             )
 
 
-_NOT_A_CHANGE = ("resume", "load_from", "work_dir", "launcher", "model_wrapper_cfg")
+_NOT_A_CHANGE = (
+    "resume",
+    "load_from",
+    "work_dir",
+    "launcher",
+    "model_wrapper_cfg",
+    "experiment_name",
+)
 
 
 def config_changes(before: str, after: str) -> list[str]:
