@@ -4,6 +4,8 @@ from itertools import islice
 
 import pytest
 from mmengine.registry import DATA_SAMPLERS as ROOT
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from vtonlab.datasets import samplers
@@ -103,3 +105,22 @@ def test_registered_and_usable_in_a_loader():
 
     loader = DataLoader(Echo(), batch_size=2, sampler=sampler)
     assert [b.tolist() for b in islice(iter(loader), 3)] == [[0, 1], [2, 3], [4, 5]]
+
+
+def test_mmengine_builds_the_whole_loader_from_names(vitonhd):
+    """The config form of the recipes, through mmengine's own builder."""
+    config = dict(
+        batch_size=3,
+        num_workers=0,
+        sampler=dict(type="ResumableSampler"),
+        collate_fn=dict(type="collate_samples"),
+        dataset=dict(type="VITONHDDataset", data_root=str(vitonhd), size=(32, 24)),
+    )
+    with DefaultScope.overwrite_default_scope("vtonlab"):
+        loader = Runner.build_dataloader(config, seed=7)
+    assert loader.sampler.seed == 7
+    loader.sampler.skip(3)
+    batch = next(iter(loader))
+    assert batch["position"].tolist() == [3, 4, 5] and batch["person"].shape == (3, 3, 32, 24)
+    expected = [key.index for key in take(ResumableSampler(range(4), seed=7), 6)][3:]
+    assert batch["index"] == expected

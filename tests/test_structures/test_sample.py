@@ -5,6 +5,8 @@ import pytest
 import torch
 from mmengine.registry import FUNCTIONS
 
+from vtonlab.structures.correspondences import Correspondences
+from vtonlab.structures.flow_field import FlowField
 from vtonlab.structures.sample import REQUIRED, check_sample, collate
 
 
@@ -54,6 +56,12 @@ def test_a_missing_key_is_named(key):
         (dict(person=torch.zeros(3, 8, 6)), "'person' must be a uint8 array"),
         (dict(pose=np.zeros((8, 6, 4), np.uint8)), "3 channels, not 4"),
         (dict(keypoints=np.zeros((18, 3), np.float32)), r"\(25, 3\) float32, not \(18, 3\)"),
+        (dict(correspondences=[]), "'correspondences' must be Correspondences, not list"),
+        (dict(flow=np.zeros((8, 6, 2))), "'flow' must be FlowField, not ndarray"),
+        (
+            dict(flow=FlowField(torch.zeros(4, 3, 2), torch.zeros(4, 3))),
+            r"'flow' is \(4, 3\) but 'person' is \(8, 6\)",
+        ),
     ],
 )
 def test_each_breach_gets_its_sentence(change, message):
@@ -69,7 +77,11 @@ def test_garments_may_have_their_own_size():
 
 
 def test_collate_shapes_types_and_values():
-    samples = [make_sample(i, rng=np.random.default_rng(0), note=i) for i in range(3)]
+    matches = Correspondences.empty()
+    samples = [
+        check_sample(make_sample(i, rng=np.random.default_rng(0), note=i, correspondences=matches))
+        for i in range(3)
+    ]
     batch = collate(samples)
     assert batch["person"].shape == (3, 3, 8, 6) and batch["person"].dtype == torch.uint8
     assert batch["person"].is_contiguous()
@@ -78,7 +90,7 @@ def test_collate_shapes_types_and_values():
     assert batch["keypoints"].shape == (3, 25, 3) and batch["keypoints"].dtype == torch.float32
     assert torch.equal(batch["position"], torch.tensor([100, 101, 102]))
     assert batch["id"] == ["p0", "p1", "p2"] and batch["index"] == [0, 1, 2]
-    assert batch["note"] == [0, 1, 2]
+    assert batch["note"] == [0, 1, 2] and batch["correspondences"] == [matches] * 3
     assert "rng" not in batch
     for i, sample in enumerate(samples):
         assert np.array_equal(batch["person"][i].permute(1, 2, 0).numpy(), sample["person"])

@@ -82,6 +82,29 @@ def test_bytes_after_the_end_are_harmless(tmp_path, kind):
     assert read_image(path).shape == (40, 30, 3)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_arbitrary_damage_never_escapes_as_another_error(tmp_path, kind):
+    """Bytes flipped, cut and repeated anywhere: an array, or one ValueError."""
+    data, path, rng = encoded(kind), tmp_path / f"a.{kind}", np.random.default_rng(7)
+    refused = 0
+    for _ in range(120):
+        broken = np.frombuffer(data, np.uint8).copy()
+        places = rng.integers(0, len(broken) if rng.random() < 0.5 else 40, rng.integers(1, 8))
+        broken[places] = rng.integers(0, 256, len(places))
+        broken = broken.tobytes()
+        if rng.random() < 0.2:
+            cut = int(rng.integers(0, len(broken)))
+            broken = broken[:cut] + broken[cut // 2 :]
+        path.write_bytes(broken)
+        try:
+            picture = read_image(path, max_pixels=100_000)
+            assert picture.dtype == np.uint8 and picture.ndim == 3
+        except ValueError as error:
+            refused += 1
+            assert str(path) in str(error) and "\n" not in str(error)
+    assert refused > 20
+
+
 def test_missing_folder_text_and_other_formats(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no\.jpg does not exist"):
         read_image(tmp_path / "no.jpg")

@@ -22,7 +22,7 @@ key                value                       meaning
 ``iuv``            (H, W, 3) uint8             DensePose part, U, V
 ``keypoints``      (25, 3) float32             BODY_25: x, y in [0, 1], confidence
 ``correspondences``  Correspondences           may be empty
-``flow``           FlowField                   the truth, where it is known
+``flow``           FlowField of (H, W)         the truth, where it is known
 ``target``         (H, W, 3) uint8 RGB         true result where ``garment`` is not worn
 =================  ==========================  ================================================
 
@@ -38,6 +38,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from mmengine.registry import FUNCTIONS
+
+from vtonlab.structures.correspondences import Correspondences
+from vtonlab.structures.flow_field import FlowField
 
 CATEGORIES = ("upper_body", "lower_body", "dresses")
 REQUIRED = ("id", "garment_id", "category", "index", "position", "person", "garment")
@@ -66,6 +69,7 @@ def check_sample(sample: dict, required: Sequence[str] = REQUIRED) -> dict:
     for key in (*PICTURES, *MASKS, *LABEL_MAPS):
         if key in sample:
             _check_map(name, key, sample[key], sample)
+    _check_structures(name, sample)
     if "keypoints" in sample:
         keypoints = sample["keypoints"]
         if keypoints.shape != (25, 3) or keypoints.dtype != np.float32:
@@ -94,6 +98,18 @@ def _check_map(name: str, key: str, value: np.ndarray, sample: dict) -> None:
         raise ValueError(
             f"sample {name!r}: mask {key!r} must hold 0 and 1 only (1 = to be generated), "
             f"its largest value is {int(value.max())}"
+        )
+
+
+def _check_structures(name: str, sample: dict) -> None:
+    for key, kind in (("correspondences", Correspondences), ("flow", FlowField)):
+        if key in sample and not isinstance(sample[key], kind):
+            found = type(sample[key]).__name__
+            raise ValueError(f"sample {name!r}: {key!r} must be {kind.__name__}, not {found}")
+    if "flow" in sample and sample["flow"].size != sample["person"].shape[:2]:
+        raise ValueError(
+            f"sample {name!r}: 'flow' is {sample['flow'].size} but 'person' is "
+            f"{sample['person'].shape[:2]} (height, width)"
         )
 
 
