@@ -295,16 +295,21 @@ def print_statistics(store, pairs: list[tuple[str, str]]) -> None:
     print(f"  {'matches':>18} {sum(counts):9d}")
 
 
+def run_config(config: str, options: dict, workers: int, device: str) -> int:
+    """Fill every store the config asks for; returns the exit code."""
+    failed = 0
+    for request in requests_of(config, options):
+        failed += len(extract_store(request, workers, device))
+    if failed:
+        print(f"{failed} pair(s) failed; mend them and run the same command again")
+    return 1 if failed else 0
+
+
 def main() -> int:
     args = parse_args()
     if args.workers < 1:
         raise ValueError(f"--workers must be at least 1, not {args.workers}")
-    failed = 0
-    for request in requests_of(args.config, args.cfg_options):
-        failed += len(extract_store(request, args.workers, args.device))
-    if failed:
-        print(f"{failed} pair(s) failed; mend them and run the same command again")
-    return 1 if failed else 0
+    return run_config(args.config, args.cfg_options, args.workers, args.device)
 
 
 if __name__ == "__main__":
