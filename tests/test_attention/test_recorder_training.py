@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from vtonlab.attention import AttentionRecorder
+from vtonlab.attention import AttentionRecorder, image_start
+from vtonlab.structures import AttentionRecord
 
 
 @pytest.mark.parametrize("kind", ["flux", "sd3", "unet"])
@@ -47,7 +48,8 @@ def test_lora_is_in_the_record(make_case, to_record):
     torch.testing.assert_close(record().query, adapted.query, rtol=0, atol=1e-5)
 
 
-def test_compiled_backbone(make_case, to_record):
+@pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=pytest.mark.slow)])
+def test_compiled_backbone(backend, make_case, to_record):
     """Same records, outputs and gradients; breaks at recorded layers only; compiled once."""
     from torch._dynamo.utils import counters
 
@@ -67,7 +69,7 @@ def test_compiled_backbone(make_case, to_record):
     eager = make_case("flux")
     expected, records, grads = step(eager, eager.backbone)
     case = make_case("flux")
-    compiled = torch.compile(case.backbone, backend="aot_eager")
+    compiled = torch.compile(case.backbone, backend=backend)
     graphs = []
     for _ in range(4):
         output, seen, seen_grads = step(case, compiled)
@@ -83,3 +85,37 @@ def test_compiled_backbone(make_case, to_record):
     assert graphs[1] == graphs[2] == graphs[3]
     reasons = list(counters["graph_break"])
     assert reasons and all("torch.compiler.disable" in reason for reason in reasons)
+
+
+def test_attention_record_under_checkpointing(make_case):
+    """The fused statistics, with their own backward, on top of a recomputed graph."""
+    person, garment = torch.arange(24).reshape(4, 2, 3).permute(1, 0, 2).reshape(2, 12)
+
+    def gradients(checkpointing):
+        case = make_case("flux", torch.float64)
+        case.backbone.train()
+        if checkpointing:
+            case.backbone.enable_gradient_checkpointing()
+
+        def to_record(name, query, key, scale):
+            start = image_start(case.backbone, name, text_length=6)
+            return AttentionRecord(
+                name=name,
+                query=query[:, :, start + person],
+                key=key[:, :, start + garment],
+                query_grid=(4, 3),
+                key_grid=(4, 3),
+                scale=scale,
+                context_key=key[:, :, :start],
+            )
+
+        with AttentionRecorder(case.backbone, layers=["*"], to_record=to_record) as recorder:
+            output = case.run()
+        loss = output.square().mean()
+        for record in recorder.records:
+            loss = loss + record.entropy().mean() - record.garment_mass().log().mean()
+        loss.backward()
+        return [param.grad for param in case.backbone.parameters()]
+
+    for plain, checkpointed in zip(gradients(False), gradients(True), strict=True):
+        torch.testing.assert_close(checkpointed, plain, rtol=1e-12, atol=1e-12)
