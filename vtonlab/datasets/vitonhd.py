@@ -199,7 +199,7 @@ class VITONHDDataset(TryOnDataset):
         """Open every picture before training starts; the sentence says what was found good.
 
         Up to ``decode_at_most`` pictures are decoded completely; of larger sets all headers and
-        file ends are read and as many pictures decoded, evenly spread.
+        file ends are read, and a tenth of that number is decoded, evenly spread.
 
         Raises:
             ValueError: pictures that are damaged, of another aspect ratio than their photograph or

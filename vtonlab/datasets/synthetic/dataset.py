@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 from vtonlab.datasets.synthetic.cache import SampleCache
 from vtonlab.datasets.synthetic.garments import ALL_KINDS, KINDS
 from vtonlab.datasets.synthetic.outfit import TEXTURES, draw_flat
+from vtonlab.datasets.synthetic.person_to_person import second_view
 from vtonlab.datasets.synthetic.render import FIRST_GARMENT, render
 from vtonlab.datasets.synthetic.scene import draw_backdrop, draw_companions, draw_person
 from vtonlab.datasets.synthetic.truth import (
@@ -20,6 +21,7 @@ from vtonlab.datasets.synthetic.truth import (
     worn_region,
 )
 from vtonlab.ops.agnostic import agnostic_mask, agnostic_picture
+from vtonlab.ops.body import local_rotations, rotation_vector
 from vtonlab.registry import DATASETS
 from vtonlab.structures import Correspondences, FlowField
 from vtonlab.utils.seeding import seed_from
@@ -52,7 +54,8 @@ class SyntheticTryOn(Dataset):
         shuffle_correspondences: every sample gets the correspondences of another one (a control).
         cache_dir: folder of rendered samples shared by runs and workers; None renders anew each time.
         data_root: unused here; data sets take it so that configs can inject one.
-        pipeline: joint transforms, called in order on the sample dict.
+        transforms: joint transforms or their configs, called in order; their random numbers
+            (``sample["rng"]``) depend on (seed, position) alone.
 
     Raises:
         ValueError: an unknown name, an empty range or a size under 16.
@@ -75,7 +78,7 @@ class SyntheticTryOn(Dataset):
         shuffle_correspondences: bool = False,
         cache_dir: str | Path | None = None,
         data_root: str | Path | None = None,
-        pipeline: Sequence[Callable[[dict], dict] | dict] = (),
+        transforms: Sequence[Callable[[dict], dict] | dict] | None = None,
     ) -> None:
         self.split, self.setting = (
             _one_of("split", split, SPLITS),
@@ -105,7 +108,7 @@ class SyntheticTryOn(Dataset):
         self.with_body = with_body
         self.shuffle_correspondences = shuffle_correspondences
         self.data_root = data_root
-        self.pipeline = [_build_transform(t) for t in pipeline]
+        self.transforms = [_build_transform(t) for t in transforms or ()]
         self.cache = None if cache_dir is None else SampleCache(cache_dir, self.cache_key())
 
     def cache_key(self) -> dict:
@@ -126,8 +129,10 @@ class SyntheticTryOn(Dataset):
             raise IndexError(f"sample {index} of a data set of {self.length}")
         index %= self.length
         sample = self._finish(self._load(index), index, int(position))
-        for transform in self.pipeline:
+        sample["rng"] = np.random.default_rng([self.seed, int(position)])
+        for transform in self.transforms:
             sample = transform(sample)
+        del sample["rng"]
         return sample
 
     def _load(self, index: int) -> dict:
@@ -139,7 +144,8 @@ class SyntheticTryOn(Dataset):
             self.cache.put(index, arrays)
         return arrays
 
-    def _rng(self, index: int, stream: str) -> np.random.Generator:
+    def rng(self, index: int, stream: str) -> np.random.Generator:
+        """A named random stream of one sample."""
         return np.random.default_rng(
             seed_from("synthetic try-on", self.seed, self.split, index, stream)
         )
@@ -155,7 +161,7 @@ class SyntheticTryOn(Dataset):
 
     def draw(self, index: int) -> dict[str, np.ndarray]:
         """Plain arrays of one sample, before it becomes a sample dict."""
-        choice = self._rng(index, "choice")
+        choice = self.rng(index, "choice")
         names = sorted(self.kinds)
         category = names[int(choice.integers(len(names)))]
         kind = self.kinds[category][int(choice.integers(len(self.kinds[category])))]
@@ -164,16 +170,16 @@ class SyntheticTryOn(Dataset):
             texture = self.textures[int(choice.integers(len(self.textures)))]
         hardness = float(choice.uniform(*self.hardness))
         factor = supersampling(self.size)
-        rng = self._rng(index, "garment")
+        rng = self.rng(index, "garment")
         flat = draw_flat(rng, category, self.size, factor, self.split, kind, texture)
         others = draw_companions(
-            self._rng(index, "outfit"), flat.worn.mesh.garment, self.size, factor, self.split
+            self.rng(index, "outfit"), flat.worn.mesh.garment, self.size, factor, self.split
         )
         outfit = [flat.worn, *others]
         person = draw_person(
-            self._rng(index, "identity"), self._rng(index, "view"), hardness, category, self.size
+            self.rng(index, "identity"), self.rng(index, "view"), hardness, category, self.size
         )
-        backdrop = draw_backdrop(self._rng(index, "backdrop"), self.size, factor)
+        backdrop = draw_backdrop(self.rng(index, "backdrop"), self.size, factor)
         picture = render(person, outfit, backdrop, self.size, factor)
         arrays = {
             "category": np.array(category),
@@ -182,20 +188,19 @@ class SyntheticTryOn(Dataset):
             "flow": picture.flow,
             "visible": picture.visible,
         }
-        shown = picture
+        shown, other_person = picture, None
         if self.setting == "unpaired":
-            other_rng = self._rng(index, "worn garment")
+            other_rng = self.rng(index, "worn garment")
             other_kind = self.kinds[category][int(other_rng.integers(len(self.kinds[category])))]
             worn = draw_flat(other_rng, category, self.size, factor, self.split, other_kind)
             others = draw_companions(
-                self._rng(index, "outfit"), worn.worn.mesh.garment, self.size, factor, self.split
+                self.rng(index, "outfit"), worn.worn.mesh.garment, self.size, factor, self.split
             )
             shown = render(person, [worn.worn, *others], backdrop, self.size, factor)
             arrays["target"] = picture.rgb
         elif self.setting == "person_to_person":
-            from vtonlab.datasets.synthetic.person_to_person import second_view
-
-            arrays |= second_view(self, index, category, hardness, outfit, person, picture)
+            second, other_person = second_view(self, index, hardness, outfit, picture)
+            arrays |= second
         fragments, points = body_fragments(person, self.size)
         iuv = iuv_map(fragments)
         marks = keypoints(person, shown, self.size)
@@ -209,7 +214,9 @@ class SyntheticTryOn(Dataset):
             "mask": mask,
         }
         if self.with_body:
-            arrays |= _body_arrays(person, fragments, points)
+            arrays |= _body_arrays("body_", person, fragments, points)
+            if other_person is not None:
+                arrays |= _body_arrays("body_garment_", other_person, *body_fragments(other_person, self.size))
         return arrays
 
     def _finish(self, arrays: dict, index: int, position: int) -> dict:
@@ -257,14 +264,12 @@ def supersampling(size: tuple[int, int]) -> int:
     return 3 if max(size) <= 640 else 1
 
 
-def _body_arrays(person, fragments, points) -> dict[str, np.ndarray]:
-    from vtonlab.ops.body import local_rotations, rotation_vector
-
+def _body_arrays(prefix: str, person, fragments, points) -> dict[str, np.ndarray]:
     return {
-        "body_shape": person.shape,
-        "body_pose": rotation_vector(local_rotations(person.rotations)).astype(np.float32),
-        "body_vertices": points,
-        "body_faces_map": fragments.face,
+        f"{prefix}shape": person.shape,
+        f"{prefix}pose": rotation_vector(local_rotations(person.rotations)).astype(np.float32),
+        f"{prefix}vertices": points,
+        f"{prefix}visibility": fragments.face,
     }
 
 

@@ -57,7 +57,7 @@ def keypoints(person: Person, picture: Picture, size: tuple[int, int]) -> np.nda
     columns = np.clip((x * w).astype(int), 0, w - 1)
     rows = np.clip((y * h).astype(int), 0, h - 1)
     slack = np.where(np.isin(np.arange(25), list(JOINTS)), 0.16, 0.035)
-    hidden = seen[:, 2] > picture.depth[rows, columns] + slack
+    hidden = seen[:, 2] > picture.fragments.depth[rows, columns] + slack
     face = np.isin(np.arange(25), (0, 15, 16, 17, 18))
     confidence = np.where(hidden, np.where(face, 0.0, 0.6), 1.0) * inside
     out = np.stack([x, y, confidence], axis=1).astype(np.float32)
@@ -90,11 +90,11 @@ def iuv_map(fragments: Fragments) -> np.ndarray:
 
 @cache
 def part_colors() -> np.ndarray:
-    """(25, 3) uint8 RGB, as DensePose's fine segmentation is usually drawn."""
+    """(25, 3) uint8 RGB, as DensePose's fine segmentation is drawn in VITON-HD's files."""
     import cv2
 
-    ramp = np.rint(np.arange(25) * 255 / 24).astype(np.uint8)[None]
-    colors = cv2.applyColorMap(ramp, cv2.COLORMAP_VIRIDIS)[0, :, ::-1].copy()
+    ramp = (np.arange(25) * 255 // 24).astype(np.uint8)[None]
+    colors = cv2.applyColorMap(ramp, cv2.COLORMAP_PARULA)[0, :, ::-1].copy()
     colors[0] = 0
     return colors
 
