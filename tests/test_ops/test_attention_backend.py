@@ -27,7 +27,7 @@ def test_forced_by_argument_and_by_context():
 
 
 def test_a_backend_that_cannot_be_is_an_error():
-    with pytest.raises(ValueError, match="'fused' was forced, but .* empty"):
+    with pytest.raises(ValueError, match=r"'fused' was forced, but .* empty"):
         choose_backend(*pair(queries=0), "fused")
     with pytest.raises(ValueError, match="Unknown attention backend 'flash'"):
         choose_backend(*pair(), "flash")

@@ -56,7 +56,7 @@ def attention_moments(
         scale: factor of the dot products (divide it by a temperature to soften the map).
         values: (Nk, C) or (B, Nk, C), shared by the heads; `None` for no mean.
         entropy: whether to return the entropy, in nats and never negative.
-        backend: one of `attention_backend.BACKENDS`; `None` takes what the context of that name set.
+        backend: one of `BACKENDS`; `None` takes what the context `attention_backend` set.
 
     Returns:
         `AttentionMoments` in float32 (float64 where an input is float64), differentiable once
