@@ -7,6 +7,8 @@ from vtonlab.structures import Correspondences, FlowField
 from vtonlab.visualization.colors import distinct_colors, position_chart, position_colors
 from vtonlab.visualization.pages import PAPER, fit, to_picture
 
+_MOST_DOTS = 500
+
 
 def draw_correspondences(
     person: np.ndarray,
@@ -16,10 +18,10 @@ def draw_correspondences(
     lines: int = 24,
     height: int = 384,
 ) -> np.ndarray:
-    """Person and garment side by side, every match as a dot and some joined by lines.
+    """Person and garment side by side, matches as dots and some joined by lines.
 
     A dot has the colour of its place in the garment picture on both sides, so that a wrong match
-    stands out even without its line.
+    stands out even without its line. Of more than 500 matches every n-th is drawn.
 
     Args:
         person, garment: RGB uint8 pictures of any two sizes.
@@ -37,10 +39,11 @@ def draw_correspondences(
     page[:, :left], page[:, left + gap :] = sides
     if not len(matches):
         return page
+    matches = matches.subset(slice(None, None, -(-len(matches) // _MOST_DOTS)))
     start = matches.person_points.numpy() * (left, height)
     end = matches.garment_points.numpy() * (right, height) + (left + gap, 0)
     colors = position_colors(matches.garment_points.numpy())
-    radius = 1 if len(matches) > 400 else max(2, height // 120)
+    radius = 1 if len(matches) > 200 else max(2, height // 120)
     for a, b, color in zip(start, end, colors.tolist(), strict=True):
         for point in (a, b):
             _dot(page, point, radius, color)

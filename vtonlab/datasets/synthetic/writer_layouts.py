@@ -1,0 +1,18 @@
+"""The layouts that synthetic data can be written in, by name."""
+
+from vtonlab.datasets.synthetic.writer import Layout, Settings
+from vtonlab.datasets.synthetic.writer_dresscode import DressCodeLayout
+from vtonlab.datasets.synthetic.writer_vitonhd import VITONHDLayout
+
+LAYOUTS = {"vitonhd": VITONHDLayout, "dresscode": DressCodeLayout}
+
+
+def build_layout(settings: Settings) -> Layout:
+    """The layout that ``settings`` names.
+
+    Raises:
+        ValueError: No such layout, or settings it cannot be written with.
+    """
+    if settings.layout not in LAYOUTS:
+        raise ValueError(f"layout {settings.layout!r} is none of {', '.join(LAYOUTS)}")
+    return LAYOUTS[settings.layout](settings)
