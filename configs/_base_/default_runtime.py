@@ -12,6 +12,7 @@ default_hooks = dict(
     rng=dict(type="CounterRNGHook"),
     guard=dict(type="SampleTraceHook"),
     signal=dict(type="SaveOnSignalHook"),
+    pictures=dict(type="SavePicturesHook"),  # of tests
 )
 custom_hooks = []
 

@@ -229,3 +229,34 @@ def test_weights_alone_cannot_be_resumed(trained):
     config.work_dir = str(folder / "b")
     with pytest.raises(ValueError, match="cannot be resumed"):
         build_runner(config).train()
+
+
+def test_what_is_frozen_is_neither_saved_nor_missed(toy_config):
+    from vtonlab.models.adapters import keep_only_trained
+
+    toy_config.custom_hooks = [dict(type="EMAHook", ema_type="WarmupEMA", momentum=0.05)]
+    folder = Path(toy_config.work_dir)
+
+    def runner_of(config):
+        runner = build_runner(config)
+        runner.model.net[0].requires_grad_(False)
+        keep_only_trained(runner.model)
+        return runner
+
+    runner = runner_of(toy_config)
+    runner.train()
+    checkpoint = read_checkpoint(folder / "iter_20.pth")
+    trained = {n for n, p in runner.model.named_parameters() if p.requires_grad}
+    assert set(checkpoint["state_dict"]) == trained
+    assert set(checkpoint["ema_state_dict"]) == {f"module.{n}" for n in trained} | {"steps"}
+    raw = runner.model.state_dict()
+    name = "net.3.weight"
+    assert torch.equal(checkpoint["ema_state_dict"][f"module.{name}"], raw[name])
+    assert not torch.equal(checkpoint["state_dict"][name], raw[name])  # it is the average
+
+    toy_config.update(resume=True, load_from=str(folder / "iter_10.pth"))
+    toy_config.work_dir = str(folder / "b")
+    runner_of(toy_config).train()
+    again = read_checkpoint(folder / "b/iter_20.pth")
+    for part in ("state_dict", "ema_state_dict"):
+        assert all(torch.equal(v, again[part][k]) for k, v in checkpoint[part].items())

@@ -1,11 +1,20 @@
 """One data root, a default work directory, --amp, and CPU processes."""
 
 import copy
+import sys
 
+import pytest
 import toy  # noqa: F401
 from mmengine.config import ConfigDict
 
-from vtonlab.engine.config import finalize, inject_data_root, load_config, static_text
+from vtonlab.engine.config import (
+    finalize,
+    inject_data_root,
+    inject_pretrained,
+    load_config,
+    static_text,
+)
+from vtonlab.engine.config_check import check_config
 
 
 def test_data_root_option_arrives_in_every_data_set(toy_config_file, monkeypatch):
@@ -60,3 +69,37 @@ def test_static_text_runs_nothing(tmp_path):
     )
     text = static_text(tmp_path / "main.py")
     assert "raise SystemExit" in text and "read_base" in text
+
+
+def test_names_a_file_computes_with_are_dropped_and_cannot_be_set(toy_config_file, tmp_path):
+    text = toy_config_file.read_text()
+    text = text.replace("model = dict(", "width = 12\nmodel = dict(hidden=width, ")
+    path = toy_config_file.parent / "with_ingredient.py"
+    path.write_text(text)
+    config = load_config(path)
+    assert "width" not in config and config.model.hidden == 12
+    check_config(config)
+    with pytest.raises(ValueError, match=r"'width' is used only while.*model\.hidden"):
+        load_config(path, {"width": 3})
+    path.write_text(text + "\nunused = 3\n")
+    with pytest.raises(ValueError, match="unknown key 'unused'"):
+        check_config(load_config(path))
+
+
+def test_pretrained_reaches_the_parts_without_a_path(toy_config):
+    toy_config.pretrained = "folder"
+    toy_config.model.update(a=dict(path=None, b=[dict(path="own")]), c=dict(path=None))
+    inject_pretrained(toy_config)
+    model = toy_config.model
+    assert (model.a.path, model.a.b[0].path, model.c.path) == ("folder", "own", "folder")
+
+
+def test_custom_imports_work_in_the_new_dialect(toy_config_file, tmp_path, monkeypatch):
+    (tmp_path / "my_plugin_module.py").write_text("LOADED = True\n")
+    monkeypatch.chdir(tmp_path)
+    path = toy_config_file.parent / "with_plugin.py"
+    path.write_text(
+        toy_config_file.read_text() + "custom_imports = dict(imports=['my_plugin_module'])\n"
+    )
+    check_config(load_config(path))
+    assert sys.modules["my_plugin_module"].LOADED

@@ -74,6 +74,7 @@ def test_resume_decodes_no_past_sample(toy_config):
     assert runner.train_dataloader.dataset.decoded == 10 * 4
     whole = build_order(toy_config, 20)
     assert runner.bare_model.seen == whole[10 * 4 :]
+    assert runner.bare_model.steps == list(range(10, 20))
 
 
 def build_order(config, iterations: int) -> list[str]:

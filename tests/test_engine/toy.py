@@ -46,6 +46,7 @@ class ToyModel(BaseModel):
         )
         self.attention_loss = nn.Linear(1, 1)
         self.seen: list[str] = []
+        self.steps: list[int] = []
 
     train_only_prefixes = ("attention_loss.",)
 
@@ -55,9 +56,10 @@ class ToyModel(BaseModel):
     def preview(self, batch: dict) -> np.ndarray:
         return np.full((6, 6 * len(batch["id"]), 3), 128, dtype=np.uint8)
 
-    def forward(self, id, x, y, mode="tensor"):
+    def forward(self, id, x, y, mode="tensor", step=None):
         if mode == "loss":
             self.seen += list(id)
+            self.steps.append(step)
             x = x + 0.05 * torch.randn_like(x)
         out = self.attention_loss(self.net(x))
         if mode == "loss":

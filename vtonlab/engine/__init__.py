@@ -8,6 +8,7 @@ from vtonlab.engine.hooks import (
     SampleGridHook,
     SampleTraceHook,
     SaveOnSignalHook,
+    SavePicturesHook,
 )
 from vtonlab.engine.loops import ResumableTrainLoop
 from vtonlab.engine.optim import AutocastOptimWrapper, FiniteOptimWrapper, NonFiniteError
@@ -24,6 +25,7 @@ __all__ = [
     "SampleGridHook",
     "SampleTraceHook",
     "SaveOnSignalHook",
+    "SavePicturesHook",
     "WarmupEMA",
     "build_runner",
     "finalize",

@@ -1,13 +1,17 @@
 """From a config file and command-line options to the config that a runner is built from."""
 
 import ast
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.config.utils import ConfigParsingError
+from mmengine.utils import import_modules_from_strings
 
+from vtonlab.engine.config_check import TOP_KEYS, accepted_arguments, check_options
 from vtonlab.registry import DATASETS
 
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
@@ -15,6 +19,9 @@ LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 
 def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Config:
     """Read a config and apply ``--cfg-options``.
+
+    Top-level names that the file only computes with (``size = (64, 48)``, used further down) are
+    dropped once it is read: what remains is what a run sees, and all of it is checked.
 
     Args:
         path: a ``.py`` file in mmengine's ``read_base`` dialect (older dialects load too).
@@ -24,18 +31,50 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
         FileNotFoundError: no such file.
         ValueError: the file cannot be read as a config, or an option names an unknown key.
     """
-    from vtonlab.engine.config_check import check_options
-
     if not Path(path).is_file():
         raise FileNotFoundError(f"no config at {path}: pass the path of a file under configs/")
     try:
         config = Config.fromfile(str(path))
+        _import_customs(config)
     except (ConfigParsingError, SyntaxError, NameError, ImportError, AttributeError) as error:
         raise ValueError(f"config {path} cannot be read: {error}") from error
+    ingredients = {name for name in used_names(path) if name in config and name not in TOP_KEYS}
     if options:
+        for name in ingredients & {option.split(".")[0] for option in options}:
+            raise ValueError(_ingredient(name, config))
         check_options(config, options)
+    for name in ingredients:
+        config.pop(name)
+    if options:
         config.merge_from_dict(dict(options), allow_list_keys=True)
     return config
+
+
+def _import_customs(config: Config) -> None:
+    """``custom_imports``, which mmengine skips in its new dialect; from the current folder too."""
+    if config.get("custom_imports"):
+        if str(Path.cwd()) not in sys.path:
+            sys.path.insert(0, str(Path.cwd()))
+        import_modules_from_strings(**config.custom_imports)
+
+
+def _ingredient(name: str, config: Config) -> str:
+    value = config[name]
+    places = [path for path, found in _leaves(config._cfg_dict) if found == value]
+    places = [path for path in places if "." in path][:4]
+    where = f": {', '.join(places)}" if places else ""
+    return (
+        f"{name!r} is used only while the config file is read and setting it changes nothing: set "
+        f"the keys it went into{where}"
+    )
+
+
+def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            here = f"{path}.{key}" if path else key
+            yield here, value
+            yield from _leaves(value, here)
 
 
 def inject_data_root(config: Config) -> list[str]:
@@ -72,9 +111,23 @@ def _inject(node: Any, root: str, path: str, kept: list[str]) -> None:
             _inject(node[key], root, f"{path}.{key}", kept)
 
 
-def _takes_data_root(dataset_type: Any) -> bool:
-    from vtonlab.engine.config_check import accepted_arguments
+def inject_pretrained(config: Config) -> None:
+    """Give every part of the model whose ``path`` is None the config's top-level ``pretrained``."""
+    folder = config.get("pretrained")
+    if folder is not None and config.get("model"):
+        _inject_path(config.model, str(folder))
 
+
+def _inject_path(node: Any, folder: str) -> None:
+    values = node.values() if isinstance(node, dict) else node
+    if isinstance(node, dict) and "path" in node and node["path"] is None:
+        node["path"] = folder
+    if isinstance(node, (dict, list, tuple)):
+        for value in values:
+            _inject_path(value, folder)
+
+
+def _takes_data_root(dataset_type: Any) -> bool:
     found = DATASETS.get(dataset_type) if isinstance(dataset_type, str) else dataset_type
     return found is not None and "data_root" in accepted_arguments(found)
 
@@ -108,6 +161,7 @@ def finalize(
     if launcher != "none" and not torch.cuda.is_available():
         _distribute_on_cpu(config)
     inject_data_root(config)
+    inject_pretrained(config)
     return config
 
 
@@ -150,7 +204,17 @@ def static_text(path: str | Path) -> str:
         FileNotFoundError: no such file.
         ValueError: not Python.
     """
-    path = Path(path)
+    return "\n".join(f"# ---- {file}\n{text}" for file, text, _ in _sources(Path(path)))
+
+
+def used_names(path: str | Path) -> set[str]:
+    """Names that a config or a base file of it reads somewhere, as in ``size=size``."""
+    nodes = (node for _, _, tree in _sources(Path(path)) for node in ast.walk(tree))
+    return {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+
+
+def _sources(path: Path) -> Iterator[tuple[Path, str, ast.Module]]:
+    """A config file, then the files that its relative imports name, as text and parsed."""
     if not path.is_file():
         raise FileNotFoundError(f"no config at {path}")
     text = path.read_text(encoding="utf-8")
@@ -160,11 +224,10 @@ def static_text(path: str | Path) -> str:
         raise ValueError(
             f"config {path} is not Python: line {error.lineno}: {error.msg}"
         ) from error
-    parts = [f"# ---- {path}\n{text}"]
+    yield path, text, tree
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level:
-            folder = path.parents[node.level - 1]
+            folder = path.resolve().parents[node.level - 1]
             base = folder.joinpath(*(node.module or "").split(".")).with_suffix(".py")
             if base.is_file():
-                parts.append(static_text(base))
-    return "\n".join(parts)
+                yield from _sources(base)

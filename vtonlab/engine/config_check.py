@@ -20,10 +20,11 @@ from vtonlab.engine import registries as running
 
 HOOK_SLOTS = frozenset(  # mmengine's, then ours: see configs/_base_/default_runtime.py
     "runtime_info timer sampler_seed logger param_scheduler checkpoint visualization "
-    "rng guard signal ema preview".split()
+    "rng guard signal ema preview pictures".split()
 )
-_TOP = frozenset(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"} | {
+TOP_KEYS = frozenset(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"} | {
     "data_root",
+    "pretrained",
     "custom_imports",
     "model_wrapper_cfg",
     "find_unused_parameters",
@@ -150,7 +151,7 @@ def check_options(config: Mapping[str, Any], options: Mapping[str, Any]) -> None
             path = (*path, part)
         valid = allowed_keys(node, path) if isinstance(node, Mapping) else None
         if not _has(node, last) and last not in (valid or ()):
-            names = [*_names(node), *(valid or ())]
+            names = valid if not path else [*_names(node), *(valid or ())]
             raise ValueError(_unknown((*path, last), names, "--cfg-options"))
 
 
@@ -174,7 +175,7 @@ def allowed_keys(node: Mapping[str, Any], path: tuple[str, ...]) -> frozenset[st
     """Keys that the dictionary at ``path`` may have; None where it is free (a plain argument)."""
     dotted = ".".join(path)
     if not path:
-        return _TOP
+        return TOP_KEYS
     if dotted in _FIXED:
         return _FIXED[dotted]
     if path[0] == "optim_wrapper" and path[-1] in _BY_NAME:

@@ -51,8 +51,12 @@ class WarmupEMA(ExponentialMovingAverage):
             update_buffers=update_buffers,
         )
         self.warmup = warmup
+        trained = {name for name, p in model.named_parameters() if p.requires_grad}
+        for name, parameter in self.module.named_parameters():
+            # mmengine marks all as frozen; state dictionaries that leave out what is frozen
+            # (vtonlab.models.adapters) must see the same parameters as in the model
+            parameter.requires_grad_(name in trained)
         if not update_buffers:
-            trained = {name for name, p in model.named_parameters() if p.requires_grad}
             self.avg_parameters = {k: p for k, p in self.avg_parameters.items() if k in trained}
 
     def avg_func(self, averaged_param: Tensor, source_param: Tensor, steps: int) -> None:

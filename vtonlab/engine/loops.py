@@ -12,7 +12,8 @@ class ResumableTrainLoop(BaseLoop):
 
     Differs from mmengine's ``IterBasedTrainLoop``: the loader's iterator is made once, when
     training starts, after the sampler was told how many samples this rank has drawn; past batches
-    are never replayed and the loop never sleeps (RELIABILITY.md 3.1).
+    are never replayed and the loop never sleeps (RELIABILITY.md 3.1). A batch, a dictionary, gets
+    the key ``step``, the number of iterations done: schedules inside the model read it.
 
     Args:
         runner: mmengine runner.
@@ -84,6 +85,7 @@ class ResumableTrainLoop(BaseLoop):
 
     def run_iter(self, data_batch: dict) -> None:
         """One iteration: hooks, forward, backward, and an optimiser step where it is due."""
+        data_batch = {**data_batch, "step": self._iter}
         here = dict(batch_idx=self._iter, data_batch=data_batch)
         self.runner.call_hook("before_train_iter", **here)
         outputs = self.runner.model.train_step(data_batch, optim_wrapper=self.runner.optim_wrapper)

@@ -41,7 +41,6 @@ from vtonlab.engine.config_check import check_config
 from vtonlab.engine.distributed import init_on_cpu
 from vtonlab.version import __version__
 
-
 _RUNNERS = itertools.count()
 
 
@@ -61,7 +60,12 @@ def build_runner(config: Config) -> "SafeRunner":
         # loggers, message hubs and visualisers between runners of one name
         name = config.get("experiment_name") or Path(config.filename or "run").stem
         config.experiment_name = f"{name}-{number}"
-    return SafeRunner.from_cfg(config)
+    try:
+        return SafeRunner.from_cfg(config)
+    except TypeError as error:
+        if "argument" in str(error):  # of a function that a plain dictionary configures
+            raise ValueError(f"the config does not fit: {error}") from error
+        raise
 
 
 class SafeRunner(Runner):

@@ -101,19 +101,7 @@ def test(config: Config, checkpoint: str, out: str | Path) -> dict[str, Any]:
         raise FileNotFoundError(f"no checkpoint at {checkpoint}: train one with tools/train.py")
     if config.get("test_dataloader") is None:
         raise ValueError(f"{config.filename} has no test_dataloader: there is nothing to test on")
-    for part in ("train", "val"):
-        for suffix in ("dataloader", "cfg", "evaluator"):
-            if f"{part}_{suffix}" in config:
-                config[f"{part}_{suffix}"] = None
-    config.optim_wrapper = config.param_scheduler = None
-    config.custom_hooks = []
-    for slot in ("ema", "preview", "guard", "signal", "rng", "checkpoint"):
-        config.setdefault("default_hooks", {})[slot] = None
-    config.default_hooks = {
-        k: v
-        for k, v in config.default_hooks.items()
-        if v is not None or k in ("checkpoint", "sampler_seed")
-    }
+    _drop_training(config)
     config.load_from, config.resume, config.work_dir = str(checkpoint), False, str(out)
     start = time.perf_counter()
     runner = build_runner(config)
@@ -131,6 +119,21 @@ def test(config: Config, checkpoint: str, out: str | Path) -> dict[str, Any]:
     if is_main_process():
         write_text(Path(out) / "results.json", json.dumps(results, indent=2) + "\n")
     return results
+
+
+def _drop_training(config: Config) -> None:
+    """Remove, in place, what only training needs; ``None`` keeps mmengine from its defaults."""
+    for part in ("train", "val"):
+        for suffix in ("dataloader", "cfg", "evaluator"):
+            if f"{part}_{suffix}" in config:
+                config[f"{part}_{suffix}"] = None
+    config.optim_wrapper = config.param_scheduler = None
+    slots = dict(config.get("default_hooks") or {})
+    for slot in ("ema", "preview", "guard", "signal", "rng"):
+        slots.pop(slot, None)
+    config.default_hooks = dict(slots, checkpoint=None, param_scheduler=None)
+    hooks = config.get("custom_hooks") or []
+    config.custom_hooks = [h for h in hooks if h["type"] not in ("EMAHook", "SampleGridHook")]
 
 
 def _digest_of(checkpoint: str) -> str | None:

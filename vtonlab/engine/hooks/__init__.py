@@ -4,6 +4,7 @@ from vtonlab.engine.hooks.checkpointing import SafeCheckpointHook
 from vtonlab.engine.hooks.counter_rng import CounterRNGHook
 from vtonlab.engine.hooks.guards import SampleTraceHook, SaveOnSignalHook
 from vtonlab.engine.hooks.preview import SampleGridHook
+from vtonlab.engine.hooks.save_pictures import SavePicturesHook
 
 __all__ = [
     "CounterRNGHook",
@@ -11,4 +12,5 @@ __all__ = [
     "SampleGridHook",
     "SampleTraceHook",
     "SaveOnSignalHook",
+    "SavePicturesHook",
 ]

@@ -14,8 +14,8 @@ class SampleGridHook(Hook):
     """Draws ``model.preview(batch)`` of one fixed batch through the visualiser's backends.
 
     The batch is the start of the validation data, or of the test data where there is none.
-    ``preview`` returns a uint8 RGB array (H, W, 3); it runs in evaluation mode without gradients,
-    on the averaged weights where an EMA hook stands in the config.
+    ``preview`` takes it preprocessed and returns a uint8 RGB array (H, W, 3); it runs in evaluation
+    mode without gradients, on the averaged weights where an EMA hook stands in the config.
 
     Args:
         interval: iterations between pictures; the last iteration draws too.
@@ -63,7 +63,7 @@ class SampleGridHook(Hook):
         try:
             for hook in averages:
                 hook._swap_ema_parameters()
-            picture = model.preview(copy.copy(self._batch))
+            picture = model.preview(model.data_preprocessor(copy.copy(self._batch), False))
         finally:
             for hook in averages:
                 hook._swap_ema_parameters()
