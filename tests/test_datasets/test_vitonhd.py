@@ -322,7 +322,7 @@ class TestDamagedPictures:
     def test_several_are_counted(self, vitonhd):
         for path in (vitonhd / "train/image").iterdir():
             path.write_bytes(b"no")
-        with pytest.raises(ValueError, match="4 of 24 pictures cannot be used"):
+        with pytest.raises(ValueError, match="4 of 24 files cannot be used"):
             make(vitonhd).verify()
 
     def test_a_file_that_vanished(self, vitonhd):
@@ -368,8 +368,10 @@ class TestDamagedPictures:
     )
     def test_bad_keypoints(self, vitonhd, text):
         (vitonhd / "test/openpose_json/10000_00_keypoints.json").write_text(text)
-        with pytest.raises(ValueError, match=r"10000_00_keypoints\.json holds"):
-            make(vitonhd, split="test", maps=("keypoints",))[0]
+        dataset = make(vitonhd, split="test", maps=("keypoints",))
+        for act in (dataset.verify, lambda: dataset[0]):
+            with pytest.raises(ValueError, match=r"10000_00_keypoints\.json holds"):
+                act()
 
     def test_nobody_detected(self, vitonhd):
         path = vitonhd / "test/openpose_json/10000_00_keypoints.json"
@@ -378,7 +380,7 @@ class TestDamagedPictures:
 
     def test_good_data_is_reported_in_one_sentence(self, vitonhd):
         text = make(vitonhd).verify()
-        assert "4 pairs, all 24 pictures decoded" in text
+        assert "4 pairs, all 24 files decoded" in text
         assert "intact by header and end, 2 of them decoded" in make(vitonhd).verify(20)
 
 
@@ -518,7 +520,7 @@ class TestRealData:
         assert "openpose_json" in refusal(root, maps=("keypoints",))
         dataset = make(root, maps=ALL, missing="skip", paint_hair=True)
         assert len(dataset) == 9 and "00012_00" in told[-1]
-        assert "9 pairs, all 72 pictures decoded" in dataset.verify()
+        assert "9 pairs, all 72 files decoded" in dataset.verify()
         sample = dataset[0]
         assert sample["person"].shape == (1024, 768, 3)
         assert 0.30 < sample["mask"].mean() < 0.55
@@ -554,7 +556,7 @@ class TestRealData:
     def test_every_picture_is_intact(self, real_data):
         root = real_data / "vitonhd_mini"
         for options in (dict(split="test"), dict(missing="skip")):
-            assert "pictures" in make(root, **options).verify(decode_at_most=5)
+            assert "files" in make(root, **options).verify(decode_at_most=5)
 
 
 def test_reading_needs_no_writable_folder(vitonhd):

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from vtonlab.datasets.layout import some
-from vtonlab.datasets.reading import check_aspect, mask_of
+from vtonlab.datasets.reading import check_aspect, mask_of, read_keypoints
 from vtonlab.structures.sample import GARMENT_MAPS, MASKS
 from vtonlab.utils.images import check_image, read_image
 
@@ -23,7 +23,7 @@ def verify_pictures(
 
     Args:
         title: what is checked, for messages.
-        pairs: for each pair's name its files by map; files that are not pictures are passed over.
+        pairs: for each pair's name its files by map.
 
     Returns:
         one sentence of what was found good.
@@ -35,37 +35,50 @@ def verify_pictures(
     owners = {}  # file -> (map, pair): each file once, however many pairs use it
     for pair, files in pairs.items():
         for name, path in files.items():
-            if path.suffix != ".json":
-                owners.setdefault(path, (name, pair))
-    stride = 1 if len(owners) <= decode_at_most else -(-len(owners) * 10 // decode_at_most)
+            owners.setdefault(path, (name, pair))
+    deep = _spread(len(owners), decode_at_most)
 
     def check(item: tuple[int, Path]) -> tuple[tuple[int, int] | None, str]:
         number, path = item
         try:
-            return _check(path, owners[path][0], number % stride == 0, max_pixels), ""
+            return _check(path, owners[path][0], number in deep, max_pixels), ""
         except (ValueError, OSError) as error:
             return None, f"{error} (pair {owners[path][1]})"
 
     sizes, faults = {}, []
-    with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+    pool = ThreadPoolExecutor(min(16, os.cpu_count() or 1))
+    try:
         results = pool.map(check, enumerate(owners))
         for path, (size, fault) in zip(owners, _progress(results, len(owners), title), strict=True):
             sizes[path] = size
             faults += [fault] * bool(fault)
+    finally:
+        pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for thousands of pictures
     faults += _wrong_sizes(pairs, sizes)
     if faults:
         raise ValueError(
-            f"{title}: {len(faults)} of {len(owners)} pictures cannot be used: {some(faults, '; ')}"
+            f"{title}: {len(faults)} of {len(owners)} files cannot be used: {some(faults, '; ')}"
         )
-    decoded = len(range(0, len(owners), stride))
-    how = "decoded" if stride == 1 else f"intact by header and end, {decoded} of them decoded"
+    how = "decoded"
+    if len(deep) < len(owners):
+        how = f"intact by header and end, {len(deep)} of them decoded"
     return (
-        f"{title}: {len(pairs)} pairs, all {len(owners)} pictures {how} "
+        f"{title}: {len(pairs)} pairs, all {len(owners)} files {how} "
         f"({time.monotonic() - start:.1f} s)"
     )
 
 
-def _check(path: Path, name: str, deep: bool, max_pixels: int) -> tuple[int, int]:
+def _spread(count: int, limit: int) -> set[int]:
+    """Files to decode: all up to ``limit``, else a tenth of it, spread over pairs and maps."""
+    if count <= limit:
+        return set(range(count))
+    return {int(i * 0.618034 * count) % count for i in range(-(-limit // 10))}
+
+
+def _check(path: Path, name: str, deep: bool, max_pixels: int) -> tuple[int, int] | None:
+    if name == "keypoints":
+        read_keypoints(path, (1, 1))
+        return None
     if not deep:
         return check_image(path, deep=False, max_pixels=max_pixels)
     picture = read_image(path, "labels" if name == "parse" else "rgb", max_pixels)
@@ -105,5 +118,5 @@ def _progress(results: Iterator, total: int, title: str) -> Iterator:
             shown = now
             left = (now - start) / done * (total - done)
             end = "\r" if sys.stderr.isatty() and done < total else "\n"
-            line = f"checking {title}: {done}/{total} pictures, {left:.0f} s left  "
+            line = f"checking {title}: {done}/{total} files, {left:.0f} s left  "
             print(line, end=end, file=sys.stderr, flush=True)
