@@ -1,8 +1,8 @@
 """The nouns of vtonlab, one page.
 
-A registry is a child of mmengine's only where the noun is the same; mmengine allows one child per parent and scope, so
-the nouns of the domain have no parent. ``locations`` are imported when a registry is first asked for a name it does not
-know, which keeps ``import vtonlab`` light.
+A registry is a child of mmengine's only where the noun is the same; mmengine allows one child per
+parent and scope, so the nouns of the domain have no parent. ``locations`` are imported when a
+registry is first asked for a name it does not know, which keeps ``import vtonlab`` light.
 """
 
 from mmengine.registry import DATA_SAMPLERS as _DATA_SAMPLERS
@@ -26,7 +26,9 @@ def _own(name: str, *locations: str) -> Registry:
 
 
 class _DiffusersRegistry(Registry):
-    """Also finds the classes of diffusers, as they are, by their own names, when a config asks for them."""
+    """Also finds the classes of diffusers, as they are, by their own names, when a config asks for
+    them.
+    """
 
     def get(self, key: str):
         found = super().get(key)

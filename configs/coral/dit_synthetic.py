@@ -1,4 +1,6 @@
-"""CORAL at laptop size: the same classes, losses and path as ``dit_vitonhd.py``, on rendered people."""
+"""CORAL at laptop size: the same classes, losses and path as ``dit_vitonhd.py``, on rendered
+people.
+"""
 
 from mmengine.config import read_base
 

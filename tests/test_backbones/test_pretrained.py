@@ -42,6 +42,4 @@ def test_unknown_names():
     with pytest.raises(ValueError, match="NoSuchClass"):
         BACKBONES.build(dict(type="from_pretrained", cls="NoSuchClass", path="x"))
     with pytest.raises(ValueError, match="float8"):
-        BACKBONES.build(
-            dict(type="from_pretrained", cls="AutoencoderKL", path="x", dtype="float8")
-        )
+        BACKBONES.build(dict(type="from_pretrained", cls="AutoencoderKL", path="x", dtype="float8"))

@@ -167,7 +167,7 @@ def test_prediction_and_records_have_the_right_shapes(make):
     ],
 )
 def test_lit_patches_move_exactly_their_own_tokens(make, layer):
-    """One garment patch moves one key, one person patch one query; at the first layer nothing else."""
+    """One garment patch moves one key, one person patch one query; no other."""
     torch.manual_seed(0)
     backbone, conditioner = make(**({"num_layers": 0} if "single" in layer else {})), None
     conditioner = make_conditioner()

@@ -36,12 +36,16 @@ def test_chance_is_what_guessing_scores():
 
 def result(argmax, flow, mass=0.5):
     attention = dict(argmax=argmax, mass=torch.full((12,), mass), grids=(GRID, GRID))
-    other = dict(argmax=torch.zeros(12, dtype=torch.int64), mass=torch.zeros(12), grids=(GRID, GRID))
+    other = dict(
+        argmax=torch.zeros(12, dtype=torch.int64), mass=torch.zeros(12), grids=(GRID, GRID)
+    )
     return dict(attention=dict(good=attention, bad=other), flow=flow)
 
 
 def identity_flow():
-    y, x = torch.meshgrid((torch.arange(16) + 0.5) / 16, (torch.arange(12) + 0.5) / 12, indexing="ij")
+    y, x = torch.meshgrid(
+        (torch.arange(16) + 0.5) / 16, (torch.arange(12) + 0.5) / 12, indexing="ij"
+    )
     return FlowField(torch.stack([x, y], -1), torch.ones(16, 12, dtype=torch.bool))
 
 

@@ -54,8 +54,9 @@ def test_a_samples_loss_does_not_depend_on_its_batch(make_model, make_batch):
 
 
 def test_mask_weight_counts_only_inside_the_mask(make_model, make_batch):
-    light, heavy = make_model(attention_losses=None), make_model(
-        attention_losses=None, mask_loss_weight=3.0
+    light, heavy = (
+        make_model(attention_losses=None),
+        make_model(attention_losses=None, mask_loss_weight=3.0),
     )
     batch = make_batch(light)
     error = torch.zeros(2, 12, 16, 24)
@@ -163,7 +164,9 @@ def test_lora_round_trip(make_model, make_batch):
     missing, unexpected = other.load_state_dict(state, strict=True)
     assert missing == [] and unexpected == []
     batch = make_batch(model)
-    assert torch.equal(model.eval().loss(batch)["loss_diffusion"], other.eval().loss(batch)["loss_diffusion"])
+    assert torch.equal(
+        model.eval().loss(batch)["loss_diffusion"], other.eval().loss(batch)["loss_diffusion"]
+    )
 
 
 def test_train_only_named_parameters(make_model):

@@ -1,4 +1,6 @@
-"""Packing, panel ids, mask canvas and dynamic shift against a derivation by loops (METHODS.md 1.2, 1.5)."""
+"""Packing, panel ids, mask canvas and dynamic shift against a derivation by loops (METHODS.md 1.2,
+1.5).
+"""
 
 import pytest
 import torch

@@ -26,8 +26,9 @@ class _ExactPosterior:
 class SpaceToDepthCodec(nn.Module):
     """Folds ``factor`` x ``factor`` pixels into channels and back, bit for bit.
 
-    Stands in for the VAE where a picture is too small to be compressed. Latents are ``(B, 3 * factor^2, H / factor,
-    W / factor)``; ``config`` carries the fields that callers read from ``AutoencoderKL.config``.
+    Stands in for the VAE where a picture is too small to be compressed. Latents are ``(B, 3 *
+    factor^2, H / factor, W / factor)``; ``config`` carries the fields that callers read from
+    ``AutoencoderKL.config``.
     """
 
     def __init__(self, *, factor: int = 2, scaling_factor: float = 1.0, shift_factor: float = 0.0):
@@ -41,8 +42,12 @@ class SpaceToDepthCodec(nn.Module):
         )
 
     def encode(self, pictures: Tensor) -> SimpleNamespace:
-        """``pictures`` (B, 3, H, W) in [-1, 1]; the result has ``latent_dist`` with ``mode()`` and ``sample()``."""
-        return SimpleNamespace(latent_dist=_ExactPosterior(F.pixel_unshuffle(pictures, self.factor)))
+        """``pictures`` (B, 3, H, W) in [-1, 1]; the result has ``latent_dist`` with ``mode()`` and
+        ``sample()``.
+        """
+        return SimpleNamespace(
+            latent_dist=_ExactPosterior(F.pixel_unshuffle(pictures, self.factor))
+        )
 
     def decode(self, latents: Tensor) -> SimpleNamespace:
         """Inverse of :meth:`encode`; the result has ``sample`` (B, 3, H, W)."""

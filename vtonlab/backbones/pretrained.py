@@ -56,7 +56,7 @@ def from_pretrained(
     except (OSError, ValueError) as error:
         raise FileNotFoundError(
             f"{cls} weights cannot be loaded from {path!r}"
-            f"{f' (subfolder {subfolder!r})' if subfolder else ''}: accept the model's licence on its hub page and "
-            f"run `huggingface-cli login`, or set `path` to a local folder in the diffusers layout "
+            f"{f' (subfolder {subfolder!r})' if subfolder else ''}: accept the model's licence on its "
+            f"hub page and run `huggingface-cli login`, or set `path` to a local folder in the diffusers layout "
             f"({type(error).__name__}: {str(error).splitlines()[0][:160]})"
         ) from error

@@ -1,4 +1,6 @@
-"""What every conditioner answers: how the garment enters a backbone, and where its attention can be read."""
+"""What every conditioner answers: how the garment enters a backbone, and where its attention can be
+read.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -8,12 +10,16 @@ from torch import Tensor, nn
 
 from vtonlab.structures import AttentionRecord
 
-Encode = Callable[[Tensor], Tensor]  # pictures (B, 3, H, W) in [-1, 1] -> latents, scaled as the backbone wants them
+Encode = Callable[
+    [Tensor], Tensor
+]  # pictures (B, 3, H, W) in [-1, 1] -> latents, scaled as the backbone wants them
 
 
 @dataclass
 class Prediction:
-    """The network's answer on the generated latents, and the attention records of the layers asked for."""
+    """The network's answer on the generated latents, and the attention records of the layers asked
+    for.
+    """
 
     sample: Tensor  # same shape as the noisy latents
     records: list[AttentionRecord] = field(default_factory=list)
@@ -22,8 +28,8 @@ class Prediction:
 class Conditioner(nn.Module):
     """Base of all conditioners.
 
-    The diffusion process of a try-on model runs on ``target(...)``; everything the network is told beside the noisy
-    latents is computed once by ``prepare(...)`` and reused at every sampling step.
+    The diffusion process of a try-on model runs on ``target(...)``; everything the network is told
+    beside the noisy latents is computed once by ``prepare(...)`` and reused at every sampling step.
     """
 
     def target(self, batch: dict, encode: Encode) -> Tensor:
@@ -42,7 +48,9 @@ class Conditioner(nn.Module):
         conditions: dict[str, Any],
         layers: Sequence[str] = (),
     ) -> Prediction:
-        """Run ``backbone`` once on ``noisy`` at noise levels ``sigmas`` (B,), recording ``layers`` (name patterns)."""
+        """Run ``backbone`` once on ``noisy`` at noise levels ``sigmas`` (B,), recording ``layers``
+        (name patterns).
+        """
         raise NotImplementedError
 
     def person_latents(self, latents: Tensor) -> Tensor:

@@ -43,7 +43,8 @@ class Full3DAttentionConditioner(Conditioner):
         prompt: config of the text source (``NullPrompt``, ``CachedPrompt``).
         codec_factor: pixels per latent, 8 for the VAEs of FLUX and SD3.
         pose_panel: show the pose picture as a third panel.
-        guidance_scale: value of the guidance embedding of guidance-distilled backbones (FLUX.1 dev family).
+        guidance_scale: value of the guidance embedding of guidance-distilled backbones (FLUX.1 dev
+            family).
     """
 
     def __init__(
@@ -61,11 +62,13 @@ class Full3DAttentionConditioner(Conditioner):
         self.guidance_scale = guidance_scale
 
     def target(self, batch: dict, encode: Encode) -> Tensor:
-        """Diptych latents ``(B, C, h, 2w)``: the garment, and the person wearing it (``target`` where a batch has it)."""
+        """Diptych latents ``(B, C, h, 2w)``: the garment, and the person wearing it (``target``
+        where a batch has it).
+        """
         return encode(join_panels(batch["garment"], batch.get("target", batch["person"])))
 
     def prepare(self, batch: dict, encode: Encode) -> dict[str, Any]:
-        """Canvas and mask channels ``(B, C + factor^2, h, P * w)``, clean pose latents, and text."""
+        """Canvas and mask channels ``(B, C + factor^2, h, P * w)``, clean pose latents, text."""
         garment, agnostic, mask = batch["garment"], batch["agnostic"], batch["mask"]
         nothing = torch.zeros_like(mask)
         pictures, masks = [garment, agnostic], [nothing, mask]
@@ -90,7 +93,7 @@ class Full3DAttentionConditioner(Conditioner):
         conditions: dict[str, Any],
         layers: Sequence[str] = (),
     ) -> Prediction:
-        """Velocity on the diptych ``(B, C, h, 2w)``; records have person queries and garment keys."""
+        """Velocity on the diptych ``(B, C, h, 2w)``; person queries and garment keys in records."""
         height, width = noisy.shape[-2], noisy.shape[-1] // 2
         streams = noisy if self.panels == 2 else join_panels(noisy, conditions["pose"])
         run = _BACKBONE_CALLS.get(type(backbone).__name__)
@@ -116,7 +119,9 @@ class Full3DAttentionConditioner(Conditioner):
         return conditions["canvas"].shape[-2] * conditions["canvas"].shape[-1] // 4
 
     def _record_builder(self, backbone: nn.Module, grid: tuple[int, int], text: Tensor):
-        """Index maps from the joint sequence to person queries, garment keys and the rest of the softmax."""
+        """Index maps from the joint sequence to person queries, garment keys and the rest of the
+        softmax.
+        """
         person = panel_indices(grid, self.panels, PERSON).to(text.device)
         garment = panel_indices(grid, self.panels, GARMENT).to(text.device)
 

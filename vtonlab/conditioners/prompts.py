@@ -1,4 +1,6 @@
-"""Text for backbones that ask for it. Try-on prompts are constant, so they are encoded once and kept."""
+"""Text for backbones that ask for it. Try-on prompts are constant, so they are encoded once and
+kept.
+"""
 
 import hashlib
 import os
@@ -13,7 +15,9 @@ from vtonlab.registry import CONDITIONERS
 
 @CONDITIONERS.register_module()
 class NullPrompt(nn.Module):
-    """Zero text tokens for models that never saw text: ``num_tokens`` x ``dim``, pooled ``pooled_dim``."""
+    """Zero text tokens for models that never saw text: ``num_tokens`` x ``dim``, pooled
+    ``pooled_dim``.
+    """
 
     def __init__(self, *, num_tokens: int = 1, dim: int = 16, pooled_dim: int = 16) -> None:
         super().__init__()
@@ -30,10 +34,12 @@ class NullPrompt(nn.Module):
 class CachedPrompt(nn.Module):
     """Constant prompts, encoded once by FLUX's two text encoders and cached on disk.
 
-    Training and sampling read the cache; the encoders are loaded only where it is missing, and freed at once.
+    Training and sampling read the cache; the encoders are loaded only where it is missing, and
+    freed at once.
 
     Args:
-        path: FLUX weights (``text_encoder``, ``text_encoder_2``, ``tokenizer``, ``tokenizer_2``), folder or hub name.
+        path: FLUX weights (``text_encoder``, ``text_encoder_2``, ``tokenizer``, ``tokenizer_2``),
+            folder or hub name.
         prompts: one prompt, or a prompt for each garment category.
         cache_dir: folder of the cached embeddings.
         max_length: T5 tokens (512 for FLUX.1).
@@ -96,9 +102,9 @@ class CachedPrompt(nn.Module):
             )
         except (OSError, ValueError) as error:
             raise FileNotFoundError(
-                f"FLUX text encoders cannot be loaded from {self.path!r} (text_encoder, text_encoder_2, tokenizer, "
-                f"tokenizer_2): accept the licence on the model's hub page and run `huggingface-cli login`, or point "
-                f"`path` to a local folder ({type(error).__name__})"
+                f"FLUX text encoders cannot be loaded from {self.path!r} (text_encoder, "
+                f"text_encoder_2, tokenizer, tokenizer_2): accept the licence on the model's hub "
+                f"page and run `huggingface-cli login`, or point `path` to a local folder ({type(error).__name__})"
             ) from error
         encoded = {}
         for key, prompt in self.prompts.items():

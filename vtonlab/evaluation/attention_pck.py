@@ -14,7 +14,8 @@ def correct_matches(
 ) -> Tensor:
     """Which attended keys lie within ``tolerance`` tokens of the truth in both axes (Chebyshev).
 
-    ``argmax`` (..., N) key indices, ``truth`` (..., N, 2) garment points in [0, 1]; returns bool (..., N).
+    ``argmax`` (..., N) key indices, ``truth`` (..., N, 2) garment points in [0, 1]; returns bool
+    (..., N).
     """
     height, width = key_grid
     found = torch.stack([argmax % width, argmax // width], -1).to(truth.dtype)  # token centres
@@ -23,7 +24,9 @@ def correct_matches(
 
 
 def chance_level(truth: Tensor, key_grid: tuple[int, int], tolerance: float = 1.0) -> Tensor:
-    """Share of keys that would count as correct for each of ``truth`` (N, 2): what guessing scores; (N,)."""
+    """Share of keys that would count as correct for each of ``truth`` (N, 2): what guessing scores;
+    (N,).
+    """
     keys = torch.arange(key_grid[0] * key_grid[1])
     hits = correct_matches(keys[None].expand(len(truth), -1), truth[:, None], key_grid, tolerance)
     return hits.float().mean(-1)
@@ -33,10 +36,10 @@ def chance_level(truth: Tensor, key_grid: tuple[int, int], tolerance: float = 1.
 class AttentionPCK(BaseMetric):
     """``attention_pck``: share of visible garment queries whose most attended garment key is right.
 
-    The most attended key is that of the head mean, under attention given the garment, at the model's ``probe`` noise
-    level. A query counts where the true flow at its token is visible. Each layer of the probe is scored over all queries of
-    all pictures; ``attention_pck`` is the best layer's, reported with ``garment_mass`` (same layer, same queries) and the
-    ``chance`` level.
+    The most attended key is that of the head mean, under attention given the garment, at the
+    model's ``probe`` noise level. A query counts where the true flow at its token is visible. Each
+    layer of the probe is scored over all queries of all pictures; ``attention_pck`` is the best
+    layer's, reported with ``garment_mass`` (same layer, same queries) and the ``chance`` level.
 
     Args:
         tolerance: in tokens.

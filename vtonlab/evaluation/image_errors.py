@@ -9,13 +9,15 @@ from vtonlab.registry import METRICS
 
 
 def l1_inside(image: np.ndarray, target: np.ndarray, mask: np.ndarray) -> float:
-    """Mean absolute error over the mask's pixels and channels, [0, 1] scale; uint8 (H, W, 3), mask (H, W)."""
+    """Mean absolute error over the mask's pixels and channels, [0, 1] scale; uint8 (H, W, 3), mask
+    (H, W).
+    """
     inside = mask.astype(bool)
     return float(np.abs(image[inside].astype(float) - target[inside].astype(float)).mean() / 255)
 
 
 def ssim_inside(image: np.ndarray, target: np.ndarray, mask: np.ndarray) -> float:
-    """Mean over the mask of the SSIM map (Gaussian window of sigma 1.5, per channel, scikit-image)."""
+    """Mean over the mask of the SSIM map (Gaussian window, sigma 1.5, per channel)."""
     from skimage.metrics import structural_similarity
 
     _, ssim_map = structural_similarity(
@@ -32,14 +34,18 @@ def ssim_inside(image: np.ndarray, target: np.ndarray, mask: np.ndarray) -> floa
 
 
 def psnr_outside(image: np.ndarray, target: np.ndarray, mask: np.ndarray) -> float:
-    """Peak signal-to-noise ratio (dB) over the pixels outside the mask: what the model did to the rest; at most 100."""
+    """Peak signal-to-noise ratio (dB) over the pixels outside the mask: what the model did to the
+    rest; at most 100.
+    """
     outside = ~mask.astype(bool)
     error = np.square(image[outside].astype(float) - target[outside].astype(float)).mean()
     return float(min(100.0, 10 * np.log10(255.0**2 / max(error, 1e-12))))
 
 
 def mean_colour_fill(target: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """``target`` with the mask filled by the mean colour of what it hides: the best a constant can do."""
+    """``target`` with the mask filled by the mean colour of what it hides: the best a constant can
+    do.
+    """
     filled, inside = target.copy(), mask.astype(bool)
     filled[inside] = np.rint(target[inside].mean(0)).astype(np.uint8)
     return filled
@@ -47,10 +53,12 @@ def mean_colour_fill(target: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 @METRICS.register_module()
 class ImageErrors(BaseMetric):
-    """``l1_inside``, ``ssim_inside``, ``psnr_outside``, and ``l1_inside_fill`` of the mean-colour fill, all before repaint.
+    """``l1_inside``, ``ssim_inside``, ``psnr_outside``, and ``l1_inside_fill`` of the mean-colour
+    fill, all before repaint.
 
-    Each is computed per picture and averaged over pictures. ``l1_inside_fill`` is what painting the true mean colour into
-    the mask would score: a model that is not far below it has learned nothing.
+    Each is computed per picture and averaged over pictures. ``l1_inside_fill`` is what painting the
+    true mean colour into the mask would score: a model that is not far below it has learned
+    nothing.
     """
 
     default_prefix = None

@@ -1,4 +1,6 @@
-"""Which weights train: freezing by name pattern, LoRA through peft, and small checkpoints that follow from it."""
+"""Which weights train: freezing by name pattern, LoRA through peft, and small checkpoints that
+follow from it.
+"""
 
 from collections.abc import Sequence
 from fnmatch import fnmatch
@@ -25,7 +27,8 @@ def add_lora(
     dropout: float = 0.0,
     target_modules: Sequence[str] = ATTENTION_PROJECTIONS,
 ) -> None:
-    """Freeze ``backbone`` and add a trainable LoRA adapter to its attention projections (METHODS.md A11).
+    """Freeze ``backbone`` and add a trainable LoRA adapter to its attention projections (METHODS.md
+    A11).
 
     Args:
         rank, alpha, dropout: of the adapter; ``alpha=None`` takes ``rank``.

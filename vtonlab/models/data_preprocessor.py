@@ -1,4 +1,4 @@
-"""From collated samples to what a model takes: on its device, pictures in [-1, 1], masks in {0, 1}."""
+"""From collated samples to what a model takes: pictures in [-1, 1], masks in {0, 1}."""
 
 import torch
 from mmengine.model import BaseDataPreprocessor
@@ -11,16 +11,20 @@ _NORMALISED = tuple(name for name in PICTURES if name != "iuv")
 
 @MODELS.register_module()
 class TryOnDataPreprocessor(BaseDataPreprocessor):
-    """uint8 (B, 3, H, W) pictures become float in [-1, 1], masks float; lists and label maps pass through.
+    """uint8 (B, 3, H, W) pictures become float in [-1, 1], masks float; lists and label maps pass
+    through.
 
-    Every array that is there travels; nothing is resized here. Keys: see ``vtonlab.structures.sample``.
+    Every array that is there travels; nothing is resized here. Keys: see
+    ``vtonlab.structures.sample``.
     """
 
     def __init__(self, *, non_blocking: bool = False) -> None:
         super().__init__(non_blocking=non_blocking)
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """One collated batch in, the same keys out. ``training`` changes nothing: augmentation is the data set's."""
+        """One collated batch in, the same keys out. ``training`` changes nothing: augmentation is
+        the data set's.
+        """
         batch = {key: self._to_device(value) for key, value in data.items()}
         for name in _NORMALISED:
             if name in batch:

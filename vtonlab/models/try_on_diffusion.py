@@ -33,13 +33,18 @@ class TryOnDiffusion(BaseModel):
         noise_schedule: training-side noising and target.
         sampler: diffusion sampler; must fit the noise schedule.
         attention_losses: name -> config; each is logged as ``loss_<name>``.
-        size: (height, width) of the pictures this model is for; batches of another size are refused.
+        size: (height, width) of the pictures this model is for; batches of another size are
+            refused.
         categories: garment categories the model is trained for, written into its checkpoints.
-        lora: arguments of :func:`vtonlab.models.adapters.add_lora`; the backbone is frozen but for it.
-        trainable: glob patterns of backbone parameters to train; ``None`` trains all (or LoRA alone).
+        lora: arguments of :func:`vtonlab.models.adapters.add_lora`; the backbone is frozen but for
+            it.
+        trainable: glob patterns of backbone parameters to train; ``None`` trains all (or LoRA
+            alone).
         gradient_checkpointing: recompute the backbone's blocks in the backward pass.
-        mask_loss_weight: weight of the diffusion loss inside the mask (1 treats the whole diptych alike, METHODS.md A4).
-        probe: ``dict(layers=[...], sigma=0.5)``: attention layers read when testing, at that noise level.
+        mask_loss_weight: weight of the diffusion loss inside the mask (1 treats the whole diptych
+            alike, METHODS.md A4).
+        probe: ``dict(layers=[...], sigma=0.5)``: attention layers read when testing, at that noise
+            level.
         seed: first coordinate of every noise and timestep.
 
     Raises:
@@ -74,9 +79,10 @@ class TryOnDiffusion(BaseModel):
         self.noise_schedule = NOISE_SCHEDULES.build(noise_schedule)
         self.sampler = SAMPLERS.build(sampler)
         if type(self.noise_schedule).__name__ not in self.sampler.noise_schedules:
+            fitting = ", ".join(self.sampler.noise_schedules)
             raise ValueError(
                 f"{type(self.sampler).__name__} cannot sample a model trained with "
-                f"{type(self.noise_schedule).__name__}: it fits {', '.join(self.sampler.noise_schedules)}"
+                f"{type(self.noise_schedule).__name__}: it fits {fitting}"
             )
         self.attention_losses = nn.ModuleDict(
             {name: ATTENTION_LOSSES.build(cfg) for name, cfg in (attention_losses or {}).items()}
@@ -98,7 +104,9 @@ class TryOnDiffusion(BaseModel):
         return self
 
     def forward(self, mode: str = "tensor", step: int = 0, **batch) -> dict | list:
-        """``mode="loss"``: dict of scalars; ``mode="predict"``: list of result dicts; see both methods."""
+        """``mode="loss"``: dict of scalars; ``mode="predict"``: list of result dicts; see both
+        methods.
+        """
         self._check(batch)
         if mode == "loss":
             return self.loss(batch, step)
@@ -106,12 +114,13 @@ class TryOnDiffusion(BaseModel):
             return self.predict(batch)
         raise ValueError(f"mode={mode!r}: TryOnDiffusion answers 'loss' and 'predict'")
 
-    # Training ---------------------------------------------------------------------------------------------------
+    # Training -------------------------------------------------------------------------------------
 
     def loss(self, batch: dict, step: int = 0) -> dict[str, Tensor]:
         """``loss_diffusion`` and one ``loss_<name>`` for each attention loss, with their monitors.
 
-        Noise and noise level of a sample depend on ``(seed, position)`` alone: not on the batch, the rank or a restart.
+        Noise and noise level of a sample depend on ``(seed, position)`` alone: not on the batch,
+        the rank or a restart.
         """
         with torch.no_grad():
             clean = self.conditioner.target(batch, self.encode)
@@ -139,7 +148,9 @@ class TryOnDiffusion(BaseModel):
         return patterns
 
     def _draw(self, positions: Tensor, clean: Tensor) -> tuple[Tensor, Tensor]:
-        """Noise like ``clean`` and noise levels (B,), each sample from its own counter-based generator."""
+        """Noise like ``clean`` and noise levels (B,), each sample from its own counter-based
+        generator.
+        """
         noises, sigmas = [], []
         for position in positions.tolist():
             generator = torch.Generator().manual_seed(seed_from("train", self.seed, position))
@@ -151,21 +162,24 @@ class TryOnDiffusion(BaseModel):
         error = (prediction.float() - target.float()).square()
         if self.mask_loss_weight == 1.0:
             return error.mean()
-        inside = F.interpolate(batch["mask"], size=self.conditioner.person_latents(error).shape[-2:])
+        inside = F.interpolate(
+            batch["mask"], size=self.conditioner.person_latents(error).shape[-2:]
+        )
         weight = torch.ones_like(error[:, :1])
         self.conditioner.person_latents(weight).add_(inside * (self.mask_loss_weight - 1.0))
         return (error * weight).mean()
 
-    # Sampling ---------------------------------------------------------------------------------------------------
+    # Sampling -------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def predict(self, batch: dict) -> list[dict]:
         """Dress each person of the batch.
 
-        Each result holds ``id``, ``garment_id``, ``category``, ``image`` (H, W, 3) uint8 as generated, ``repainted``
-        (outside the mask the photograph), ``target``, ``mask`` (H, W), and with ``probe`` also ``attention``: layer ->
-        ``argmax`` (Nq,) int64 garment key of the head mean, ``mass`` (Nq,) and ``grids``; ``flow`` where the truth is known.
-        A picture depends on its pair and the seed alone.
+        Each result holds ``id``, ``garment_id``, ``category``, ``image`` (H, W, 3) uint8 as
+        generated, ``repainted`` (outside the mask the photograph), ``target``, ``mask`` (H, W), and
+        with ``probe`` also ``attention``: layer -> ``argmax`` (Nq,) int64 garment key of the head
+        mean, ``mass`` (Nq,) and ``grids``; ``flow`` where the truth is known. A picture depends on
+        its pair and the seed alone.
         """
         conditions = self.conditioner.prepare(batch, self.encode)
         generators = self._pair_generators(batch, "picture")
@@ -184,7 +198,7 @@ class TryOnDiffusion(BaseModel):
         return results
 
     def preview(self, batch: dict) -> np.ndarray:
-        """A picture (rows of person, agnostic, garment, result) uint8 (B * H, 4 * W, 3) for logs."""
+        """Rows of person, agnostic, garment and result, uint8 (B * H, 4 * W, 3), for logs."""
         results = self.predict(batch)
         shown = [batch["person"], batch["agnostic"], batch["garment"]]
         columns = [np.concatenate(list(to_uint8(pictures)), axis=0) for pictures in shown]
@@ -193,7 +207,9 @@ class TryOnDiffusion(BaseModel):
 
     @torch.no_grad()
     def attention_records(self, batch: dict, sigma: float, layers: Sequence[str]) -> list:
-        """Attention records of ``layers`` while denoising the batch's true pictures at noise level ``sigma``."""
+        """Attention records of ``layers`` while denoising the batch's true pictures at noise level
+        ``sigma``.
+        """
         conditions = self.conditioner.prepare(batch, self.encode)
         clean = self.conditioner.target(batch, self.encode)
         return self._read_attention(batch, clean, conditions, sigma, layers)
@@ -236,10 +252,12 @@ class TryOnDiffusion(BaseModel):
             for person, garment in pairs
         ]
 
-    # Latents ----------------------------------------------------------------------------------------------------
+    # Latents --------------------------------------------------------------------------------------
 
     def encode(self, pictures: Tensor) -> Tensor:
-        """Pictures (B, 3, H, W) in [-1, 1] to scaled latents; the posterior's mode, so that nothing is drawn here."""
+        """Pictures (B, 3, H, W) in [-1, 1] to scaled latents; the posterior's mode, so that nothing
+        is drawn here.
+        """
         config = self.codec.config
         with torch.no_grad():
             latents = self.codec.encode(pictures.to(_dtype(self.codec))).latent_dist.mode()
@@ -251,7 +269,7 @@ class TryOnDiffusion(BaseModel):
         latents = latents / config.scaling_factor + (config.shift_factor or 0.0)
         return self.codec.decode(latents.to(_dtype(self.codec))).sample.float()
 
-    # What a checkpoint must say -----------------------------------------------------------------------------------
+    # What a checkpoint must say -------------------------------------------------------------------
 
     def checkpoint_meta(self) -> dict:
         """Facts written into checkpoints and compared when one is loaded."""
@@ -268,13 +286,15 @@ class TryOnDiffusion(BaseModel):
         height, width = batch["person"].shape[-2:]
         if (height, width) != self.size:
             raise ValueError(
-                f"this model is for pictures of {self.size[0]}x{self.size[1]}, the batch has {height}x{width}: "
-                f"set the data set's `size` or the model's"
+                f"this model is for pictures of {self.size[0]}x{self.size[1]}, the batch has "
+                f"{height}x{width}: set the data set's `size` or the model's"
             )
 
 
 def _noise_like(latents: Tensor, generators: list[torch.Generator]) -> Tensor:
-    return torch.stack([torch.randn(latents.shape[1:], generator=g) for g in generators]).to(latents)
+    return torch.stack([torch.randn(latents.shape[1:], generator=g) for g in generators]).to(
+        latents
+    )
 
 
 def to_uint8(pictures: Tensor) -> np.ndarray:

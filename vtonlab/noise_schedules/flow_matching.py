@@ -13,8 +13,10 @@ class FlowMatchingSchedule:
     """``z_s = (1 - s) z_0 + s eps`` with velocity target ``eps - z_0`` (METHODS.md 1.3).
 
     Args:
-        density: how noise levels are drawn in training, ``"uniform"`` or ``"logit_normal"`` (SD3's choice).
-        shift: time shift ``s -> shift s / (1 + (shift - 1) s)``; 1 changes nothing, ``exp(mu)`` is FLUX's dynamic shift.
+        density: how noise levels are drawn in training, ``"uniform"`` or ``"logit_normal"`` (SD3's
+            choice).
+        shift: time shift ``s -> shift s / (1 + (shift - 1) s)``; 1 changes nothing, ``exp(mu)`` is
+            FLUX's dynamic shift.
         mean, std: of the logit-normal density.
     """
 

@@ -1,8 +1,9 @@
 """Panels of an in-context diptych: packing, positions and index maps.
 
-A DiT that sees garment, person and pose side by side works on one canvas of latents ``(B, C, h, P * w)`` with ``P``
-panels of equal size. FLUX packs 2 x 2 latents into a token; tokens run row-major over the *whole* canvas, so the tokens of
-one panel are not contiguous. Everything here is index arithmetic; nothing knows a model (METHODS.md 1.2).
+A DiT that sees garment, person and pose side by side works on one canvas of latents ``(B, C, h, P *
+w)`` with ``P`` panels of equal size. FLUX packs 2 x 2 latents into a token; tokens run row-major
+over the *whole* canvas, so the tokens of one panel are not contiguous. Everything here is index
+arithmetic; nothing knows a model (METHODS.md 1.2).
 """
 
 import torch
@@ -13,7 +14,9 @@ GARMENT, PERSON, POSE = 0, 1, 2
 
 
 def pack_latents(latents: Tensor) -> Tensor:
-    """Fold 2 x 2 latents into one token: ``(B, C, h, w)`` to ``(B, h/2 * w/2, 4C)``, channel order (c, row, column)."""
+    """Fold 2 x 2 latents into one token: ``(B, C, h, w)`` to ``(B, h/2 * w/2, 4C)``, channel order
+    (c, row, column).
+    """
     batch, channels, height, width = latents.shape
     if height % 2 or width % 2:
         raise ValueError(f"latents of {height}x{width} cannot be packed 2x2: use even sizes")
@@ -29,7 +32,9 @@ def unpack_latents(tokens: Tensor, height: int, width: int) -> Tensor:
 
 
 def mask_to_channels(mask: Tensor, factor: int) -> Tensor:
-    """Keep every mask pixel: ``(B, 1, H, W)`` to ``(B, factor^2, H/factor, W/factor)``, as FLUX.1-Fill takes masks."""
+    """Keep every mask pixel: ``(B, 1, H, W)`` to ``(B, factor^2, H/factor, W/factor)``, as
+    FLUX.1-Fill takes masks.
+    """
     return F.pixel_unshuffle(mask, factor)
 
 
@@ -39,7 +44,9 @@ def join_panels(*panels: Tensor) -> Tensor:
 
 
 def panel_indices(grid: tuple[int, int], panels: int, panel: int) -> Tensor:
-    """Positions of one panel's tokens, ``(h * w,)`` in the panel's own row-major order, within the canvas sequence."""
+    """Positions of one panel's tokens, ``(h * w,)`` in the panel's own row-major order, within the
+    canvas sequence.
+    """
     height, width = grid
     rows = torch.arange(height)[:, None] * (panels * width)
     columns = torch.arange(width)[None, :] + panel * width
@@ -47,9 +54,11 @@ def panel_indices(grid: tuple[int, int], panels: int, panel: int) -> Tensor:
 
 
 def panel_position_ids(grid: tuple[int, int], panels: int) -> Tensor:
-    """FLUX position ids ``(h * P * w, 3)``: (0, row, column); a third (pose) panel reuses the person panel's columns.
+    """FLUX position ids ``(h * P * w, 3)``: (0, row, column); a third (pose) panel reuses the
+    person panel's columns.
 
-    So pose and person tokens share their rotary positions, as CORAL's pose panel does (METHODS.md 1.2).
+    So pose and person tokens share their rotary positions, as CORAL's pose panel does (METHODS.md
+    1.2).
     """
     height, width = grid
     columns = torch.arange(panels * width)

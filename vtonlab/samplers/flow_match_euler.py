@@ -15,7 +15,8 @@ class FlowMatchEulerSampler:
 
     Args:
         num_steps: network calls; 28 for CORAL.
-        dynamic_shifting: shift the noise levels by the number of image tokens, as FLUX does; False keeps them even.
+        dynamic_shifting: shift the noise levels by the number of image tokens, as FLUX does; False
+            keeps them even.
         shift: constant time shift, used where ``dynamic_shifting`` is off.
     """
 
@@ -35,7 +36,9 @@ class FlowMatchEulerSampler:
     def __call__(
         self, predict: Callable[[Tensor, Tensor], Tensor], noise: Tensor, sequence_length: int
     ) -> Tensor:
-        """Follow ``predict(latents, sigmas (B,)) -> velocity`` from ``noise`` to clean latents of the same shape."""
+        """Follow ``predict(latents, sigmas (B,)) -> velocity`` from ``noise`` to clean latents of
+        the same shape.
+        """
         scheduler = self._scheduler(sequence_length)
         latents = noise
         for timestep, sigma in zip(scheduler.timesteps, scheduler.sigmas, strict=False):
