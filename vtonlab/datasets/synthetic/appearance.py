@@ -85,9 +85,9 @@ def hair_share(template: np.ndarray) -> np.ndarray:
     x, y, z = np.abs(template[:, 0]), template[:, 1], template[:, 2]
     # Hairline: low in the neck, over the ears, down the temples, high on the forehead.
     line = np.interp(
-        z, [-0.10, 0.015, 0.055, 0.085, 0.105, 0.14], [0.655, 0.675, 0.745, 0.79, 0.808, 0.812]
+        z, [-0.10, 0.0, 0.045, 0.075, 0.10, 0.14], [0.645, 0.67, 0.715, 0.772, 0.796, 0.797]
     )
-    line = line + 0.010 * np.sin(x * 160) * (z > 0.09)
+    line = line + 0.002 * np.sin(x * 170)
     ear = (x > 0.071) & (y < 0.775) & (z > 0.005) & (z < 0.065)
     return np.where(ear, 0, smoothstep(y, line.astype(np.float32), line.astype(np.float32) + 0.012))
 
@@ -128,8 +128,16 @@ def paint_skin(template: np.ndarray, head: np.ndarray, look: Look) -> np.ndarray
     blend(0.45 * nostril, look.skin * 0.35)
     hair = hair_share(p)[:, None]
     fade = 0.5 if look.hair_style == "shaved" else 1.0
-    colors[head] = face + fade * hair * (look.hair - face)
+    colors[head] = face + fade * hair * (paint_hair(p, look) - face)
     return colors
+
+
+def paint_hair(template: np.ndarray, look: Look) -> np.ndarray:
+    """(P, 3) hair colour in strands that run from the parting downwards."""
+    x, y, z = template.T
+    around = np.arctan2(x, z + 0.02)
+    strands = np.sin(around * 34 + 3 * np.sin(y * 40)) + 0.6 * np.sin(around * 83 + 9 * x)
+    return look.hair * (1 + 0.09 * strands[:, None]).astype(np.float32)
 
 
 def paint_eyes(template: np.ndarray, look: Look) -> np.ndarray:

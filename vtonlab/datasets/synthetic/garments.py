@@ -41,6 +41,7 @@ class Garment:
     loose: float = 0.4
     flare: float = 0.0
     waves: tuple[float, float, float] = (8.0, 0.0, 0.0)
+    under: bool = False  # it ends under another garment
 
     @property
     def has_skirt(self) -> bool:
@@ -54,8 +55,8 @@ class Garment:
 def fit_under(companion: Garment, target: Garment) -> Garment:
     """Cut a companion where the target covers it: trousers end under a shirt's hem, a shirt in a waistband."""
     if target.category == "upper_body":
-        return replace(companion, waist=min(companion.waist, target.hem + 0.03))
-    return replace(companion, hem=max(companion.hem, target.waist - 0.02))
+        return replace(companion, under=True, waist=min(companion.waist, target.hem + 0.03))
+    return replace(companion, under=True, hem=max(companion.hem, target.waist - 0.02))
 
 
 def draw_garment(rng: np.random.Generator, category: str, kind: str | None = None) -> Garment:
@@ -102,6 +103,7 @@ class GarmentMesh:
     edge: (V,) metres to the nearest hem, neckline or sleeve end
     skirt: (F,) bool, the face belongs to the skirt (over the bodice)
     cover: (V_tights,) metres inside the garment, for hiding the skin under it
+    tucked: (V,) 0 to 1 near an edge that lies under another garment
     """
 
     garment: Garment
@@ -113,6 +115,7 @@ class GarmentMesh:
     edge: np.ndarray
     skirt: np.ndarray
     cover: np.ndarray
+    tucked: np.ndarray
 
     @property
     def faces(self) -> np.ndarray:
@@ -148,7 +151,15 @@ def build_mesh(garment: Garment) -> GarmentMesh:
     return GarmentMesh(
         garment, np.concatenate(rows), joined, np.concatenate(offsets), np.concatenate(flats),
         np.concatenate(fronts), np.concatenate(edges), np.concatenate(skirts), cover,
+        _tucked(garment, joined.apply(model.vertices[np.concatenate(rows)])[:, 1]),
     )  # fmt: skip
+
+
+def _tucked(garment: Garment, y: np.ndarray) -> np.ndarray:
+    if not garment.under:
+        return np.zeros(len(y), np.float32)
+    into = y - garment.waist if garment.category == "lower_body" else garment.hem - y
+    return np.clip(1 + into / 0.10, 0, 1).astype(np.float32)
 
 
 def _tights_keep(model: BodyModel, garment: Garment) -> np.ndarray:
@@ -164,9 +175,8 @@ def _tights_keep(model: BodyModel, garment: Garment) -> np.ndarray:
     if garment.sleeve > 0:
         return np.minimum(keep, np.where(arm > -0.5, garment.sleeve - arm, 1.0)).astype(np.float32)
     # Sleeveless: an armhole around the shoulder, from its top to the armpit.
-    armhole = 0.145 + 0.25 * np.clip(0.40 - y, 0, None) ** 0.8
-    armhole = np.where(y > 0.28, armhole - np.abs(x), 1.0)
-    return np.minimum(keep, np.where(arm > 0.05, 0.04 - arm, armhole)).astype(np.float32)
+    armhole = np.minimum(0.145 + 0.25 * np.clip(0.40 - y, 0, None) ** 0.8, 0.26)
+    return np.minimum(keep, armhole - np.abs(x)).astype(np.float32)
 
 
 NECKS = {"crew": (0.078, 0.095), "v": (0.085, 0.19), "scoop": (0.10, 0.15), "boat": (0.125, 0.09)}
@@ -217,7 +227,21 @@ def _layout(model: BodyModel, garment: Garment, name: str) -> np.ndarray:
         return flat
     down = np.clip(DRESS_WAIST - model.data["skirt_vertices"][:, 1], 0, None)
     wide = 1 + garment.flare * 1.6 * down
-    return flat * np.stack([wide, np.ones_like(wide)], axis=1).astype(np.float32)
+    flat = flat * np.stack([wide, np.ones_like(wide)], axis=1).astype(np.float32)
+    if garment.kind == "dress":
+        flat = flat + np.array([0, _waist_height("tights") - _waist_height("skirt")])
+    return flat.astype(np.float32)
+
+
+@cache
+def _waist_height(name: str) -> float:
+    """Flat height at which the front of a mesh passes the waist of a dress."""
+    model = load_body()
+    y = model.data[f"{name}_vertices"][:, 1]
+    front = model.data[f"{name}_front"]
+    near = front & (np.abs(y - DRESS_WAIST) < 0.05)
+    slope, at = np.polyfit(y[near], model.data[f"{name}_flat"][near, 1], 1)
+    return float(slope * DRESS_WAIST + at)
 
 
 @dataclass(frozen=True)
@@ -241,9 +265,10 @@ def flat_frame(mesh: GarmentMesh, aspect: float, margin: float = 0.05) -> FlatFr
     return FlatFrame((low + high) / 2, np.array([per_metre, per_metre / aspect]))
 
 
-@cache
-def collar_rows() -> np.ndarray:
-    """(V_tights,) bool: where the inside of the back collar may show behind the front."""
-    model = load_body()
-    x, y, _ = model.data["tights_vertices"].T
-    return (np.abs(x) < 0.12) & (y > 0.44) & ~model.data["tights_front"]
+def collar_vertices(mesh: GarmentMesh) -> np.ndarray:
+    """(V,) bool: vertices of the back whose inside shows in the neck opening of the flat picture."""
+    if mesh.garment.category == "lower_body":
+        return np.zeros(len(mesh.front), bool)
+    width, depth = NECKS[mesh.garment.neck]
+    x, y, _ = mesh.cut.apply(load_body().vertices[mesh.rows]).T
+    return ~mesh.front & (np.abs(x) < width + 0.02) & (y > 0.60 - depth - 0.05)

@@ -9,7 +9,7 @@ from vtonlab.datasets.synthetic.garments import (
     Garment,
     GarmentMesh,
     build_mesh,
-    collar_rows,
+    collar_vertices,
     draw_garment,
     fit_under,
     flat_frame,
@@ -118,7 +118,7 @@ def _photograph(
     skirt[mesh.faces[mesh.skirt].reshape(-1)] = True
     height[skirt & mesh.front] = 1.0
     points = np.concatenate([flat * np.array([w, h]), height[:, None]], axis=1)
-    collar = _collar_faces(mesh)
+    collar = collar_vertices(mesh)[mesh.faces].all(1)
     drawn = mesh.front[mesh.faces[:, 0]] | collar
     faces = mesh.faces[drawn]
     fragments: Fragments = rasterize(points, faces, (h, w))
@@ -136,15 +136,3 @@ def _photograph(
     layers = np.zeros((h, w), np.uint8)
     layers[covered] = np.where(front, np.where(mesh.skirt[drawn][face[covered]], 2, 1), 0)
     return downsample(rgb, factor), layers, covered
-
-
-def _collar_faces(mesh: GarmentMesh) -> np.ndarray:
-    """(F,) bool: the inside of the back that the front's neckline leaves open to view."""
-    if mesh.garment.category == "lower_body":
-        return np.zeros(len(mesh.faces), bool)
-    rows = collar_rows()
-    source = mesh.cut.first
-    inside = np.zeros(len(source), bool)
-    tights = source < len(rows)
-    inside[tights] = rows[source[tights]]
-    return inside[mesh.faces].all(1)

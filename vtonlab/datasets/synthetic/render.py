@@ -9,6 +9,7 @@ from vtonlab.datasets.synthetic.appearance import (
     hair_share,
     light_on,
     paint_eyes,
+    paint_hair,
     paint_skin,
 )
 from vtonlab.datasets.synthetic.body import BodyModel, Posed, load_body
@@ -113,7 +114,7 @@ class Picture:
     """What one rendering gives, at (h, w).
 
     rgb uint8; part (h, w) int32, -1 background; labels (h, w) uint8 LIP; face (h, w) int32, index into
-    ``surface.faces``; flow (h, w, 2) float32 and visible (h, w) bool of the first garment; depth (h, w)
+    ``surface.faces``; flow (h, w, 2) float32 and visible (h, w) bool of the first garment; factor: supersampling of its colours
     """
 
     rgb: np.ndarray
@@ -121,8 +122,9 @@ class Picture:
     labels: np.ndarray
     flow: np.ndarray
     visible: np.ndarray
-    depth: np.ndarray
+    fragments: Fragments
     surface: Surface
+    factor: int
 
 
 def build_surface(person: Person, outfit: list[Worn]) -> Surface:
@@ -208,7 +210,8 @@ def garment_points(person: Person, mesh: GarmentMesh) -> np.ndarray:
 def _add_garment(surface: Surface, person: Person, worn: Worn, part: int) -> None:
     model, mesh = load_body(), worn.mesh
     points = person.camera.project(garment_points(person, mesh))
-    lift = worn.lift + 0.006 * _skirt_vertices(mesh)  # the skirt of a dress hangs over its bodice
+    # The skirt of a dress hangs over its bodice; what is tucked away lies behind.
+    lift = worn.lift + 0.006 * _skirt_vertices(mesh) - 0.03 * mesh.tucked
     points[:, 2] -= lift
     normals = np.einsum(
         "vab,vb->va", person.posed.blended[mesh.rows][:, :, :3], model.normals[mesh.rows]
@@ -245,10 +248,12 @@ def render(
     rgb = downsample(_shade(fragments, surface, person.look, outfit, background), factor)
     middle = slice(factor // 2, None, factor)
     centre = Fragments(*(a[middle, middle] for a in fragments))
-    return _truth(rgb, centre, surface, outfit)
+    return _truth(rgb, centre, surface, outfit, factor)
 
 
-def _truth(rgb: np.ndarray, fragments: Fragments, surface: Surface, outfit: list[Worn]) -> Picture:
+def _truth(
+    rgb: np.ndarray, fragments: Fragments, surface: Surface, outfit: list[Worn], factor: int
+) -> Picture:
     covered = fragments.covered
     part = np.where(covered, surface.parts[fragments.face], -1)
     labels = np.where(covered, surface.labels[fragments.face], 0).astype(np.uint8)
@@ -268,7 +273,7 @@ def _truth(rgb: np.ndarray, fragments: Fragments, surface: Surface, outfit: list
             flow[visible], skirt[fragments.face[visible] - first]
         )
     flow[~visible] = 0
-    return Picture(rgb, part, labels, flow, visible, fragments.depth, surface)
+    return Picture(rgb, part, labels, flow, visible, fragments, surface, factor)
 
 
 def _outwards(surface: Surface, faces: np.ndarray) -> np.ndarray:
@@ -293,7 +298,8 @@ def _shade(fragments, surface, look, outfit, background) -> np.ndarray:
     colors[own] = paint_skin(values[own, 3:], surface.labels[face[own]] == lip.FACE, look)
     own = part == EYES
     colors[own] = paint_eyes(values[own, 3:], look)
-    colors[part == HAIR] = look.hair
+    own = part == HAIR
+    colors[own] = paint_hair(values[own, 3:], look)
     colors[part == SHOES] = look.shoes
     for k, worn in enumerate(outfit):
         own = part == FIRST_GARMENT + k
