@@ -316,7 +316,7 @@ def _find_root(data_root: str | None, split: str, maps: Sequence[str]) -> Path:
     )
     if data_root is None:
         raise FileNotFoundError(f"VITON-HD needs data_root, which is not set; {expected}")
-    root = Path(data_root)
+    root = Path(data_root).expanduser()
     if (root / split / "image").is_dir():
         return root
     below = sorted(p for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
