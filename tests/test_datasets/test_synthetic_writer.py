@@ -174,6 +174,36 @@ def test_dresscode_layout(tmp_path):
     assert (lower / "train_pairs.txt").read_text() == "000003_0.jpg\t000003_1.jpg\n"
 
 
+def test_deepfashion_layout(tmp_path):
+    root = write(tmp_path / "df", layout="deepfashion", count=9)
+    pairs = [line.split(",") for line in (root / "test_psw512.csv").read_text().splitlines()]
+    assert pairs[0] == ["from", "to"] and len(pairs) == 7
+    second, first = (name.removesuffix(".jpg") for name in pairs[1])
+    assert first == "fashionWOMENTees_Tanksid0000000201_1front"
+    assert len((root / "train.lst").read_text().splitlines()) == 6
+    both = SyntheticTryOn(
+        split="test", size=SIZE, length=2, seed=3, categories=("upper_body",),
+        setting="person_to_person", with_body=True,
+    )[0]  # fmt: skip
+    for name, person in ((first, both["person"]), (second, both["garment"])):
+        picture = np.array(Image.open(root / "Deepfashion_512_320" / "image" / f"{name}.jpg"))
+        assert np.abs(picture.astype(int) - person).mean() < 8
+    body = np.load(root / "smpl" / f"{second}.npz")
+    faces = np.load(root / "smpl" / "smpl_faces.npy")
+    mirror = np.load(root / "smpl" / "vertices_symm_idxs.npy")
+    np.testing.assert_array_equal(body["pred_vertices_img"], both["body"]["garment_vertices"])
+    seen = body["visibility"] != np.iinfo(np.uint32).max
+    assert 0.05 < seen.mean() < 0.9 and body["visibility"][seen].max() < len(faces)
+    assert np.array_equal(mirror[mirror], np.arange(len(mirror)))
+    dense = np.load(root / "densepose" / f"{first}.npz")
+    assert np.array_equal(dense["labels"], both["iuv"][..., 0]) and dense["uv"].shape == (2, *SIZE)
+    parse = np.array(Image.open(root / "Deepfashion_512_320/parsing" / f"{first}_label.png"))
+    assert np.array_equal(parse, both["parse"])
+    whole = root / "img_highres/WOMEN/Tees_Tanks/id_00000002/01_1_front.jpg"
+    flat = root / "Deepfashion_512_320" / "image" / f"{first}.jpg"
+    assert whole.read_bytes() == flat.read_bytes()
+
+
 def test_encoders_are_deterministic_and_exact():
     rng = np.random.default_rng(0)
     image = rng.integers(0, 255, (20, 16, 3), dtype=np.uint8)

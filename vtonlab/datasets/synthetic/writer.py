@@ -15,6 +15,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from vtonlab.datasets.synthetic.dataset import SyntheticTryOn
 from vtonlab.datasets.synthetic.writer_files import json_bytes
 from vtonlab.structures.match_store import sweep, write_atomic
 
@@ -60,6 +61,23 @@ class Settings:
         if self.seed < 0:
             raise ValueError(f"seed {self.seed} is negative; use 0 or more")
 
+    def split_by(self, sets: Sequence[str]) -> dict[tuple[str, str], int]:
+        """Pairs by (set, split), an equal share for each of ``sets``; the first take the rest.
+
+        Raises:
+            ValueError: ``count`` is too small.
+        """
+        self.require(len(sets))
+        share, rest = divmod(self.count, len(sets))
+        totals = {name: share + (number < rest) for number, name in enumerate(sets)}
+        if self.split != "both":
+            return {(name, self.split): total for name, total in totals.items()}
+        found = {}
+        for name, total in totals.items():
+            test = max(2, round(total / 5))
+            found |= {(name, "train"): total - test, (name, "test"): test}
+        return found
+
     def require(self, sets: int) -> None:
         """``ValueError`` if ``count`` is too small for ``sets`` categories."""
         least = sets * {"train": 1, "test": 2, "both": 3}[self.split]
@@ -88,8 +106,8 @@ class Job(NamedTuple):
 class Layout(Protocol):
     """How a data set lies on disk."""
 
-    def datasets(self) -> Mapping[str, Mapping]:
-        """Arguments of the ``SyntheticTryOn`` behind each job's ``dataset``."""
+    def open(self, dataset: str) -> SyntheticTryOn:
+        """The data set that a job's ``dataset`` names."""
 
     def jobs(self) -> Sequence[Job]:
         """All samples, in the order of the lists."""
@@ -166,12 +184,10 @@ def write_dataset(
 
 def write_jobs(layout: Layout, root: Path, jobs: Sequence[Job]) -> Iterator[Job]:
     """Render and write samples one after another in this process."""
-    from vtonlab.datasets.synthetic.dataset import SyntheticTryOn
-
-    made = {}
+    made: dict[str, SyntheticTryOn] = {}
     for job in jobs:
         if job.dataset not in made:
-            made[job.dataset] = SyntheticTryOn(**layout.datasets()[job.dataset])
+            made[job.dataset] = layout.open(job.dataset)
         for path, data in layout.files(job, made[job.dataset][job.index]).items():
             write_atomic(root / path, data)
         yield job

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vtonlab.datasets.synthetic.dataset import SyntheticTryOn
 from vtonlab.datasets.synthetic.writer import Job, Settings
 from vtonlab.datasets.synthetic.writer_files import coco18_json, jpeg, lines, npz, palette_png, png
 from vtonlab.ops.labels import lip_to_atr
@@ -35,38 +36,23 @@ class DressCodeLayout:
             raise ValueError(
                 "Dress Code ships no mask pictures, so masks coco has nothing to replace; use png"
             )
-        settings.require(sets=len(CATEGORIES))
         self.settings = settings
+        self.counts = settings.split_by(CATEGORIES)
 
-    def _counts(self) -> dict[tuple[str, str], int]:
-        """Pairs by category and split: a third each, the first categories take the rest."""
-        share, rest = divmod(self.settings.count, len(CATEGORIES))
-        found = {}
-        for number, category in enumerate(CATEGORIES):
-            total = share + (number < rest)
-            test = {"both": max(2, round(total / 5)), "test": total, "train": 0}
-            in_test = test[self.settings.split]
-            counts = {"train": total - in_test, "test": in_test}
-            wanted = counts if self.settings.split == "both" else (self.settings.split,)
-            found.update({(category, split): counts[split] for split in wanted})
-        return found
-
-    def datasets(self) -> dict[str, dict]:
-        return {
-            f"{category}/{split}": dict(
-                split=split,
-                size=self.settings.size,
-                length=count,
-                seed=self.settings.seed,
-                categories=(category,),
-                maps=("parse", "keypoints", "iuv"),
-            )
-            for (category, split), count in self._counts().items()
-        }
+    def open(self, dataset: str) -> SyntheticTryOn:
+        category, split = dataset.split("/")
+        return SyntheticTryOn(
+            split=split,
+            size=self.settings.size,
+            length=self.counts[category, split],
+            seed=self.settings.seed,
+            categories=(category,),
+            maps=("parse", "keypoints", "iuv"),
+        )
 
     def jobs(self) -> list[Job]:
         jobs: list[Job] = []
-        for (category, split), count in self._counts().items():
+        for (category, split), count in self.counts.items():
             first = len(jobs)
             jobs += [Job(f"{category}/{split}", i, f"{first + i:06d}") for i in range(count)]
         return jobs
@@ -92,7 +78,7 @@ class DressCodeLayout:
     def lists(self) -> dict[str, bytes]:
         rows: dict[str, list[tuple[str, str]]] = {}
         every: dict[str, list[tuple[str, str, str]]] = {}
-        for category, split in self._counts():
+        for category, split in self.counts:
             jobs = [job for job in self.jobs() if job.dataset == f"{category}/{split}"]
             people = [f"{job.name}_0.jpg" for job in jobs]
             own = [f"{job.name}_1.jpg" for job in jobs]

@@ -1,10 +1,15 @@
 """The layouts that synthetic data can be written in, by name."""
 
 from vtonlab.datasets.synthetic.writer import Layout, Settings
+from vtonlab.datasets.synthetic.writer_deepfashion import DeepFashionLayout
 from vtonlab.datasets.synthetic.writer_dresscode import DressCodeLayout
 from vtonlab.datasets.synthetic.writer_vitonhd import VITONHDLayout
 
-LAYOUTS = {"vitonhd": VITONHDLayout, "dresscode": DressCodeLayout}
+LAYOUTS = {
+    "vitonhd": VITONHDLayout,
+    "dresscode": DressCodeLayout,
+    "deepfashion": DeepFashionLayout,
+}
 
 
 def build_layout(settings: Settings) -> Layout:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vtonlab.datasets.synthetic.dataset import SyntheticTryOn
 from vtonlab.datasets.synthetic.writer import Job, Settings
 from vtonlab.datasets.synthetic.writer_files import (
     coco_instances,
@@ -53,18 +54,15 @@ class VITONHDLayout:
         settings.require(sets=1)
         self.settings = settings
 
-    def datasets(self) -> dict[str, dict]:
-        return {
-            split: dict(
-                split=split,
-                size=self.settings.size,
-                length=count,
-                seed=self.settings.seed,
-                categories=("upper_body",),
-                maps=("worn_mask", "parse", "keypoints"),
-            )
-            for split, count in self.settings.counts().items()
-        }
+    def open(self, dataset: str) -> SyntheticTryOn:
+        return SyntheticTryOn(
+            split=dataset,
+            size=self.settings.size,
+            length=self.settings.counts()[dataset],
+            seed=self.settings.seed,
+            categories=("upper_body",),
+            maps=("worn_mask", "parse", "keypoints"),
+        )
 
     def jobs(self) -> list[Job]:
         jobs = []
