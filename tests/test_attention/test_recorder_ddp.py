@@ -54,7 +54,7 @@ def test_two_ranks(worker, tmp_path):
         )
         for i in range(2)
     ]
-    errors = [rank.communicate(timeout=120)[1] for rank in ranks]
+    errors = [rank.communicate(timeout=300)[1] for rank in ranks]
     assert all(rank.returncode == 0 for rank in ranks), "\n".join(errors)
     for i in range(2):
         got = torch.load(tmp_path / str(i))

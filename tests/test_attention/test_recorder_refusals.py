@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from vtonlab.attention import AttentionRecorder
@@ -62,6 +64,37 @@ def test_masked_attention(make_case, to_record):
     with pytest.raises(ValueError, match=r"attn2', whose attention is masked"):
         _record(case, to_record, ["*.attn2"])
     assert _record(case, to_record, ["*.attn1"])
+
+
+class _Plain(nn.Module):
+    """Attention of a sequence to itself, called as the test says."""
+
+    def __init__(self, times=1, **options):
+        super().__init__()
+        self.times, self.options = times, options
+
+    def forward(self, x):
+        for _ in range(self.times):
+            x = F.scaled_dot_product_attention(x, x, x, **self.options)
+        return x
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "message"),
+    [
+        (_Plain(is_causal=True), (1, 2, 5, 4), "'0', whose attention is masked"),
+        (_Plain(times=2), (1, 2, 5, 4), r"saw 2 calls.*layer '0' \(_Plain\)"),
+        (_Plain(), (2, 5, 4), r"queries \(B, H, N, D\) at layer '0', got shape \(2, 5, 4\)"),
+    ],
+)
+def test_calls_that_are_no_record(layer, shape, message, to_record):
+    backbone = nn.Sequential(layer)
+    with (
+        pytest.raises(ValueError, match=message),
+        AttentionRecorder(backbone, layers=["0"], to_record=to_record),
+    ):
+        backbone(torch.randn(shape))
+    assert not layer._forward_hooks and not layer._forward_pre_hooks
 
 
 def test_reentrant_checkpointing(make_case, to_record):

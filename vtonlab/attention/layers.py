@@ -51,7 +51,11 @@ def attention_kind(backbone: nn.Module, name: str) -> str:
 
 
 def list_attention_layers(backbone: nn.Module) -> list[AttentionLayer]:
-    """All modules of the backbone that have a ``processor``, in execution order."""
+    """All modules of the backbone that have a ``processor``, in execution order.
+
+    That is the convention of diffusers and of our own blocks: the module calls
+    ``self.processor(self, ...)``, and the processor calls scaled-dot-product attention once.
+    """
     return [AttentionLayer(name, attention_kind(backbone, name)) for name in _names(backbone)]
 
 

@@ -197,7 +197,7 @@ class AttentionRecorder:
             raise ValueError(
                 f"AttentionRecorder saw {len(calls)} calls of F.scaled_dot_product_attention at "
                 f"layer '{name}' ({processor}) and needs exactly one: give the layer a processor "
-                "such as AttnProcessor2_0, or leave it unrecorded."
+                "that makes one (diffusers' AttnProcessor2_0 does), or leave it unrecorded."
             )
         (call,) = calls
         if call.query.ndim != 4:
