@@ -4,6 +4,7 @@ World: metres, x to the body's left hand, y up, z out of its chest. A camera loo
 picture's right and y down, so that a body that faces the camera shows its left hand at the picture's right.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,13 +31,15 @@ def axis_rotation(axis: str, degrees: float) -> np.ndarray:
 
 def rotation_between(start: np.ndarray, end: np.ndarray) -> np.ndarray:
     """Smallest rotation that turns direction ``start`` into ``end``; neither needs unit length."""
-    a, b = start / np.linalg.norm(start), end / np.linalg.norm(end)
-    cross, cos = np.cross(a, b), float(a @ b)
+    ax, ay, az = (float(v) for v in start)
+    bx, by, bz = (float(v) for v in end)
+    scale = math.sqrt((ax * ax + ay * ay + az * az) * (bx * bx + by * by + bz * bz))
+    cos = (ax * bx + ay * by + az * bz) / scale
     if cos < -1 + 1e-9:  # opposite: any axis across will do
-        side = np.cross(a, np.eye(3)[np.abs(a).argmin()])
+        side = np.cross(start, np.eye(3)[np.abs(start).argmin()])
         side /= np.linalg.norm(side)
         return 2 * np.outer(side, side) - np.eye(3)
-    x, y, z = cross
+    x, y, z = (ay * bz - az * by) / scale, (az * bx - ax * bz) / scale, (ax * by - ay * bx) / scale
     skew = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
     return np.eye(3) + skew + skew @ skew / (1 + cos)
 

@@ -144,7 +144,8 @@ def build_mesh(garment: Garment) -> GarmentMesh:
         offsets.append(offset)
         flats.append(cut.apply(_layout(model, garment, name)))
         fronts.append(model.data[f"{name}_front"][cut.first])
-        edges.append(cut.apply(keep[:, None])[:, 0])
+        border = _borders(model, garment, name, keep)
+        edges.append(cut.apply(border[:, None])[:, 0])
         skirts.append(np.full(len(cut.faces), name == "skirt"))
         old, new = old + len(keep), new + len(cut.first)
     joined = Cut(*(np.concatenate([getattr(c, f) for c in cuts]) for f in Cut.__annotations__))
@@ -160,6 +161,15 @@ def _tucked(garment: Garment, y: np.ndarray) -> np.ndarray:
         return np.zeros(len(y), np.float32)
     into = y - garment.waist if garment.category == "lower_body" else garment.hem - y
     return np.clip(1 + into / 0.10, 0, 1).astype(np.float32)
+
+
+def _borders(model: BodyModel, garment: Garment, name: str, keep: np.ndarray) -> np.ndarray:
+    """(V,) metres to the nearest visible border: the seam at a dress's waist is none."""
+    if garment.kind != "dress":
+        return keep
+    if name == "skirt":
+        return model.data["skirt_vertices"][:, 1] - garment.hem
+    return _tights_keep(model, replace(garment, kind="t_shirt", hem=-1.0))
 
 
 def _tights_keep(model: BodyModel, garment: Garment) -> np.ndarray:
@@ -227,21 +237,26 @@ def _layout(model: BodyModel, garment: Garment, name: str) -> np.ndarray:
         return flat
     down = np.clip(DRESS_WAIST - model.data["skirt_vertices"][:, 1], 0, None)
     wide = 1 + garment.flare * 1.6 * down
-    flat = flat * np.stack([wide, np.ones_like(wide)], axis=1).astype(np.float32)
-    if garment.kind == "dress":
-        flat = flat + np.array([0, _waist_height("tights") - _waist_height("skirt")])
+    if garment.kind != "dress":
+        return (flat * np.stack([wide, np.ones_like(wide)], axis=1)).astype(np.float32)
+    # Hang the skirt from the bodice: same middle, height and width at the waist.
+    (x, y, half), (x0, y0, half0) = _waist_line("tights"), _waist_line("skirt")
+    fit = 1 + (half / half0 - 1) * np.exp(-down / 0.15)
+    flat = np.stack([(flat[:, 0] - x0) * wide * fit + x, flat[:, 1] - y0 + y], axis=1)
     return flat.astype(np.float32)
 
 
 @cache
-def _waist_height(name: str) -> float:
-    """Flat height at which the front of a mesh passes the waist of a dress."""
+def _waist_line(name: str) -> tuple[float, float, float]:
+    """Middle (x, y) and half width of a front's flat layout where it passes the waist of a dress."""
     model = load_body()
-    y = model.data[f"{name}_vertices"][:, 1]
-    front = model.data[f"{name}_front"]
-    near = front & (np.abs(y - DRESS_WAIST) < 0.05)
-    slope, at = np.polyfit(y[near], model.data[f"{name}_flat"][near, 1], 1)
-    return float(slope * DRESS_WAIST + at)
+    x, height, _ = model.data[f"{name}_vertices"].T
+    flat = model.data[f"{name}_flat"]
+    near = model.data[f"{name}_front"] & (np.abs(height - DRESS_WAIST) < 0.04)
+    near &= np.abs(x) < 0.3  # not the wrists
+    slope, at = np.polyfit(height[near], flat[near, 1], 1)
+    low, high = flat[near, 0].min(), flat[near, 0].max()
+    return (low + high) / 2, slope * DRESS_WAIST + at, (high - low) / 2
 
 
 @dataclass(frozen=True)
