@@ -5,8 +5,8 @@ Fused attention
     `scaled_dot_product_attention` hides it. The private operators below are called with exactly
     the schemas of `FUSED_ATTENTION_SCHEMAS`; `tests/test_utils/test_compat_attention.py` compares
     them with the installed torch (written for 2.15), so that an upgrade fails loudly there.
-    Ends when a public call returns a differentiable logsumexp
-    (https://github.com/pytorch/pytorch/issues/119188).
+    FlexAttention returns one publicly (https://github.com/pytorch/pytorch/pull/133159), but trains
+    on GPUs only and compiled only. Ends when scaled_dot_product_attention returns it.
 Backward passes
     torch tells only privately whether autograd is running in this thread; its own ModuleTracker
     and activation checkpointing ask the same function (written for 2.15).
