@@ -13,7 +13,6 @@ Exit codes: 0 written, 1 stopped before the end, 2 bad input.
 
 import argparse
 import sys
-import time
 from collections import Counter
 
 LAYOUTS = ("vitonhd", "dresscode", "deepfashion")
@@ -57,24 +56,6 @@ def picture_size(text: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
-class Progress:
-    """Samples done, rate and time left: one line that renews itself on a terminal, else by 10 s."""
-
-    def __init__(self) -> None:
-        self.live = sys.stderr.isatty()
-        self.start = self.last = time.monotonic()
-
-    def __call__(self, done: int, found: int, total: int) -> None:
-        now = time.monotonic()
-        if now - self.last < (0.2 if self.live else 10) and done < total:
-            return
-        self.last = now
-        rate = (done - found) / max(now - self.start, 1e-6)
-        left = round((total - done) / rate) if rate else 0
-        text = f"{done}/{total} samples, {rate:.1f}/s, ETA {left // 60}:{left % 60:02d}"
-        print(f"{text:60}", end="\r" if self.live else "\n", file=sys.stderr, flush=True)
-
-
 def main() -> int:
     args = parse_args()
     if args.workers < 1:
@@ -82,11 +63,14 @@ def main() -> int:
     from vtonlab.datasets.synthetic.writer import Settings, write_dataset
     from vtonlab.datasets.synthetic.writer_layouts import build_layout
     from vtonlab.engine.cli import FINDINGS, OK
+    from vtonlab.utils.progress import Progress
 
     settings = Settings(args.layout, args.count, args.size, args.seed, args.split, args.masks)
     layout = build_layout(settings)
     try:
-        done = write_dataset(layout, settings, args.out, workers=args.workers, progress=Progress())
+        done = write_dataset(
+            layout, settings, args.out, workers=args.workers, progress=Progress("samples")
+        )
     except ChildProcessError as error:
         print(f"error: {error}", file=sys.stderr)
         return FINDINGS
