@@ -47,7 +47,6 @@ def test_links_out_of_the_root_need_consent(tmp_path):
     (root / "inner").symlink_to(root)
     with pytest.raises(ValueError, match=r"link leads outside .* follow_links"):
         resolve_inside(root, "link/x.jpg")
-    assert resolve_inside(root, "link/x.jpg", follow_links=True).read_bytes() == b"x"
     assert resolve_inside(root, "inner/y.jpg") == root.resolve() / "y.jpg"
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from vtonlab.utils.paths import check_name
+from vtonlab.utils.paths import check_name, resolve_inside
 
 PICTURE_SUFFIXES = (".jpg", ".png", ".jpeg", ".webp")
 _SHOWN = 5  # names given in a message before "and N more"
@@ -59,19 +59,10 @@ def scan(parent: Path, place: Place, root: Path, *, follow_links: bool = False) 
                 entries = list(entries)
             if not follow_links:
                 links = [Path(entry.path) for entry in entries if entry.is_symlink()]
-                _refuse_outside([path, *links], root)
+                for link in (path, *links):
+                    resolve_inside(root, link.relative_to(root).as_posix())
             return Folder(path, frozenset(entry.name for entry in entries))
     return None
-
-
-def _refuse_outside(paths: Sequence[Path], root: Path) -> None:
-    for path in paths:
-        target = path.resolve()
-        if not target.is_relative_to(root.resolve()):
-            raise ValueError(
-                f"{path} is a link that leads outside the data root {root} to {target}; copy the "
-                "files in or set follow_links=True"
-            )
 
 
 def read_pairs(path: Path) -> list[Pair]:

@@ -43,17 +43,10 @@ def read_image(path: str | Path, mode: str = "rgb", max_pixels: int = MAX_PIXELS
     return _convert(_decode(path, max_pixels), mode, path)
 
 
-def read_size(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """``(height, width)`` from the header alone, after EXIF rotation. Raises as `read_image`."""
-    path = _regular(path, max_pixels)
-    with _open(path, path, max_pixels) as image:
-        return _upright_size(image)
-
-
 def check_image(
     path: str | Path, *, deep: bool = True, max_pixels: int = MAX_PIXELS
 ) -> tuple[int, int]:
-    """``(height, width)`` of a picture found intact.
+    """``(height, width)``, after EXIF rotation, of a picture found intact.
 
     Args:
         deep: decode every pixel; else read header and end of file, and decode only where the end

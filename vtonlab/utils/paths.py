@@ -25,21 +25,16 @@ def check_name(name: str) -> str:
     return name
 
 
-def resolve_inside(root: str | Path, name: str, *, follow_links: bool = False) -> Path:
+def resolve_inside(root: str | Path, name: str) -> Path:
     """The absolute path of ``name`` below ``root``; the file need not exist.
 
-    Args:
-        follow_links: allow symbolic links inside ``root`` that lead out of it. ``root`` itself may
-            always be a link.
+    ``root`` itself may be a symbolic link; links inside it may not lead out of it.
 
     Raises:
         ValueError: ``name`` points outside ``root``, by its text or through a link.
     """
     root = Path(root).resolve()
-    path = root / check_name(name)
-    if follow_links:
-        return path
-    target = path.resolve()
+    target = (root / check_name(name)).resolve()
     if not target.is_relative_to(root):
         raise ValueError(
             f"{name!r} may not be read: a link leads outside the data root {root} to {target}; "
