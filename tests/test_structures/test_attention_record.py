@@ -4,12 +4,14 @@ import math
 import pickle
 import subprocess
 import sys
+import weakref
 
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from vtonlab.ops.attention import AttentionPass
 from vtonlab.ops.attention_backend import attention_backend
 from vtonlab.structures import AttentionRecord
 
@@ -340,6 +342,76 @@ def test_questions_can_be_asked_again_after_a_backward():
         record.mean_map_entropy().sum().backward()
         places = (torch.tensor([0]), torch.tensor([1]), torch.tensor([2]))
         record.log_prob(*places).sum().backward()
+
+
+def count_passes(monkeypatch):
+    made = []
+
+    class Counted(AttentionPass):
+        def __init__(self, *args, **kwargs):
+            made.append(self)
+            super().__init__(*args, **kwargs)
+
+    monkeypatch.setattr("vtonlab.structures.attention_record.AttentionPass", Counted)
+    return made
+
+
+def test_questions_share_one_kernel_call(monkeypatch):
+    made = count_passes(monkeypatch)
+    record = AttentionRecord(
+        name="x",
+        query=torch.randn(1, 2, 6, 32, requires_grad=True),
+        key=torch.randn(1, 2, 4, 32, requires_grad=True),
+        query_grid=(2, 3),
+        key_grid=(2, 2),
+        scale=0.2,
+    )
+    points = torch.rand(4, 2)
+    total = record.mean_of(points).sum() + record.entropy().sum() + record.logsumexp().sum()
+    record.mean_of(points), record.garment_mass()
+    assert len(made) == 1
+    record.mean_of(points.clone())
+    record.entropy(temperature=2.0)
+    with torch.no_grad():
+        assert not record.entropy().requires_grad
+    assert len(made) == 4
+    total.backward()
+    record.entropy().sum().backward()
+    assert len(made) == 4
+    points += 1.0
+    record.mean_of(points)
+    assert len(made) == 5
+    with torch.no_grad():
+        record.query.mul_(0.0)
+    assert torch.allclose(record.entropy(), torch.tensor(math.log(4)))
+
+
+def test_answers_kept_do_not_outlive_the_record():
+    record = make()
+    query = weakref.ref(record.query)
+    record.entropy(), record.mean_of(torch.rand(20, 2))
+    del record
+    assert query() is None
+
+
+def test_answers_of_one_kernel_call_are_separate_graphs():
+    record, points = make(torch.float64), torch.rand(20, 2, dtype=torch.float64)
+    answers = [record.mean_of(points), record.entropy(), record.entropy(), record.logsumexp()]
+    for answer in answers:
+        answer.sum().backward()
+    again = make(torch.float64)
+    total = again.mean_of(points).sum() + 2 * again.entropy().sum() + again.logsumexp().sum()
+    total.backward()
+    assert torch.allclose(record.query.grad, again.query.grad)
+
+
+def test_a_change_in_place_before_the_backward_is_an_error():
+    record = make()
+    entropy = record.entropy().sum()
+    with torch.no_grad():
+        record.key.mul_(2.0)
+    with pytest.raises(RuntimeError, match="changed in place"):
+        entropy.backward()
 
 
 def test_no_rows_give_empty_answers_with_a_graph():
