@@ -53,6 +53,13 @@ def test_finalize_decides_what_the_command_line_decides(toy_config):
     assert toy_config.optim_wrapper.type == "AutocastOptimWrapper"
 
 
+def test_loaders_with_workers_time_out(toy_config):
+    toy_config.train_dataloader.num_workers = 2
+    finalize(toy_config)
+    assert toy_config.train_dataloader.timeout == 300
+    assert "timeout" not in toy_config.test_dataloader
+
+
 def test_processes_without_a_gpu_use_gloo(toy_config, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     finalize(toy_config, launcher="pytorch")

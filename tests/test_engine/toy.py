@@ -38,11 +38,13 @@ class ToyDataset(Dataset):
 class ToyModel(BaseModel):
     """Two layers with dropout and step noise, as a diffusion model has."""
 
-    def __init__(self, *, hidden: int = 16, size: int = 8) -> None:
+    def __init__(
+        self, *, hidden: int = 16, size: int = 8, drop: float = 0.1, step_noise: float = 0.05
+    ) -> None:
         super().__init__()
-        self.size = size
+        self.size, self.step_noise = size, step_noise
         self.net = nn.Sequential(
-            nn.Linear(8, hidden), nn.ReLU(), nn.Dropout(0.1), nn.Linear(hidden, 1)
+            nn.Linear(8, hidden), nn.ReLU(), nn.Dropout(drop), nn.Linear(hidden, 1)
         )
         self.attention_loss = nn.Linear(1, 1)
         self.seen: list[str] = []
@@ -60,7 +62,7 @@ class ToyModel(BaseModel):
         if mode == "loss":
             self.seen += list(id)
             self.steps.append(step)
-            x = x + 0.05 * torch.randn_like(x)
+            x = x + self.step_noise * torch.randn_like(x)
         out = self.attention_loss(self.net(x))
         if mode == "loss":
             return {"loss_a": (out - y).pow(2).mean(), "loss_b": 0.1 * out.abs().mean()}

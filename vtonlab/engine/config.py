@@ -12,9 +12,10 @@ from mmengine.config.utils import ConfigParsingError
 from mmengine.utils import import_modules_from_strings
 
 from vtonlab.engine.config_check import TOP_KEYS, accepted_arguments, check_options
-from vtonlab.registry import DATASETS
+from vtonlab.registry import DATASETS, MODELS
 
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
+LOADER_TIMEOUT_S = 300
 
 
 def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Config:
@@ -118,6 +119,16 @@ def inject_pretrained(config: Config) -> None:
         _inject_path(config.model, str(folder))
 
 
+def inject_seed(config: Config) -> None:
+    """Give a model that draws its own noise (argument ``seed``) the run's seed."""
+    model, seed = config.get("model"), (config.get("randomness") or {}).get("seed")
+    if not model or seed is None or model.get("seed") is not None:
+        return
+    found = MODELS.get(model["type"]) if isinstance(model.get("type"), str) else model.get("type")
+    if found is not None and "seed" in accepted_arguments(found):
+        model["seed"] = seed
+
+
 def _inject_path(node: Any, folder: str) -> None:
     values = node.values() if isinstance(node, dict) else node
     if isinstance(node, dict) and "path" in node and node["path"] is None:
@@ -162,6 +173,7 @@ def finalize(
         _distribute_on_cpu(config)
     inject_data_root(config)
     inject_pretrained(config)
+    inject_seed(config)
     return config
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
+from mmengine.logging import print_log
 
 from vtonlab.engine.checkpoint import find_problem, manifest_path, write_text
 from vtonlab.engine.config_check import check_config
@@ -18,6 +19,7 @@ from vtonlab.engine.distributed import WorkDirLock
 from vtonlab.engine.hooks import SampleTraceHook
 from vtonlab.engine.optim import NonFiniteError
 from vtonlab.engine.runner import SafeRunner, build_runner
+from vtonlab.registry import DATASETS
 
 
 def train(config: Config) -> SafeRunner:
@@ -40,7 +42,22 @@ def _is_first_process() -> bool:
     return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0
 
 
+def check_data(config: Config, *loaders: str) -> None:
+    """Build the data sets of ``loaders`` and let each look at its files, before any model is built.
+
+    Raises:
+        ValueError, FileNotFoundError: what is missing or damaged, in one sentence.
+    """
+    for loader in loaders:
+        if config.get(loader):
+            dataset = DATASETS.build(config[loader].dataset.to_dict())
+            verify = getattr(dataset, "verify", None)  # data sets read from files have it
+            if verify is not None and _is_first_process():
+                print_log(f"{loader}: {verify()}", logger="current")
+
+
 def _train(config: Config) -> SafeRunner:
+    check_data(config, "train_dataloader", "val_dataloader")
     runner = build_runner(config)
     try:
         runner.train()
@@ -104,6 +121,7 @@ def test(config: Config, checkpoint: str, out: str | Path) -> dict[str, Any]:
     _drop_training(config)
     config.load_from, config.resume, config.work_dir = str(checkpoint), False, str(out)
     start = time.perf_counter()
+    check_data(config, "test_dataloader")
     runner = build_runner(config)
     metrics = runner.test()
     results = {

@@ -1,0 +1,53 @@
+"""Sentences and exit codes."""
+
+import pytest
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from vtonlab.engine.cli import run_tool, sentence
+
+
+class Broken(Dataset):
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index):
+        raise ValueError("00017_00.jpg is truncated: replace it")
+
+
+def test_an_error_in_a_worker_is_its_last_line():
+    with pytest.raises(ValueError) as error:
+        next(iter(DataLoader(Broken(), num_workers=1)))
+    assert "\n" in str(error.value)
+    assert sentence(error.value) == "00017_00.jpg is truncated: replace it"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (None, 0, ""),
+        (ValueError("two\nlines"), 2, "error: two lines"),
+        (FileNotFoundError("no such file"), 2, "error: no such file"),
+        (OSError("x.pth needs 9 bytes and the disk has 3 free"), 2, "3 free"),
+        (FloatingPointError("the loss is nan"), 1, "error: the loss is nan"),
+        (torch.OutOfMemoryError("tried 2 GiB"), 1, "accumulative_counts"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)
+def test_exit_codes(error, code, message, capsys):
+    def main() -> int:
+        if error is not None:
+            raise error
+        return 0
+
+    with pytest.raises(SystemExit) as stop:
+        run_tool(main)
+    err = capsys.readouterr().err
+    assert stop.value.code == code and message in err and "Traceback" not in err
+
+
+def test_the_traceback_can_be_had(capsys, monkeypatch):
+    monkeypatch.setenv("VTONLAB_TRACEBACK", "1")
+    with pytest.raises(SystemExit):
+        run_tool(lambda: int("x"))
+    assert "Traceback" in capsys.readouterr().err
