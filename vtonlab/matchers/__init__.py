@@ -3,5 +3,6 @@
 from vtonlab.matchers.base import Matcher
 from vtonlab.matchers.report import MatchReport
 from vtonlab.matchers.sift import SIFTMatcher
+from vtonlab.matchers.smpl_flow import SMPLFlowMatcher
 
-__all__ = ["MatchReport", "Matcher", "SIFTMatcher"]
+__all__ = ["MatchReport", "Matcher", "SIFTMatcher", "SMPLFlowMatcher"]

@@ -1,0 +1,261 @@
+"""Matchers against truth: rendered people, a plane with known homographies, real photographs.
+
+Example:
+    python tools/benchmark/matchers.py --samples 6 --out work_dirs/benchmark_matchers
+    python tools/benchmark/matchers.py --matchers "dict(type='SIFTMatcher', max_scale_ratio=None)"
+
+Rendered people (SyntheticTryOn, 512x384): precision is the share of matches whose garment point
+lies within 4 px of the truth; coverage the share of visible 32x24 person tokens with a right match.
+Photographs are looked for in the folder of test data that VTONLAB_REAL_DATA names, and left out
+without it. Writes ``table.md``, ``results.json`` and ``plot.png``. Exit codes: 0 done, 2 bad input.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import time
+from pathlib import Path
+
+import numpy as np
+
+HARDNESS = ((0.0, 0.33), (0.33, 0.67), (0.67, 1.0))
+SIZE = (512, 384)
+TOLERANCE = 4.0
+GRID = (32, 24)
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--matchers",
+        nargs="+",
+        default=["dict(type='SIFTMatcher')"],
+        help="configs of matchers, as dict(...)",
+    )
+    parser.add_argument("--samples", type=int, default=6, help="per hardness and texture kind")
+    parser.add_argument("--textures", nargs="+", help="texture kinds; all by default")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", default="work_dirs/benchmark_matchers")
+    return parser.parse_args(argv)
+
+
+# truth -----------------------------------------------------------------------------------------
+
+
+def right_matches(matches, flow, size=SIZE, tolerance=TOLERANCE, slack=1) -> np.ndarray:
+    """Which matches are right: ``(M,)`` bool.
+
+    A person point may lie ``slack`` pixels beside the visible garment (its outline): the best of
+    the pixels that near counts.
+    """
+    scale = np.array(size[::-1], dtype=np.float32)
+    person = np.floor(matches.person_points.numpy() * np.array(flow.size[::-1])).astype(int)
+    garment = matches.garment_points.numpy() * scale
+    truth, visible = flow.flow.numpy() * scale, flow.visible.numpy()
+    best = np.full(len(matches), np.inf)
+    for dy in range(-slack, slack + 1):
+        for dx in range(-slack, slack + 1):
+            x = (person[:, 0] + dx).clip(0, flow.size[1] - 1)
+            y = (person[:, 1] + dy).clip(0, flow.size[0] - 1)
+            error = np.linalg.norm(truth[y, x] - garment, axis=1)
+            best = np.minimum(best, np.where(visible[y, x], error, np.inf))
+    return best <= tolerance
+
+
+def covered(matches, right: np.ndarray, flow) -> float:
+    """Share of visible person tokens that hold a right match."""
+    from vtonlab.structures.correspondences import cell_index
+
+    _, visible = flow.to_grid(GRID)
+    held = np.unique(cell_index(matches.person_points[right], GRID).numpy())
+    return float(np.isin(np.flatnonzero(visible.numpy()), held).mean())
+
+
+def call(matcher, sample: dict):
+    """One sample; a matcher that wants the body's vertices gets them."""
+    maps = {name: sample[name] for name in matcher.maps if name in sample}
+    masks = (sample.get("worn_mask", sample.get("mask")), sample.get("garment_mask"))
+    return matcher.explain(sample["person"], sample["garment"], *masks, **maps).matches
+
+
+# the three benchmarks --------------------------------------------------------------------------
+
+
+def on_synthetic(matcher, textures, samples: int, seed: int) -> list[dict]:
+    """A row per hardness and texture kind."""
+    from vtonlab.datasets.synthetic.dataset import SyntheticTryOn
+
+    rows = []
+    for hardness in HARDNESS:
+        for texture in textures:
+            data = SyntheticTryOn(
+                split="test",
+                size=SIZE,
+                length=samples,
+                seed=seed,
+                textures=[texture],
+                hardness=hardness,
+                maps=["worn_mask", "flow"],
+            )
+            total, right, coverage, seconds = 0, 0, [], 0.0
+            for sample in (data[i] for i in range(samples)):
+                start = time.perf_counter()
+                matches = call(matcher, sample)
+                seconds += time.perf_counter() - start
+                good = right_matches(matches, sample["flow"])
+                total, right = total + len(matches), right + int(good.sum())
+                coverage.append(covered(matches, good, sample["flow"]))
+            rows.append(
+                dict(
+                    hardness=f"{hardness[0]:g}-{hardness[1]:g}",
+                    texture=texture,
+                    matches_per_pair=total / samples,
+                    precision=right / total if total else None,
+                    coverage=float(np.mean(coverage)),
+                    pairs_per_second=samples / seconds,
+                )
+            )
+            print(rows[-1], flush=True)
+    return rows
+
+
+def on_hpatches(settings: dict, folder: Path) -> list[dict]:
+    """Reprojection on the plane, at the pictures' own size, at 3 px and at the published 12 px."""
+    from PIL import Image
+
+    from vtonlab.registry import MATCHERS
+
+    rows = []
+    first = np.array(Image.open(folder / "1.ppm"))
+    for threshold in (3.0, 12.0):
+        changes = dict(size=None, ransac_threshold=threshold)
+        matcher = MATCHERS.build({**settings, **changes})
+        for k in (2, 3, 4):
+            other = np.array(Image.open(folder / f"{k}.ppm"))
+            matches = matcher(first, other)
+            a, b = (x.numpy() for x in matches.to_pixels(first.shape[:2], other.shape[:2]))
+            moved = np.c_[a, np.ones(len(a))] @ np.loadtxt(folder / f"H_1_{k}").T
+            error = np.linalg.norm(moved[:, :2] / moved[:, 2:] - b, axis=1)
+            rows.append(
+                dict(
+                    threshold=threshold,
+                    pair=f"1-{k}",
+                    matches=len(matches),
+                    within_3px=float((error <= 3).mean()) if len(error) else None,
+                    within_12px=float((error <= 12).mean()) if len(error) else None,
+                )
+            )
+    return rows
+
+
+def on_photographs(matcher, folder: Path) -> list[dict]:
+    """Counts on matched photographs (no truth: look at tools/analysis/vis_matches.py)."""
+    from vtonlab.utils.images import read_image
+
+    return [
+        dict(
+            pair=path.stem,
+            matches=len(matcher(read_image(path), read_image(folder / "cloth" / path.name))),
+        )
+        for path in sorted((folder / "person").glob("*.jpg"))
+    ]
+
+
+# report ----------------------------------------------------------------------------------------
+
+
+def markdown(rows: list[dict]) -> str:
+    """Rows as a table; numbers with three significant digits."""
+
+    def cell(value) -> str:
+        if value is None:
+            return ""
+        return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+    names = list(rows[0])
+    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+    lines += ["| " + " | ".join(cell(row[n]) for n in names) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def plot(results: dict, path: Path) -> None:
+    """Precision and matches by texture kind, one colour per hardness, one row per matcher."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(len(results), 2, figsize=(12, 3.6 * len(results)), squeeze=False)
+    for row, (name, parts) in zip(axes, results.items(), strict=True):
+        cells = parts["synthetic"]
+        textures = list(dict.fromkeys(cell["texture"] for cell in cells))
+        for axis, key in zip(row, ("precision", "matches_per_pair"), strict=True):
+            for number, low_high in enumerate(dict.fromkeys(c["hardness"] for c in cells)):
+                values = [c[key] or 0 for c in cells if c["hardness"] == low_high]
+                axis.bar(np.arange(len(textures)) + 0.27 * (number - 1), values, 0.25,
+                         label=f"hardness {low_high}")  # fmt: skip
+            axis.set_xticks(range(len(textures)), textures, rotation=45, ha="right")
+            axis.set_title(f"{name}: {key.replace('_', ' ')}")
+        row[0].axhline(0.9, color="grey", linewidth=0.8)
+        row[0].legend(fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+def run_matcher(settings: dict, args: argparse.Namespace, textures: list[str]) -> dict:
+    """Everything about one matcher."""
+    from vtonlab.registry import MATCHERS
+
+    matcher = MATCHERS.build(dict(settings))
+    real = Path(os.environ.get("VTONLAB_REAL_DATA") or "/nonexistent")
+    parts = {"synthetic": on_synthetic(matcher, textures, args.samples, args.seed)}
+    if settings["type"] == "SIFTMatcher" and (real / "hpatches_v_dogman").is_dir():
+        parts["hpatches"] = on_hpatches(settings, real / "hpatches_v_dogman")
+    if (real / "sift_pairs").is_dir():
+        parts["photographs"] = on_photographs(matcher, real / "sift_pairs")
+    parts["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return parts
+
+
+def main() -> None:
+    args = parse_args()
+    from mmengine.config import Config
+
+    from vtonlab.datasets.synthetic.outfit import TEXTURES
+
+    textures = args.textures or sorted(TEXTURES)
+    unknown = set(textures) - set(TEXTURES)
+    if unknown:
+        raise ValueError(f"no texture {sorted(unknown)}; there are {sorted(TEXTURES)}")
+    results = {}
+    for text in args.matchers:
+        settings = Config.fromstring(f"matcher = {text}", ".py").matcher.to_dict()
+        results[text] = run_matcher(settings, args, textures)
+    out = Path(args.out)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "results.json").write_text(json.dumps(results, indent=1))
+    lines = [
+        f"# Matchers against truth\n\n{platform.processor() or platform.machine()}, one core\n"
+    ]
+    for name, parts in results.items():
+        lines.append(f"## {name}\n\npeak memory {parts.pop('peak_memory_mb'):.0f} MB\n")
+        lines += [f"### {part}\n\n{markdown(rows)}\n" for part, rows in parts.items() if rows]
+    (out / "table.md").write_text("\n".join(lines))
+    plot(results, out / "plot.png")
+    print((out / "table.md").read_text())
+
+
+if __name__ == "__main__":
+    import cv2
+    import torch
+
+    from vtonlab.engine.cli import run_tool
+
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    run_tool(main)

@@ -1,0 +1,152 @@
+"""Dense correspondence from a body mesh posed twice (3D-GCL, METHODS.md 5.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vtonlab.matchers.base import Matcher
+from vtonlab.matchers.report import MatchReport
+from vtonlab.ops.mesh_flow import BACKGROUND, FOUND, HIDDEN, mesh_flow
+from vtonlab.ops.rasterize import rasterize
+from vtonlab.registry import MATCHERS
+from vtonlab.structures import FlowField
+
+
+@MATCHERS.register_module()
+class SMPLFlowMatcher(Matcher):
+    """Follows each pixel's place on the body from the person into the garment's picture.
+
+    Works on projected vertices of any body with fixed faces. The sample's ``body`` map holds them:
+
+    =====================  ========  ==========================================================
+    ``vertices``             (V, 3)  person: x, y in pixels, depth (or (V, 2) with visibility)
+    ``garment_vertices``     (V, 3)  the same in the garment picture
+    ``visibility``           (h, w)  optional: face seen at each pixel, -1 for none
+    ``garment_visibility``   (h, w)  optional, of the garment picture
+    =====================  ========  ==========================================================
+
+    Args:
+        faces: ``.npy`` file or array ``(F, 3)`` (3D-GCL's ``smpl_faces.npy``).
+        mirror: ``.npy`` file or array ``(V,)`` of left-right partners
+            (``vertices_symm_idxs.npy``); None has no symmetric fallback.
+        stride: one correspondence per this many pixels.
+    """
+
+    maps = ("body",)
+
+    def __init__(self, *, faces, mirror=None, stride: int = 4) -> None:
+        self.faces = _table("faces", faces).astype(np.int64)
+        self.mirror = None if mirror is None else _table("mirror", mirror).astype(np.int64)
+        if self.faces.ndim != 2 or self.faces.shape[1] != 3:
+            raise ValueError(f"SMPLFlowMatcher: faces must be (F, 3), not {self.faces.shape}")
+        self.stride = stride
+
+    @property
+    def versions(self) -> dict[str, str]:
+        return {"SMPLFlowMatcher": "1"}
+
+    def flow(
+        self,
+        body: Mapping[str, np.ndarray],
+        person_size: tuple[int, int],
+        garment_size: tuple[int, int],
+        garment_mask: np.ndarray | None = None,
+    ) -> tuple[FlowField, np.ndarray]:
+        """The flow over the person picture, and the status map of :func:`mesh_flow`.
+
+        Args:
+            garment_mask: keep only pixels that land wholly inside it (all four neighbours).
+        """
+        sides = []
+        for name, size in (("", person_size), ("garment_", garment_size)):
+            vertices = _entry(body, f"{name}vertices")
+            seen = body.get(f"{name}visibility")
+            if seen is None:
+                if vertices.shape[1] != 3:
+                    raise ValueError(
+                        f"SMPLFlowMatcher: body['{name}vertices'] needs depths (V, 3), or give "
+                        f"body['{name}visibility']"
+                    )
+                seen = rasterize(vertices, self.faces, size).face
+            if seen.shape != tuple(size):
+                raise ValueError(
+                    f"SMPLFlowMatcher: body['{name}visibility'] is {seen.shape}, its picture {size}"
+                )
+            sides.append((vertices, seen))
+        (person, person_seen), (garment, garment_seen) = sides
+        flow, status = mesh_flow(
+            person, garment, self.faces, person_seen, garment_seen, self.mirror
+        )
+        visible = status == FOUND
+        if garment_mask is not None:
+            visible &= _wholly_inside(garment_mask, flow)
+        flow = flow / np.array(garment_size[::-1], np.float32)
+        visible &= ((flow >= 0) & (flow <= 1)).all(-1)
+        return FlowField(torch.from_numpy(flow), torch.from_numpy(visible)), status
+
+    def explain(
+        self,
+        person: np.ndarray,
+        garment: np.ndarray,
+        person_mask: np.ndarray | None = None,
+        garment_mask: np.ndarray | None = None,
+        *,
+        body: Mapping[str, np.ndarray] | None = None,
+    ) -> MatchReport:
+        """Correspondences on a lattice; the report counts pixels."""
+        if body is None:
+            raise ValueError(
+                "SMPLFlowMatcher needs the sample's `body` map (projected vertices); data sets "
+                "give it with with_body=True"
+            )
+        field, status = self.flow(body, person.shape[:2], garment.shape[:2], garment_mask)
+        counts = {
+            "candidates": int((status != BACKGROUND).sum()),
+            "hidden": int((status == HIDDEN).sum()),
+            "garment_mask": int((status == FOUND).sum() - field.visible.sum()),
+        }
+        if person_mask is not None:
+            inside = field.visible & torch.from_numpy(person_mask.astype(bool))
+            counts["person_mask"] = int(field.visible.sum() - inside.sum())
+            field = FlowField(field.flow, inside)
+        matches = field.to_correspondences(self.stride)
+        counts["stride"] = int(field.visible.sum()) - len(matches)
+        counts["matches"] = len(matches)
+        return MatchReport(matches, counts)
+
+
+def _table(name: str, value) -> np.ndarray:
+    if isinstance(value, (str, Path)):
+        if not Path(value).is_file():
+            raise FileNotFoundError(
+                f"SMPLFlowMatcher: no {name} file at {value}; SMPL's come with its licensed model"
+            )
+        return np.load(value, allow_pickle=False)
+    return np.asarray(value)
+
+
+def _entry(body: Mapping, name: str) -> np.ndarray:
+    if name not in body:
+        raise ValueError(f"SMPLFlowMatcher: the body map lacks {name!r}; it has {sorted(body)}")
+    return np.asarray(body[name])
+
+
+def _wholly_inside(mask: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    """Pixels ``(h, w)`` whose flow (pixels) has only mask around it: floor of a bilinear sample."""
+    h, w = mask.shape
+    x, y = flow[..., 0] - 0.5, flow[..., 1] - 0.5
+    x0, y0 = np.floor(x).astype(int), np.floor(y).astype(int)
+    inside = np.ones(flow.shape[:2], bool)
+    for dy in (0, 1):
+        for dx in (0, 1):
+            # a neighbour with no weight does not count
+            needed = ((x > x0) | (dx == 0)) & ((y > y0) | (dy == 0))
+            column, row = x0 + dx, y0 + dy
+            on = (column >= 0) & (row >= 0) & (column < w) & (row < h)
+            on &= mask[row.clip(0, h - 1), column.clip(0, w - 1)] > 0
+            inside &= on | ~needed
+    return inside
