@@ -1,4 +1,4 @@
-"""Killed at random moments, one of them inside a save, a run ends with the bits of a calm one (R3)."""
+"""Killed at random moments, one inside a save, a run ends with the bits of a calm one (R3)."""
 
 import os
 import random
@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-import toy
 import torch
+import toy
 
 from vtonlab.engine.checkpoint import find_latest, find_problem
 

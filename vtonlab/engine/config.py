@@ -174,6 +174,9 @@ def finalize(
     inject_data_root(config)
     inject_pretrained(config)
     inject_seed(config)
+    for loader in LOADERS:  # a worker that hangs on a file system is an error, not a wait for ever
+        if config.get(loader) and config[loader].get("num_workers", 0) > 0:
+            config[loader].setdefault("timeout", LOADER_TIMEOUT_S)
     return config
 
 
