@@ -56,7 +56,7 @@ def value_of(loss, case, batch):
 
 
 @given(data=st.data(), heads=HEADS, normalize=st.booleans(), half=st.booleans())
-@settings(deadline=None, max_examples=40, derandomize=True)
+@settings(deadline=None, max_examples=80, derandomize=True)
 def test_over_matched_tokens(naive, data, heads, normalize, half):
     case = data.draw(naive.CASES)
     matches = case.matches(empty=(1,))

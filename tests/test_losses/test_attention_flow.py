@@ -70,7 +70,7 @@ def value_of(loss, case, batch):
     temperature=st.sampled_from([2.0, 1.0, 0.5]),
     reduction=st.sampled_from(["mean", "sum"]),
 )
-@settings(deadline=None, max_examples=40, derandomize=True)
+@settings(deadline=None, max_examples=80, derandomize=True)
 def test_without_sinks(naive, data, heads, temperature, reduction):
     case = data.draw(naive.CASES)
     batch = case.pictures()
@@ -91,7 +91,7 @@ def test_without_sinks(naive, data, heads, temperature, reduction):
     count=st.integers(1, 3),
     renormalize=st.booleans(),
 )
-@settings(deadline=None, max_examples=40, derandomize=True)
+@settings(deadline=None, max_examples=80, derandomize=True)
 def test_with_sinks(naive, data, heads, count, renormalize):
     """Values and gradients, those of the sinks too."""
     case = data.draw(naive.CASES)
@@ -115,8 +115,8 @@ def test_with_sinks(naive, data, heads, count, renormalize):
     assert (found - wanted).norm() <= 1e-9 * max(1.0, wanted.norm().item())
 
 
-@given(data=st.data(), heads=st.sampled_from(["mean", "none"]))
-@settings(deadline=None, max_examples=20, derandomize=True)
+@given(data=st.data(), heads=st.sampled_from(["mean", "none", "mean_logit"]))
+@settings(deadline=None, max_examples=30, derandomize=True)
 def test_float32(naive, data, heads):
     case = data.draw(naive.CASES)
     batch = case.pictures()

@@ -70,7 +70,7 @@ def naive_loss(tensors, case, batch, naive, heads, support, inside, over):
     inside=st.booleans(),
     over=st.sampled_from(["visible", "all"]),
 )
-@settings(deadline=None, max_examples=50, derandomize=True)
+@settings(deadline=None, max_examples=80, derandomize=True)
 def test_against_dense_matrices(naive, data, heads, support, inside, over):
     case = data.draw(naive.CASES)
     batch = case.pictures() | {"flow": flows(case)}
@@ -86,7 +86,7 @@ def test_against_dense_matrices(naive, data, heads, support, inside, over):
 
 
 @given(data=st.data(), support=st.sampled_from(["target_cells", "all"]))
-@settings(deadline=None, max_examples=15, derandomize=True)
+@settings(deadline=None, max_examples=30, derandomize=True)
 def test_float32(naive, data, support):
     case = data.draw(naive.CASES)
     batch = case.pictures() | {"flow": flows(case)}

@@ -37,7 +37,7 @@ def naive_loss(tensors, cases, matches, naive, times, floor=0.0, sums=False, gat
 
 
 @given(data=st.data(), float32=st.booleans())
-@settings(deadline=None, max_examples=40, derandomize=True)
+@settings(deadline=None, max_examples=80, derandomize=True)
 def test_one_layer(naive, data, float32):
     case = data.draw(naive.CASES)
     matches = case.matches(empty=(1,))

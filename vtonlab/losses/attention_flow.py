@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vtonlab.losses.base import AttentionLoss
 from vtonlab.losses.queries import QuerySet, masked_queries
-from vtonlab.losses.record_views import log_mass, side_by_side, without_context
+from vtonlab.losses.record_views import log_mass, side_by_side
 from vtonlab.registry import ATTENTION_LOSSES
 from vtonlab.structures.attention_record import AttentionRecord
 from vtonlab.structures.correspondences import Grid
@@ -132,7 +132,6 @@ class AttentionFlowLoss(AttentionLoss):
 
     def flow(self, record: AttentionRecord) -> Tensor:
         """Where each token looks, in corner coordinates: ``(B, 1, Nq, 2)``, or a flow per head."""
-        record = without_context(record)
         flow = record.mean_of(
             corner_coordinates(record.key_grid, record.query), temperature=self.temperature
         )  # (B, H, Nq, 2)

@@ -21,11 +21,6 @@ def take_queries(record: AttentionRecord, index: Tensor) -> AttentionRecord:
     return _like(record, query=record.query.gather(2, rows), query_grid=(1, index.shape[1]))
 
 
-def without_context(record: AttentionRecord) -> AttentionRecord:
-    """The same record, blind to what else the softmax saw."""
-    return _like(record, context_key=None)
-
-
 def log_mass(record: AttentionRecord, other_key: Tensor | None, temperature: float = 1.0) -> Tensor:
     """log of the share of a softmax over garment keys and ``other_key`` that the garment has.
 
