@@ -488,8 +488,10 @@ class TestCorrespondences:
         assert "threshold" in refusal(root, matches=other)
         path = root / "train/image/00000_00.jpg"
         Image.fromarray(np.zeros((64, 48, 3), np.uint8)).save(path)
-        with pytest.raises(ValueError, match=r"has changed since its matches"):
-            make(root, matches=matches)[0]
+        dataset = make(root, matches=matches)
+        for act in (dataset.verify, lambda: dataset[0]):
+            with pytest.raises(ValueError, match=r"has changed since its matches"):
+                act()
 
     def test_a_pair_without_matches(self, stored):
         root, matches = stored

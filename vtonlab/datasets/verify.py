@@ -36,7 +36,7 @@ def verify_pictures(
     for pair, files in pairs.items():
         for name, path in files.items():
             owners.setdefault(path, (name, pair))
-    deep = _spread(len(owners), decode_at_most)
+    deep = spread(len(owners), decode_at_most)
 
     def check(item: tuple[int, Path]) -> tuple[tuple[int, int] | None, str]:
         number, path = item
@@ -68,8 +68,8 @@ def verify_pictures(
     )
 
 
-def _spread(count: int, limit: int) -> set[int]:
-    """Files to decode: all up to ``limit``, else a tenth of it, spread over pairs and maps."""
+def spread(count: int, limit: int) -> set[int]:
+    """Numbers to look at closely: all up to ``limit``, else a tenth of it, spread evenly."""
     if count <= limit:
         return set(range(count))
     return {int(i * 0.618034 * count) % count for i in range(-(-limit // 10))}

@@ -18,7 +18,7 @@ from vtonlab.datasets.layout import (
     some,
 )
 from vtonlab.datasets.reading import Canvas, mask_of, read_keypoints
-from vtonlab.datasets.verify import verify_pictures
+from vtonlab.datasets.verify import spread, verify_pictures
 from vtonlab.registry import DATASETS
 from vtonlab.structures.match_store import open_store
 from vtonlab.utils.images import MAX_PIXELS, read_image
@@ -201,16 +201,21 @@ class VITONHDDataset(TryOnDataset):
         Up to ``decode_at_most`` pictures are decoded completely; of larger sets all headers and
         file ends are read, and a tenth of that number is decoded, evenly spread.
 
+        Matches are read likewise, and compared with the photographs they were made from.
+
         Raises:
             ValueError: pictures that are damaged, of another aspect ratio than their photograph or
-                no masks, by name.
+                no masks, and matches that are damaged or stale, by name.
         """
-        return verify_pictures(
+        report = verify_pictures(
             f"VITON-HD {self.split} at {self.data_root}",
             {_named(pair): dict(self._files(pair)) for pair in self.pairs},
             decode_at_most=decode_at_most,
             max_pixels=self.max_pixels,
         )
+        for index in spread(len(self), decode_at_most) if self.store is not None else ():
+            self._correspondences(index)
+        return report
 
     # matches ----------------------------------------------------------------------------------
 
