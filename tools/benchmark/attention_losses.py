@@ -17,6 +17,7 @@ Writes `table.md`, `results.json` and `plot.png`. Exit codes: 0 done, 1 done but
 import argparse
 import json
 import platform
+import statistics
 import subprocess
 import sys
 import time
@@ -67,7 +68,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float64"])
     parser.add_argument("--only", default="*", help="glob pattern over the names of the rows")
-    parser.add_argument("--steps", action="store_true", help="also whole training steps")
+    parser.add_argument("--steps", nargs="*", choices=MODELS, metavar="MODEL",
+                        help=f"also whole training steps (default: {MODELS})")  # fmt: skip
     parser.add_argument("--step-tokens", type=int, default=3072, choices=sorted(GRIDS),
                         help="of a person in training steps, and of a garment")  # fmt: skip
     parser.add_argument("--warmup", type=int, default=3)
@@ -91,14 +93,15 @@ def measure(run, device: str, warmup: int, repeats: int) -> dict[str, float]:
         return time.perf_counter()
 
     idle = resident_megabytes(device, peak=False)
-    seconds = []
+    seconds, cpu_seconds = [], []
     for _ in range(warmup + repeats):
-        start = synchronized()
+        start, cpu_start = synchronized(), time.process_time()
         run()
         seconds.append(synchronized() - start)
-    timed = sorted(seconds[warmup:])
+        cpu_seconds.append(time.process_time() - cpu_start)
     return {
-        "seconds": timed[len(timed) // 2],
+        "seconds": statistics.median(seconds[warmup:]),
+        "cpu_seconds": statistics.median(cpu_seconds[warmup:]),  # what a busy machine leaves alone
         "megabytes": resident_megabytes(device, peak=True) - idle,
     }
 
@@ -127,31 +130,31 @@ def run_loss_cell(cell: dict) -> dict[str, float]:
     from vtonlab.structures import AttentionRecord
 
     torch.manual_seed(0)
-    grid, device = GRIDS[cell["tokens"]], cell["device"]
+    device = cell["device"]
     dtype = getattr(torch, cell["dtype"])
-    batch = make_batch(grid, device) if CASES[cell["name"]] else {}
+    backend = "auto" if cell["way"] == "record" else "materialised"
+    question = question_of(cell["name"], cell["way"])
 
-    def tensor():
-        shape = (1, cell["heads"], cell["tokens"], cell["head_size"])
+    def tensor(tokens):
+        shape = (1, cell["heads"], tokens, cell["head_size"])
         return torch.randn(shape, device=device, dtype=dtype, requires_grad=True)
 
-    def run(question) -> None:
+    def run(grid, batch) -> None:
         record = AttentionRecord(
             name="layer",
-            query=tensor(),
-            key=tensor(),
+            query=tensor(grid[0] * grid[1]),
+            key=tensor(grid[0] * grid[1]),
             query_grid=grid,
             key_grid=grid,
             scale=cell["head_size"] ** -0.5,
         )
-        backend = "auto" if cell["way"] == "record" else "materialised"
         with attention_backend(backend):
             question(record, batch).backward()
 
-    return measure(
-        lambda: run(question_of(cell["name"], cell["way"])),
-        device, cell["warmup"], cell["repeats"],
-    )  # fmt: skip
+    grids = [(8, 6), GRIDS[cell["tokens"]]]
+    small, full = (make_batch(grid, device) if CASES[cell["name"]] else {} for grid in grids)
+    run(grids[0], small)  # loads libraries: the idle process has them
+    return measure(lambda: run(grids[1], full), device, cell["warmup"], cell["repeats"])
 
 
 def question_of(name: str, way: str):
@@ -307,10 +310,10 @@ def list_cells(args: argparse.Namespace) -> list[dict]:
         for tokens in args.tokens
         for way in WAYS
     ]
-    if args.steps:
+    if args.steps is not None:
         cells += [
             {"kind": "step", "name": name, "tokens": args.step_tokens, "model": model, **common}
-            for model in MODELS
+            for model in args.steps or MODELS
             for name in STEPS
         ]
     return cells
