@@ -46,7 +46,7 @@ def mesh_flow(
         garment_faces: ``(hg, wg)`` the same for the garment picture: a face is visible there if any
             pixel sees it.
         mirror: ``(V,)`` left-right partner of each vertex. A face hidden in the garment picture
-            whose three partners are corners of visible faces takes their place instead; None does not.
+            whose three partners are corners of visible faces takes their place instead; None: no.
 
     Returns:
         flow ``(h, w, 2)`` float32, ``x, y`` in pixels of the garment picture, 0 where unknown;
