@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from vtonlab.attention import AttentionRecorder, image_start
+from vtonlab.attention.layers import unwrap
 from vtonlab.conditioners.base import Conditioner, Encode, Prediction
 from vtonlab.ops.panels import (
     GARMENT,
@@ -96,7 +97,7 @@ class Full3DAttentionConditioner(Conditioner):
         """Velocity on the diptych ``(B, C, h, 2w)``; person queries and garment keys in records."""
         height, width = noisy.shape[-2], noisy.shape[-1] // 2
         streams = noisy if self.panels == 2 else join_panels(noisy, conditions["pose"])
-        run = _BACKBONE_CALLS.get(type(backbone).__name__)
+        run = _BACKBONE_CALLS.get(type(unwrap(backbone)).__name__)
         if run is None:
             raise ValueError(
                 f"Full3DAttentionConditioner does not know {type(backbone).__name__}: "

@@ -113,6 +113,10 @@ class SafeRunner(Runner):
             checkpoint["param_schedulers"] = self._scheduler_states()
         save_checkpoint_file(checkpoint, Path(out_dir) / filename)
 
+    def inference_weights(self) -> dict:
+        """State dict that inference uses: averaged weights where training averaged."""
+        return self._weights()["state_dict"]
+
     def export_weights(self, path: str | Path) -> dict:
         """Write what inference needs (averaged weights where there are any) as safetensors."""
         weights = self._weights()

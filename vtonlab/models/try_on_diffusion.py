@@ -130,8 +130,9 @@ class TryOnDiffusion(BaseModel):
         prediction = self.conditioner(
             self.backbone, noisy, sigmas, conditions, self.supervised_layers
         )
-        target = self.noise_schedule.target(clean, noise)
-        losses = {"loss_diffusion": self._diffusion_loss(prediction.sample, target, batch)}
+        output = prediction.sample.float()
+        residual = self.noise_schedule.residual(output, clean, noise, sigmas)
+        losses = {"loss_diffusion": self._diffusion_loss(residual, batch)}
         timesteps = self.noise_schedule.timesteps(sigmas)
         for name, attention_loss in self.attention_losses.items():
             result = attention_loss(prediction.records, batch, timesteps=timesteps, step=step)
@@ -158,8 +159,8 @@ class TryOnDiffusion(BaseModel):
             noises.append(torch.randn(clean.shape[1:], generator=generator))
         return torch.stack(noises).to(clean), torch.stack(sigmas).to(clean.device)
 
-    def _diffusion_loss(self, prediction: Tensor, target: Tensor, batch: dict) -> Tensor:
-        error = (prediction.float() - target.float()).square()
+    def _diffusion_loss(self, residual: Tensor, batch: dict) -> Tensor:
+        error = residual.square()
         if self.mask_loss_weight == 1.0:
             return error.mean()
         inside = F.interpolate(
@@ -187,7 +188,8 @@ class TryOnDiffusion(BaseModel):
         noise = _noise_like(like, generators)
 
         def velocity(latents: Tensor, sigmas: Tensor) -> Tensor:
-            return self.conditioner(self.backbone, latents, sigmas, conditions).sample
+            output = self.conditioner(self.backbone, latents, sigmas, conditions).sample
+            return self.noise_schedule.velocity(output, latents, sigmas)
 
         length = self.conditioner.sequence_length(conditions)
         latents = self.sampler(velocity, noise, length)

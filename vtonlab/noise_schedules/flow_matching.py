@@ -18,13 +18,25 @@ class FlowMatchingSchedule:
         shift: time shift ``s -> shift s / (1 + (shift - 1) s)``; 1 changes nothing, ``exp(mu)`` is
             FLUX's dynamic shift.
         mean, std: of the logit-normal density.
+        network_predicts: what the network's output is read as: ``"velocity"``, as FLUX and SD3 do,
+            or ``"clean"``, from which the velocity follows as ``(z_s - z_0) / s``; a small network
+            on pixels then need not carry the noise through its layers (arXiv 2511.13720).
+        min_sigma: smallest ``s`` in that division.
     """
 
-    prediction_type = "velocity"
-
     def __init__(
-        self, *, density: str = "uniform", shift: float = 1.0, mean: float = 0.0, std: float = 1.0
+        self,
+        *,
+        density: str = "uniform",
+        shift: float = 1.0,
+        mean: float = 0.0,
+        std: float = 1.0,
+        network_predicts: str = "velocity",
+        min_sigma: float = 0.05,
     ) -> None:
+        if network_predicts not in ("velocity", "clean"):
+            raise ValueError(f"network_predicts={network_predicts!r}: 'velocity' or 'clean'")
+        self.network_predicts, self.min_sigma = network_predicts, min_sigma
         if density not in ("uniform", "logit_normal"):
             raise ValueError(f"density={density!r}: choose 'uniform' or 'logit_normal'")
         if shift <= 0 or not math.isfinite(shift):
@@ -51,6 +63,18 @@ class FlowMatchingSchedule:
     def target(self, clean: Tensor, noise: Tensor) -> Tensor:
         """What the network is asked for: the velocity."""
         return noise - clean
+
+    def residual(self, output: Tensor, clean: Tensor, noise: Tensor, sigmas: Tensor) -> Tensor:
+        """Error of the velocity that ``output`` stands for; its mean square is the training loss."""
+        if self.network_predicts == "velocity":
+            return output - self.target(clean, noise)
+        return (clean - output) / _expand(sigmas, clean).clamp(min=self.min_sigma)
+
+    def velocity(self, output: Tensor, noisy: Tensor, sigmas: Tensor) -> Tensor:
+        """The velocity that the network's ``output`` on ``noisy`` at ``sigmas`` (B,) stands for."""
+        if self.network_predicts == "velocity":
+            return output
+        return (noisy - output) / _expand(sigmas, noisy).clamp(min=self.min_sigma)
 
     def clean_from_velocity(self, noisy: Tensor, velocity: Tensor, sigmas: Tensor) -> Tensor:
         """The clean estimate ``z_s - s v``."""

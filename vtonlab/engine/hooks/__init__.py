@@ -2,12 +2,14 @@
 
 from vtonlab.engine.hooks.checkpointing import SafeCheckpointHook
 from vtonlab.engine.hooks.counter_rng import CounterRNGHook
+from vtonlab.engine.hooks.export import DiffusersExportHook
 from vtonlab.engine.hooks.guards import SampleTraceHook, SaveOnSignalHook
 from vtonlab.engine.hooks.preview import SampleGridHook
 from vtonlab.engine.hooks.save_pictures import SavePicturesHook
 
 __all__ = [
     "CounterRNGHook",
+    "DiffusersExportHook",
     "SafeCheckpointHook",
     "SampleGridHook",
     "SampleTraceHook",
