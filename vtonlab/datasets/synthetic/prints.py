@@ -37,7 +37,7 @@ def draw_logo(rng: np.random.Generator, canvas: Canvas, palette: Palette) -> Non
     large = rng.random() < 0.7
     x = 0.5 if large else 0.5 + rng.choice([-1, 1]) * rng.uniform(0.12, 0.16)
     size = rng.uniform(0.13, 0.2) if large else rng.uniform(0.05, 0.07)
-    y = (0.38 if large else 0.3) * canvas.aspect
+    y = (0.42 if large else 0.37) * canvas.aspect
     _emblem(rng, canvas, palette.accents, x, y, size)
     word, named = draw_word(rng, palette.split), rng.random() < 0.6
     if named:
@@ -49,7 +49,7 @@ def draw_text(rng: np.random.Generator, canvas: Canvas, palette: Palette) -> Non
     """One to four lines of words, from a caption to letters over the whole chest."""
     lines, face = int(rng.integers(1, 5)), _FACES[int(rng.integers(3))]
     words = [draw_word(rng, palette.split) for _ in range(4)]
-    y = canvas.aspect * rng.uniform(0.26, 0.34)
+    y = canvas.aspect * rng.uniform(0.32, 0.4)
     bar = rng.random() < 0.4
     for i in range(lines):
         tall = rng.uniform(0.06, 0.22 if lines < 3 else 0.13)
@@ -105,7 +105,7 @@ def draw_floral(rng: np.random.Generator, canvas: Canvas, palette: Palette) -> N
     leaves: list[np.ndarray] = []
     flowers: list[list[np.ndarray]] = [[], [], [], []]
     hearts: list[np.ndarray] = []
-    flower, leaf = _flower(petals), _petal(0, 0, 1.5, 0.5, 0.0)
+    flower, leaf, heart = _flower(petals), _petal(0, 0, 1.5, 0.5, 0.0), disk(0, 0, 0.26, 12)
     for row in range(rows):
         for column in range(across):
             x = (column + 0.5 + places[row, column, 0] + 0.5 * (row % 2) - 0.25) * cell
@@ -113,7 +113,7 @@ def draw_floral(rng: np.random.Generator, canvas: Canvas, palette: Palette) -> N
             at, size, turn = np.array([x, y]), sizes[row, column], turns[row, column]
             leaves += [leaf @ _turned(turn + k) * size + at for k in (0.4, 2.3)]
             flowers[colors[row, column]].append(flower @ _turned(turn) * size + at)
-            hearts.append(disk(x, y, size * 0.26, 12))
+            hearts.append(heart * size + at)
     canvas.polygons(leaves, palette.accents[4])
     for color, group in enumerate(flowers):
         if group:

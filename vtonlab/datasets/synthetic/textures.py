@@ -106,9 +106,8 @@ def _dots(rng: np.random.Generator, canvas: Canvas, palette: Palette) -> None:
     for row in range(rows):
         size = radius * cell * (1 + grow * (row * cell / canvas.aspect - 0.5))
         for column in range(across + 1):
-            x, y = (column + 0.5 * (row % 2)) * cell, (row + 0.5) * cell
-            mark = star(x, y, 1.3 * size, 0.6 * size, 5) if star_like else disk(x, y, size, 20)
-            groups[(column + row // 2) % colors].append(mark)
+            place = ((column + 0.5 * (row % 2)) * cell, (row + 0.5) * cell)
+            groups[(column + row // 2) % colors].append(mark * size + place)
     for group, color in zip(groups, palette.accents, strict=False):
         canvas.polygons(group, color, union=False)
 
