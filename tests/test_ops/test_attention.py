@@ -76,6 +76,8 @@ def test_sharp_scores_are_computed_in_float64(scale, inside):
     unit = [torch.nn.functional.normalize(t, dim=-1) for t in (query, key)]
     assert working_dtype(*unit, scale) == inside
     assert A.attention_logsumexp(*unit, scale).dtype == torch.float32
+    many = unit[0][:, :, :1].expand(2, 3, 1 << 18, 5)
+    assert working_dtype(many, unit[1], scale) == torch.float32  # memory comes first
 
 
 class LargestTensor(TorchDispatchMode):

@@ -188,7 +188,7 @@ def _materialised(query, key, values, scale, entropy):
 def _value(key: Tensor, values: Tensor | None, with_key: bool, width: int) -> Tensor:
     """(B, H, Nk, W): keys where `with_key`, then values, then zeros."""
     if values is None and width == key.shape[-1]:
-        return key
+        return _pad(key, width)
     start = key.shape[-1] if with_key else 0
     shape = (*key.shape[:3], width) if with_key else (key.shape[0], 1, key.shape[2], width)
     value = key.new_zeros(shape)
@@ -205,4 +205,7 @@ def _versions(tensors):
 
 def _pad(tensor: Tensor, width: int) -> Tensor:
     size = tensor.shape[-1]
-    return torch.nn.functional.pad(tensor, (0, width - size)) if size < width else tensor
+    if size < width:
+        return torch.nn.functional.pad(tensor, (0, width - size))
+    # torch 2.15's CPU kernel reads beyond its operands where a channel stride is not one.
+    return tensor if tensor.stride(-1) == 1 else tensor.contiguous()

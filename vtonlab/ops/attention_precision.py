@@ -7,6 +7,8 @@ from torch import Tensor
 
 # Scores that may be larger than this (in units of the logits) are computed in float64 on CPUs.
 SHARP_SCORE = 24.0
+# ... where query and key together have at most so many elements, so that memory stays small.
+SHARP_ELEMENTS = 1 << 22
 
 
 def statistics_dtype(*tensors: Tensor) -> torch.dtype:
@@ -20,15 +22,18 @@ def working_dtype(query: Tensor, key: Tensor, scale: float) -> torch.dtype:
     """Precision inside: that of the statistics, but float64 for possibly very sharp maps on CPUs.
 
     A float32 score near 100 (3D-GCL's scale) is off by 1e-5, and so is every probability; where a
-    map is close to one-hot, gradients are differences of such numbers. GPUs, where float64 is slow
-    and reading the bound would stall the queue, stay at float32.
+    map is close to one-hot, gradients are differences of such numbers. Large tensors stay at
+    float32, and so do GPUs, where float64 is slow and reading the bound would stall the queue.
 
     Args:
         query, key: (B, H, Nq, D), (B, H, Nk, D).
         scale: factor of the dot products.
     """
     dtype = statistics_dtype(query, key)
-    if query.device.type != "cpu" or dtype == torch.float64 or not query.numel():
+    sizes = query.numel(), key.numel()
+    if dtype == torch.float64 or query.device.type != "cpu":
+        return dtype
+    if min(sizes) == 0 or sum(sizes) > SHARP_ELEMENTS:
         return dtype
     with torch.no_grad():
         longest = [t.float().square().sum(-1).max().sqrt() for t in (query, key)]

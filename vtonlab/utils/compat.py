@@ -93,7 +93,7 @@ def fused_attention_forward(
         )
         return output, logsumexp, ()
     output, padded, seed, offset = torch.ops.aten._scaled_dot_product_efficient_attention(
-        query, key, value, None, True, 0.0, False, scale=scale
+        *(t.contiguous() for t in (query, key, value)), None, True, 0.0, False, scale=scale
     )
     return output, padded[..., : query.shape[2]], (padded, seed, offset)
 
@@ -119,6 +119,7 @@ def fused_attention_backward(
             grad_output, query, key, value, output, logsumexp, 0.0, False, scale=scale
         )
     padded, seed, offset = extra
+    query, key, value = (t.contiguous() for t in (query, key, value))
     return torch.ops.aten._scaled_dot_product_efficient_attention_backward(
         grad_output, query, key, value, None, output, padded, seed, offset, 0.0,
         [True, True, True, False], False, scale=scale,
