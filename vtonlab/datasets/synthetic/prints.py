@@ -53,7 +53,7 @@ def draw_text(rng: np.random.Generator, canvas: Canvas, palette: Palette) -> Non
     bar = rng.random() < 0.4
     for i in range(lines):
         tall = rng.uniform(0.06, 0.22 if lines < 3 else 0.13)
-        wide = rng.uniform(0.45, 0.68)
+        wide = rng.uniform(0.34, 0.5)
         ink = palette.accents[0 if i % 2 == 0 else 1]
         if bar and i == lines - 1:
             canvas.polygons(
