@@ -59,9 +59,16 @@ def draw_text(rng: np.random.Generator, canvas: Canvas, palette: Palette) -> Non
             canvas.polygons(
                 [box(0.5 - wide / 2 - 0.04, y, 0.5 + wide / 2 + 0.04, y + tall * 1.5)], ink
             )
-            ink = palette.ground
+            ink = _readable_on(ink, palette)
         _print(canvas, lettering(words[i], face, 0.5, y + tall * 0.75, wide, tall), ink)
         y += tall * 1.6
+
+
+def _readable_on(color: np.ndarray, palette: Palette) -> np.ndarray:
+    """The colour of the palette that differs most from ``color`` in brightness."""
+    every = np.concatenate([palette.ground[None], palette.accents])
+    gap = np.abs((every - color) @ np.array([0.3, 0.59, 0.11], np.float32))
+    return every[int(gap.argmax())]
 
 
 def draw_graphic(rng: np.random.Generator, canvas: Canvas, palette: Palette) -> None:
