@@ -133,11 +133,11 @@ def progress(logs: dict[str, Path], iterations: int, elapsed: float) -> str:
     if not iterations:
         return f"{elapsed:.0f} s"
     done = {name: last_iteration(path.parent / name) for name, path in logs.items()}
+    counts = ", ".join(f"{name} {count}/{iterations}" for name, count in done.items())
     slowest = min(done.values())
-    left = f", about {elapsed / slowest * (iterations - slowest) / 60:.1f} minutes left" * bool(
-        slowest
-    )
-    return ", ".join(f"{name} {count}/{iterations}" for name, count in done.items()) + left
+    if slowest == 0:
+        return counts
+    return f"{counts}, about {elapsed / slowest * (iterations - slowest) / 60:.1f} minutes left"
 
 
 def scalars(work_dir: Path) -> list[dict]:

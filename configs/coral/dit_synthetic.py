@@ -53,28 +53,40 @@ model = dict(
     ),
 )
 
+people = dict(
+    type="SyntheticTryOn",
+    size=size,
+    categories=["upper_body"],
+    hardness=(0.0, 0.5),  # from A-pose to bent arms and turned bodies
+    cache_dir="work_dirs/cache",
+)
 train_dataloader = dict(
     batch_size=8,
     num_workers=0,
     sampler=dict(type="ResumableSampler"),
     collate_fn=dict(type="collate_samples"),
-    dataset=dict(
-        type="SyntheticTryOn", split="train", size=size, length=1000, cache_dir="work_dirs/cache"
-    ),
+    dataset=dict(**people, split="train", length=1000),
 )
 test_dataloader = dict(
     batch_size=16,
     num_workers=0,
     sampler=dict(type="EvalSampler"),
     collate_fn=dict(type="collate_samples"),
-    dataset=dict(
-        type="SyntheticTryOn", split="test", size=size, length=64, cache_dir="work_dirs/cache"
-    ),
+    dataset=dict(**people, split="test", length=64),
 )
+val_dataloader = dict(
+    batch_size=16,
+    num_workers=0,
+    sampler=dict(type="EvalSampler"),
+    collate_fn=dict(type="collate_samples"),
+    dataset=dict(**people, split="val", length=32),
+)
+val_evaluator = [dict(type="AttentionPCK")]
+val_cfg = dict()
 test_evaluator = [dict(type="AttentionPCK"), dict(type="ImageErrors")]
 test_cfg = dict()
 
-train_cfg = dict(type="ResumableTrainLoop", max_iters=1000)
+train_cfg = dict(type="ResumableTrainLoop", max_iters=1000, val_interval=200)
 optim_wrapper = dict(
     type="FiniteOptimWrapper",
     optimizer=dict(type="AdamW", lr=1e-3, betas=(0.9, 0.99), weight_decay=0.01),

@@ -41,6 +41,7 @@ test_dataloader.dataset = dict(
     missing="skip",
 )
 test_evaluator = [dict(type="ImageErrors")]
+val_dataloader = val_evaluator = val_cfg = None
 
 train_cfg.update(max_iters=iterations)
 param_scheduler = [

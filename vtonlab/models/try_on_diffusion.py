@@ -112,7 +112,17 @@ class TryOnDiffusion(BaseModel):
             return self.loss(batch, step)
         if mode == "predict":
             return self.predict(batch)
-        raise ValueError(f"mode={mode!r}: TryOnDiffusion answers 'loss' and 'predict'")
+        if mode == "probe":
+            return self.probe_attention(batch)
+        raise ValueError(f"mode={mode!r}: TryOnDiffusion answers 'loss', 'predict' and 'probe'")
+
+    def val_step(self, data: dict) -> list[dict]:
+        """Validation while training: attention alone where the model has a probe, else pictures.
+
+        Reading attention takes one network call, drawing pictures as many as the sampler steps.
+        """
+        batch = self.data_preprocessor(data, False)
+        return self(**batch, mode="predict" if self.probe is None else "probe")
 
     # Training -------------------------------------------------------------------------------------
 
@@ -206,6 +216,17 @@ class TryOnDiffusion(BaseModel):
         columns = [np.concatenate(list(to_uint8(pictures)), axis=0) for pictures in shown]
         columns.append(np.concatenate([result["image"] for result in results], axis=0))
         return np.concatenate(columns, axis=1)
+
+    @torch.no_grad()
+    def probe_attention(self, batch: dict) -> list[dict]:
+        """``id``, ``attention`` and ``flow`` of each pair, as in :meth:`predict`, without pictures."""
+        results = [
+            {key: batch[key][n] for key in ("id", "flow") if key in batch}
+            for n in range(len(batch["id"]))
+        ]
+        conditions = self.conditioner.prepare(batch, self.encode)
+        self._probe(batch, self.conditioner.target(batch, self.encode), conditions, results)
+        return results
 
     @torch.no_grad()
     def attention_records(self, batch: dict, sigma: float, layers: Sequence[str]) -> list:
