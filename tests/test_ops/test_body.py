@@ -34,9 +34,7 @@ def test_rotation_between_turns_one_direction_into_the_other_by_the_smallest_ang
     a, b = rng.normal(size=3) * 3, rng.normal(size=3)
     matrix = rotation_between(a, b)
     np.testing.assert_allclose(matrix @ matrix.T, np.eye(3), atol=1e-9)
-    np.testing.assert_allclose(
-        matrix @ a / np.linalg.norm(a), b / np.linalg.norm(b), atol=1e-9
-    )
+    np.testing.assert_allclose(matrix @ a / np.linalg.norm(a), b / np.linalg.norm(b), atol=1e-9)
     angle = np.linalg.norm(cv2.Rodrigues(matrix)[0])
     cos = a @ b / np.linalg.norm(a) / np.linalg.norm(b)
     assert abs(angle - np.arccos(cos)) < 1e-6

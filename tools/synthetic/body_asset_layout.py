@@ -154,7 +154,9 @@ def clip_mesh(fields: np.ndarray, faces: np.ndarray, keep: np.ndarray):
     return np.concatenate(new_fields)[used], local.reshape(-1, 3)
 
 
-def flatten_halves(vertices: np.ndarray, faces: np.ndarray, front: np.ndarray) -> np.ndarray:
+def flatten_halves(
+    vertices: np.ndarray, faces: np.ndarray, front: np.ndarray, arm: np.ndarray | None
+) -> np.ndarray:
     """(V, 2) flat layout in metres, x to the picture's right and y down; the back is laid out as seen from the front."""
     flat = np.zeros((len(vertices), 2))
     for half in (front, ~front):
@@ -162,7 +164,11 @@ def flatten_halves(vertices: np.ndarray, faces: np.ndarray, front: np.ndarray) -
         used, local = np.unique(faces[keep], return_inverse=True)
         local = local.reshape(-1, 3)
         laid = _as_rigid_as_possible(vertices[used], local)
-        flat[used] = _smooth_outline(laid, local)
+        if arm is not None:
+            laid = _smooth_outline(laid, local)
+            laid = _straight_sides(laid, local, arm[used] > 0)
+        flat[used] = _part_legs(laid, vertices[used])
+        print(f"laid out: {_folded(flat[used], local)} folded")
     return flat
 
 
@@ -239,18 +245,74 @@ def _as_rigid_as_possible(vertices: np.ndarray, faces: np.ndarray, rounds: int =
     return flat
 
 
-def _smooth_outline(flat: np.ndarray, faces: np.ndarray, rounds: int = 80) -> np.ndarray:
-    """Straighten the side seams: smooth the outline without shrinking it, and carry the inside along."""
+def _border(faces: np.ndarray) -> np.ndarray:
+    """(E, 2) edges of one face only."""
     edges = np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
     unique, number = np.unique(edges, axis=0, return_counts=True)
-    outline = unique[number == 1]
+    return unique[number == 1]
+
+
+def _folded(flat: np.ndarray, faces: np.ndarray) -> int:
+    area = _signed_area(flat, faces)
+    return int((area * np.sign(np.median(area)) <= 0).sum())
+
+
+def _straight_sides(flat: np.ndarray, faces: np.ndarray, arm: np.ndarray) -> np.ndarray:
+    """Iron the waves out of the side seams: widths are scaled, height by height, to their running mean."""
+    out = flat.copy()
+    border = np.unique(_border(faces))
+    border = border[~arm[border]]
+    heights = np.arange(flat[:, 1].min(), flat[:, 1].max(), 0.004)
+    top = flat[arm, 1].min() + 0.33 if arm.any() else -np.inf  # below the armpits
+    top = max(top, -0.29)
+    for side in (-1, 1):
+        chosen = border[(flat[border, 0] * side > 0.08) & (flat[border, 1] > top - 0.05)]
+        # the outermost border point near each height
+        width = np.array(
+            [
+                max(
+                    (flat[chosen, 0] * side)[np.abs(flat[chosen, 1] - y) < 0.012],
+                    default=np.nan,
+                )
+                for y in heights
+            ]
+        )
+        nearby = [np.nanmax(width[max(i - 12, 0) : i + 13], initial=0) for i in range(len(width))]
+        known = width > 0.85 * np.array(nearby)  # not the inside of a leg
+        width = np.interp(heights, heights[known], width[known])
+        kernel = np.exp(-0.5 * (np.arange(-40, 41) * 0.004 / 0.045) ** 2)
+        smooth = np.convolve(np.pad(width, 40, mode="edge"), kernel / kernel.sum(), mode="valid")
+        scale = np.interp(flat[:, 1], heights, np.clip(smooth / width, 0.88, 1.12))
+        blend = np.clip((flat[:, 1] - top) / 0.08, 0, 1)
+        rows = (flat[:, 0] * side > 0) & ~arm
+        out[rows, 0] *= (1 + blend * (scale - 1))[rows]
+    return out
+
+
+def _part_legs(flat: np.ndarray, vertices: np.ndarray, width: float = 0.012) -> np.ndarray:
+    """Bend the insides of the two thighs apart where they were laid over each other, without a fold."""
+    side = np.sign(np.where(np.abs(vertices[:, 0]) < 1e-4, 0, vertices[:, 0]))
+    below = np.clip((0.05 - vertices[:, 1]) / 0.05, 0, 1)  # from the pubis downwards
+    x = flat[:, 0] * side
+    apart = (x + np.sqrt(x * x + (width * below) ** 2)) / 2
+    out = flat.copy()
+    bend = (side != 0) & (below > 0)
+    out[bend, 0] = (apart * side)[bend]
+    return out
+
+
+def _smooth_outline(flat: np.ndarray, faces: np.ndarray, rounds: int = 8) -> np.ndarray:
+    """Straighten the side seams: smooth the outline and carry the inside along."""
+    outline = _border(faces)
     border = np.unique(outline)
     i, j = outline.T
-    a = sparse.coo_matrix((np.ones(2 * len(i)), (np.r_[i, j], np.r_[j, i])), (len(flat),) * 2).tocsr()
+    a = sparse.coo_matrix(
+        (np.ones(2 * len(i)), (np.r_[i, j], np.r_[j, i])), (len(flat),) * 2
+    ).tocsr()
     moved = flat.copy()
-    for step in range(2 * rounds):  # Taubin: shrink, then grow
+    for _ in range(rounds):
         mean = (a @ moved)[border] / np.asarray(a.sum(1))[border]
-        moved[border] += (0.55 if step % 2 == 0 else -0.57) * (mean - moved[border])
+        moved[border] += 0.5 * (mean - moved[border])
     shift = moved - flat
     lap = sparse.eye(len(flat)) - _neighbour_average(faces, len(flat))
     inside = np.setdiff1d(np.arange(len(flat)), border)
@@ -322,7 +384,7 @@ def hanging_offsets(
     hang += _straight(mirrored, is_arm, along_arm, bent, 24)
     hang[:, 0] *= np.sign(vertices[:, 0])
     average = _neighbour_average(faces, len(vertices))
-    for _ in range(4):
+    for _ in range(16):
         hang = average @ hang
     del pelvis
     return hang

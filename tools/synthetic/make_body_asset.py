@@ -126,7 +126,7 @@ def shape_space(base: np.ndarray, target: Targets) -> tuple[np.ndarray, np.ndarr
     cup = "breast/female-young-averagemuscle-averageweight-{c}cup-averagefirmness"
     side = ["l", "r"]
     leg = "legs/{d}-{b}leg-scale-vert-{e}"
-    arm = "arms/{d}-{b}arm-scale-vert-{e}"
+    arm = "arms/measure-{b}arm-length-{e}"
     parts = {"b": ["upper", "lower"], "d": side}
     mean_race = target.mean(macro + "{r}-{s}-young", r=race, s=sex)
     offsets = [
@@ -141,7 +141,7 @@ def shape_space(base: np.ndarray, target: Targets) -> tuple[np.ndarray, np.ndarr
         - target.mean(macro + "universal-{s}-young-averagemuscle-averageweight", s=sex),
         between(cup, {"c": ["max"]}, {"c": ["min"]}),
         4 * between(leg, {"e": ["incr"]}, {"e": ["decr"]}, **parts),
-        4 * between(arm, {"e": ["incr"]}, {"e": ["decr"]}, **parts),
+        2 * between(arm, {"e": ["incr"]}, {"e": ["decr"]}, b=["upper", "lower"]),
         between("hip/hip-scale-horiz-{e}", {"e": ["incr"]}, {"e": ["decr"]}),
     ]
     return base + (adult["male"] + adult["female"]) / 2, np.stack(offsets)
@@ -268,8 +268,9 @@ def main() -> int:
         out[f"{name}_hang"] = fields[:, -6:-3].astype(np.float16)
         out[f"{name}_normals"] = fields[:, -3:].astype(np.float16)  # equal on both sides of a seam
         out[f"{name}_front"] = front
+        arm = along_arm(vertices, out["joints"]) if name == "tights" else None
         out[f"{name}_flat"] = flatten_halves(
-            vertices + 0.8 * fields[:, -6:-3], faces, front
+            vertices + 0.8 * fields[:, -6:-3], faces, front, arm
         ).astype(np.float32)
     out["tights_arm"] = along_arm(out["tights_vertices"], out["joints"]).astype(np.float16)
     distance, nearest = cKDTree(out["tights_vertices"]).query(out["body_vertices"])

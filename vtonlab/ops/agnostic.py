@@ -57,11 +57,10 @@ def agnostic_mask(
     grow = max(1, round(dilation * height))
     if category != "lower_body":
         _add_trunk(mask, parse, points, known, unit)
+        _add_arms(mask, points, known, unit)
     if category != "upper_body":
         _add_legs(mask, parse, points, known, unit)
     mask = cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * grow + 1,) * 2))
-    if category != "lower_body":
-        _add_arms(mask, points, known, unit)
     kept = [HAT, HAIR, SUNGLASSES, FACE]
     kept += [] if category == "upper_body" else [LEFT_SHOE, RIGHT_SHOE]
     kept += [LEFT_ARM, RIGHT_ARM] if category == "lower_body" else []
@@ -139,7 +138,7 @@ def _add_arms(mask, points, known, unit) -> None:
     import cv2
 
     for chain in ((L_SHOULDER, L_ELBOW, L_WRIST), (R_SHOULDER, R_ELBOW, R_WRIST)):
-        for start, end, share in ((chain[0], chain[1], 0.30), (chain[1], chain[2], 0.25)):
+        for start, end, share in ((chain[0], chain[1], 0.26), (chain[1], chain[2], 0.20)):
             if known[start] and known[end]:
                 a, b = (tuple(int(round(float(c))) for c in points[k]) for k in (start, end))
                 cv2.line(mask, a, b, 1, max(1, round(share * unit)), cv2.LINE_8)

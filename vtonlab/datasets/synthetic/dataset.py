@@ -26,7 +26,7 @@ from vtonlab.registry import DATASETS
 from vtonlab.structures import Correspondences, FlowField
 from vtonlab.utils.seeding import seed_from
 
-VERSION = 1  # of what is drawn: part of the cache key
+VERSION = 2  # of what is drawn: part of the cache key
 SETTINGS = ("paired", "unpaired", "person_to_person")
 SPLITS = ("train", "val", "test")
 ALWAYS = ("person", "garment", "agnostic", "mask", "garment_mask", "pose")
@@ -87,6 +87,8 @@ class SyntheticTryOn(Dataset):
         self.size = (int(size[0]), int(size[1]))
         if min(self.size) < 16:
             raise ValueError(f"size must be at least 16x16 pixels, not {size[0]}x{size[1]}")
+        if length < 1:
+            raise ValueError(f"length must be at least 1, not {length}")
         self.length, self.seed = int(length), int(seed)
         self.categories = _some_of("categories", categories, tuple(KINDS))
         self.garments = _some_of("garments", garments, ALL_KINDS)
@@ -216,7 +218,9 @@ class SyntheticTryOn(Dataset):
         if self.with_body:
             arrays |= _body_arrays("body_", person, fragments, points)
             if other_person is not None:
-                arrays |= _body_arrays("body_garment_", other_person, *body_fragments(other_person, self.size))
+                arrays |= _body_arrays(
+                    "body_garment_", other_person, *body_fragments(other_person, self.size)
+                )
         return arrays
 
     def _finish(self, arrays: dict, index: int, position: int) -> dict:

@@ -1,6 +1,7 @@
 """Cloth on a pattern: the flat shop picture, and the same garment ready to be worn."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -65,20 +66,34 @@ def draw_flat(
         under: the garment that lies over this one where they meet.
     """
     garment = draw_garment(rng, category, kind)
-    if under is not None:
-        garment = fit_under(garment, under)
-    mesh = build_mesh(garment)
     h, w = size
+    if under is not None:
+        return FlatPicture(
+            None, None, _companion(rng, fit_under(garment, under), size, factor, split)
+        )
+    mesh = build_mesh(garment)
     frame = flat_frame(mesh, h / w, float(rng.uniform(0.03, 0.08)))
     cloth = _draw_cloth(rng, h * factor, w * factor, split, texture)
     paper = rng.uniform(243, 255, 3).astype(np.float32)
     flat_light = rng.uniform(0.94, 1.0)
-    if under is not None:  # no picture of it is asked for
-        return FlatPicture(None, None, Worn(mesh, frame, cloth, 0.006, parse_label(garment), None))
     rgb, layers, shown = _photograph(mesh, frame, cloth, paper, flat_light, size, factor)
     middle = slice(factor // 2, None, factor)
     worn = Worn(mesh, frame, cloth, 0.012, parse_label(garment), layers)
     return FlatPicture(rgb, shown[middle, middle].astype(np.uint8), worn)
+
+
+def _companion(rng, garment: Garment, size: tuple[int, int], factor: int, split: str) -> Worn:
+    """A garment that only completes the outfit: its cloth lies the same however much of it is cut away."""
+    h, w = size
+    cloth = _draw_cloth(rng, h * factor, w * factor, split, None)
+    frame = _whole_frame(garment.kind, garment.category, h / w)
+    return Worn(build_mesh(garment), frame, cloth, 0.006, parse_label(garment), None)
+
+
+@cache
+def _whole_frame(kind: str, category: str, aspect: float) -> FlatFrame:
+    whole = Garment(kind, category, sleeve=0.44, hem=0.0 if category == "upper_body" else -0.7)
+    return flat_frame(build_mesh(whole), aspect)
 
 
 def _draw_cloth(rng, height: int, width: int, split: str, texture: str | None) -> Cloth:
