@@ -75,9 +75,9 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return FINDINGS
     counts = Counter(job.dataset.rpartition("/")[2] for job in layout.jobs())
-    pairs = " and ".join(f"{count} {split}" for split, count in counts.items())
+    samples = " and ".join(f"{count} {split}" for split, count in counts.items())
     print(
-        f"{args.out}: {pairs} pairs in the layout of {args.layout}; {done.written} written, "
+        f"{args.out}: {samples} samples in the layout of {args.layout}; {done.written} written, "
         f"{done.found} were there, {done.seconds:.1f} s"
     )
     return OK
