@@ -70,6 +70,7 @@ def save_file(
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     try:
         write(temporary)
+        temporary.chmod(0o666 & ~_umask())  # safetensors makes files that only the owner can read
         _sync(temporary)
         size = temporary.stat().st_size
         manifest = {"file": path.name, "bytes": size, "sha256": sha256(temporary)}
@@ -91,6 +92,12 @@ def write_text(path: Path, text: str) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
 
 
 def _sync(path: Path) -> None:

@@ -10,7 +10,7 @@ What differs from ``mmengine.runner.Runner`` (0.10.7; upstream #1655, #1520):
 
 A model may say ``checkpoint_meta()`` (facts that a checkpoint must share with it),
 ``frozen_prefixes`` (parameters that come from pretrained folders: neither saved nor expected) and
-``train_only_prefixes`` (left out of exports: the losses' own parameters).
+``train_only_prefixes`` (left out of exports; by default the losses' own parameters).
 """
 
 import copy
@@ -120,7 +120,7 @@ class SafeRunner(Runner):
     def export_weights(self, path: str | Path) -> dict:
         """Write what inference needs (averaged weights where there are any) as safetensors."""
         weights = self._weights()
-        dropped = tuple(getattr(self.bare_model, "train_only_prefixes", ()))
+        dropped = self._train_only_prefixes()
         state = {k: v for k, v in weights["state_dict"].items() if not k.startswith(dropped)}
         averaged = "ema_state_dict" in weights
         meta = {"facts": self.model_facts(), "iter": self.iter, "averaged": averaged}
@@ -161,6 +161,9 @@ class SafeRunner(Runner):
 
     def _frozen_prefixes(self) -> tuple[str, ...]:
         return tuple(getattr(self.bare_model, "frozen_prefixes", ()))
+
+    def _train_only_prefixes(self) -> tuple[str, ...]:
+        return tuple(getattr(self.bare_model, "train_only_prefixes", ("attention_losses.",)))
 
     def _samples_per_iter(self) -> int:
         return self.train_dataloader.batch_size * get_world_size()
@@ -239,7 +242,7 @@ class SafeRunner(Runner):
             )
         optional = self._frozen_prefixes()
         if is_export:
-            optional += tuple(getattr(model, "train_only_prefixes", ()))
+            optional += self._train_only_prefixes()
         missing, unexpected = model.load_state_dict(state, strict=False)
         missing = [key for key in missing if not key.startswith(optional)]
         if strict and (missing or unexpected):
