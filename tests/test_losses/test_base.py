@@ -1,11 +1,17 @@
 """What all attention losses share: gates, schedule, layers, the reduction, and empty samples."""
 
+import gc
 import math
+import weakref
 
 import pytest
 import torch
 
-from vtonlab.losses import AttentionEntropyLoss, CorrespondenceDistillationLoss
+from vtonlab.losses import (
+    AttentionEntropyLoss,
+    CorrespondenceDistillationLoss,
+    record_views,
+)
 from vtonlab.losses.queries import masked_queries, matched_queries
 from vtonlab.registry import ATTENTION_LOSSES
 from vtonlab.structures.attention_record import AttentionRecord
@@ -276,3 +282,27 @@ def test_a_record_of_another_grid_needs_no_other_batch(naive):
             query_grid=grids[0], key_grid=grids[1], scale=1.0,
         )  # fmt: skip
         assert torch.isfinite(loss([record], batch, timesteps=torch.zeros(4), step=0)["loss"])
+
+
+def test_losses_of_a_step_share_rows_and_nothing_outlives_the_records(naive):
+    """One garment mass for all losses over the same queries; gone with the records."""
+    case, tensors, batch = scene(naive)
+    records, times = [case.record(tensors)], torch.zeros(4)
+    calls = []
+    whole = AttentionRecord.garment_mass
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            AttentionRecord, "garment_mass", lambda self: calls.append(self.name) or whole(self)
+        )
+        with torch.no_grad():
+            build("regression")(records, batch, timesteps=times, step=0)
+        first = build("regression")(records, batch, timesteps=times, step=0)
+        second = build("entropy_per_head")(records, batch, timesteps=times, step=0)
+    assert len(calls) == 2  # without gradients, and with
+    assert first["garment_mass"] == second["garment_mass"]
+    for out in (first, second, first):  # each has a graph of its own, and keeps it if told to
+        torch.autograd.grad(out["loss"], tensors["query"], retain_graph=out is first)
+    kept = [weakref.ref(records[0]), weakref.ref(next(iter(record_views._views.values()))[0][2])]
+    del records, first, second, out
+    gc.collect()
+    assert [ref() for ref in kept] == [None, None]

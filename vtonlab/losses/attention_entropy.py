@@ -62,7 +62,7 @@ class AttentionEntropyLoss(AttentionLoss):
         if self.head_reduction == "mean":
             value = queries.mean_of_rows(record.mean_map_entropy(rows=queries.rows))
         else:
-            entropy = take_queries(record, queries.index).entropy()  # (B, H, Q)
+            entropy = take_queries(record, queries).entropy()  # (B, H, Q)
             value = queries.mean(entropy.mean(1))
         if self.normalize:
             value = value / math.log(max(record.key.shape[2], 2))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vtonlab.losses.queries import QuerySet
-from vtonlab.losses.record_views import detached, mean_logit, take_queries
+from vtonlab.losses.record_views import known_garment_mass, mean_logit, take_queries
 from vtonlab.structures.attention_record import AttentionRecord
 
 
@@ -99,8 +99,8 @@ class AttentionLoss(nn.Module):
             loss = total * (self.weight * self.ramp(step))
             for parameter in self.parameters():
                 loss = loss + 0.0 * parameter.sum()
-            with torch.no_grad():
-                monitors = self._monitors(chosen, [q for _, q in results], gated, timesteps)
+            queries = [q for _, q in results]
+            monitors = self._monitors(chosen, queries, gated.detach(), timesteps)
         return {"loss": loss, **monitors}
 
     def sample_values(self, record: AttentionRecord, batch: dict) -> tuple[Tensor, QuerySet | None]:
@@ -198,8 +198,7 @@ def garment_mass(record: AttentionRecord, queries: QuerySet | None) -> Tensor:
 
     Where no sample has any, over all queries: the map exists all the same.
     """
-    record = detached(record)
     if queries is None or not queries.count.any():
-        return record.garment_mass().mean()
-    mass = take_queries(record, queries.index).garment_mass().mean(1)  # (B, Q)
+        return known_garment_mass(record).mean()
+    mass = known_garment_mass(take_queries(record, queries)).mean(1)  # (B, Q)
     return queries.mean(mass).sum() / (queries.count > 0).sum()

@@ -79,7 +79,7 @@ class CorrelationRegularizationLoss(AttentionLoss):
         queries, entries = self._targets(record, flows, batch)
         sample, position, key, weight = (e.to(record.query.device) for e in entries)
         pixels = garment[sample, key]  # (E, 3)
-        rows = take_queries(record, queries.index)
+        rows = take_queries(record, queries)
         B, Q = queries.index.shape
         place = sample * Q + position
         wanted = _scatter(weight.to(pixels.dtype)[:, None] * pixels, place, B * Q)  # (B * Q, 3)

@@ -113,7 +113,7 @@ class CorrespondenceDistillationLoss(AttentionLoss):
     def _regression(self, record: AttentionRecord, matches) -> tuple[Tensor, QuerySet]:
         queries, target = matched_queries(matches, record.query_grid, record.query.device)
         points = unit_coordinates(record.key_grid, record.query)  # (Nk, 2)
-        rows = take_queries(record, queries.index)
+        rows = take_queries(record, queries)
         found = rows.mean_of(points)  # (B, H, Q, 2)
         if self.head_reduction == "mean":
             if self.normalization == "joint":
@@ -129,7 +129,7 @@ class CorrespondenceDistillationLoss(AttentionLoss):
         targets = sparse_targets(
             matches, record.query_grid, record.key_grid, self.interpolation, record.query.device
         )
-        rows = take_queries(record, targets.queries.index)
+        rows = take_queries(record, targets.queries)
         log_prob = rows.log_prob(targets.batch, targets.position, targets.key)  # (E, H)
         if self.normalization == "joint":
             mass = log_mass(rows, rows.context_key)  # (B, H, Q)

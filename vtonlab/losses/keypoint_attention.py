@@ -66,7 +66,7 @@ class KeypointAttentionLoss(AttentionLoss):
         targets = sparse_targets(
             matches, record.query_grid, record.key_grid, self.interpolation, record.query.device
         )
-        rows = take_queries(record, targets.queries.index)
+        rows = take_queries(record, targets.queries)
         log_prob = rows.log_prob(targets.batch, targets.position, targets.key)  # (E, H)
         if self.probability_floor:
             floor = log_prob.new_tensor(math.log(self.probability_floor))

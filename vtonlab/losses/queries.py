@@ -21,10 +21,21 @@ from vtonlab.structures.correspondences import Correspondences, Grid
 
 @dataclass(frozen=True, eq=False)
 class QuerySet:
-    """``index (B, Q)`` int64 person tokens, ``weight (B, Q)``: 1 for an entry, 0 for padding."""
+    """``index (B, Q)`` int64 person tokens, ``weight (B, Q)``: 1 for an entry, 0 for padding.
+
+    ``host`` is the index on the CPU where it was made there: to compare sets without a device.
+    """
 
     index: Tensor
     weight: Tensor
+    host: Tensor | None = None
+
+    def same_index(self, other: QuerySet) -> bool:
+        """Whether both name the same tokens, as far as can be told without waiting for a device."""
+        if self is other:
+            return True
+        known = self.host is not None and other.host is not None
+        return known and torch.equal(self.host, other.host)
 
     @property
     def count(self) -> Tensor:
@@ -60,7 +71,8 @@ def pad(parts: Sequence[Tensor], fill: float = 0) -> Tensor:
 def query_set(indices: Sequence[Tensor], device: torch.device) -> QuerySet:
     """A :class:`QuerySet` on ``device`` from one int64 index list per sample."""
     weight = pad([torch.ones(len(i), device=i.device) for i in indices])
-    return QuerySet(pad(list(indices)).to(device), weight.to(device))
+    index = pad(list(indices))
+    return QuerySet(index.to(device), weight.to(device), index if not index.is_cuda else None)
 
 
 def matched_queries(

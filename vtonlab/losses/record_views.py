@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
+from vtonlab.losses.queries import QuerySet
 from vtonlab.structures.attention_record import AttentionRecord
 
 
@@ -14,11 +18,52 @@ def _like(record: AttentionRecord, **changes) -> AttentionRecord:
     return AttentionRecord(**{f: getattr(record, f) for f in fields} | changes)
 
 
-def take_queries(record: AttentionRecord, index: Tensor) -> AttentionRecord:
-    """The rows ``index (B, Q)`` of a record, as a record with a query grid of one row."""
-    B, H, _, D = record.query.shape
-    rows = index[:, None, :, None].expand(B, H, index.shape[1], D)
-    return _like(record, query=record.query.gather(2, rows), query_grid=(1, index.shape[1]))
+# Views of a record live as long as it does: one training step.
+_views: WeakKeyDictionary[AttentionRecord, list] = WeakKeyDictionary()
+_masses: WeakKeyDictionary[AttentionRecord, Tensor] = WeakKeyDictionary()
+
+
+def take_queries(record: AttentionRecord, queries: QuerySet) -> AttentionRecord:
+    """The rows ``queries.index (B, Q)`` of a record, as a record with a query grid of one row.
+
+    The losses of a step ask for the same rows: they share them, and what one found out about them
+    (the logsumexp, say) is known to the next.
+    """
+    with_grad = torch.is_grad_enabled()
+    kept = _views.setdefault(record, [])
+    for known, known_grad, view in kept:
+        if known_grad == with_grad and known.same_index(queries):
+            return view
+    rows = _Rows.apply(record.query, queries.index)
+    view = _like(record, query=rows, query_grid=(1, queries.index.shape[1]))
+    kept.append((queries, with_grad, view))
+    return view
+
+
+class _Rows(torch.autograd.Function):
+    """``query (B, H, N, D)`` at ``index (B, Q)``: a gather that any number of backwards may pass.
+
+    Autograd's own frees its index after the first, but losses that share rows stay separate.
+    """
+
+    @staticmethod
+    def forward(ctx, query: Tensor, index: Tensor) -> Tensor:
+        B, H, N, D = query.shape
+        ctx.places, ctx.tokens = index[:, None, :, None].expand(B, H, index.shape[1], D), N
+        return query.gather(2, ctx.places)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
+        B, H, _, D = grad.shape
+        return grad.new_zeros(B, H, ctx.tokens, D).scatter_add_(2, ctx.places, grad), None
+
+
+def known_garment_mass(record: AttentionRecord) -> Tensor:
+    """``record.garment_mass()`` without gradient (B, H, Nq), computed once for a record."""
+    if record not in _masses:
+        _masses[record] = record.garment_mass().detach()
+    return _masses[record]
 
 
 def log_mass(record: AttentionRecord, other_key: Tensor | None, temperature: float = 1.0) -> Tensor:
@@ -33,17 +78,6 @@ def log_mass(record: AttentionRecord, other_key: Tensor | None, temperature: flo
     other_key = other_key.expand(len(record.query), *other_key.shape[-3:])
     other = _like(record, key=other_key, key_grid=(1, other_key.shape[2]), context_key=None)
     return F.logsigmoid(garment - other.logsumexp(temperature))
-
-
-def detached(record: AttentionRecord) -> AttentionRecord:
-    """The same record outside the graph."""
-    context = record.context_key
-    return _like(
-        record,
-        query=record.query.detach(),
-        key=record.key.detach(),
-        context_key=None if context is None else context.detach(),
-    )
 
 
 def mean_logit(record: AttentionRecord) -> AttentionRecord:
