@@ -96,4 +96,7 @@ param_scheduler = [
     dict(type="LinearLR", start_factor=0.02, begin=0, end=50, by_epoch=False),
     dict(type="CosineAnnealingLR", eta_min=5e-5, begin=50, end=1000, by_epoch=False),
 ]
-custom_hooks = [dict(type="EMAHook", ema_type="WarmupEMA", momentum=0.01)]
+custom_hooks = [
+    dict(type="EMAHook", ema_type="WarmupEMA", momentum=0.01),
+    dict(type="SampleGridHook", interval=500),
+]

@@ -5,7 +5,7 @@ from pathlib import Path
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
 
-from vtonlab.models.export import export_backbone
+from vtonlab.backbones.export import export_backbone
 from vtonlab.registry import HOOKS
 
 
