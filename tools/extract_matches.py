@@ -63,12 +63,19 @@ def data_sets_with_matches(config) -> Iterator[dict]:
 
 def requests_of(config_path: str, options: dict) -> list[dict]:
     """Plain configs of the data sets to extract for, with their ``matches``; no two the same."""
+    return _requests(_load(config_path, options), config_path)
+
+
+def _load(config_path: str, options: dict):
     from vtonlab.engine.config import finalize, load_config
 
-    config = finalize(load_config(config_path, options))
+    return finalize(load_config(config_path, options))
+
+
+def _requests(config, config_path: str) -> list[dict]:
     found = []
     for node in data_sets_with_matches(config):
-        plain = node.to_dict() if hasattr(node, "to_dict") else dict(node)
+        plain = node.to_dict()
         if plain not in found:
             found.append(plain)
     if not found:
@@ -106,10 +113,11 @@ def build_for_extraction(request: dict):
 # one worker ------------------------------------------------------------------------------------
 
 
-def start_worker(request: dict, device: str, parent: int) -> None:
+def start_worker(request: dict, device: str, parent: int, imports: list[str]) -> None:
     """Build this process's data set and matcher, on one thread; die with the parent."""
     import cv2
     import torch
+    from mmengine.utils import import_modules_from_strings
 
     from vtonlab.registry import MATCHERS
     from vtonlab.structures.match_store import MatchStore, store_request
@@ -123,6 +131,7 @@ def start_worker(request: dict, device: str, parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
+    import_modules_from_strings(imports)
     with contextlib.redirect_stdout(None):  # the parent has said it
         dataset = build_for_extraction(request)
     matcher = MATCHERS.build(dict(request["matches"]["matcher"])).to(device)
@@ -199,7 +208,7 @@ def run_pairs(indices: list[int], workers: int, initargs: tuple) -> Iterator[tup
                     yield index, ("failed", "its process died (killed, or out of memory)")
 
 
-def extract_store(request: dict, workers: int, device: str) -> dict[str, str]:
+def extract_store(request: dict, workers: int, device: str, imports: list[str]) -> dict[str, str]:
     """Fill one store with progress, close it, print its statistics.
 
     Returns:
@@ -219,7 +228,7 @@ def extract_store(request: dict, workers: int, device: str) -> dict[str, str]:
     progress = Progress(f"{type(matcher).__name__} {dataset.split}", len(first))
     failed = {}
     print(f"{store.directory}: {len(first)} pairs of {dataset.data_root}, {workers} worker(s)")
-    initargs = (request, device, os.getpid())
+    initargs = (request, device, os.getpid(), imports)
     for index, (outcome, reason) in run_pairs(list(first.values()), workers, initargs):
         key = pair_key(*dataset.pairs[index])
         if outcome == "failed":
@@ -297,9 +306,10 @@ def print_statistics(store, pairs: list[tuple[str, str]]) -> None:
 
 def run_config(config: str, options: dict, workers: int, device: str) -> int:
     """Fill every store the config asks for; returns the exit code."""
-    failed = 0
-    for request in requests_of(config, options):
-        failed += len(extract_store(request, workers, device))
+    loaded, failed = _load(config, options), 0
+    imports = list((loaded.get("custom_imports") or {}).get("imports", ()))
+    for request in _requests(loaded, config):
+        failed += len(extract_store(request, workers, device, imports))
     if failed:
         print(f"{failed} pair(s) failed; mend them and run the same command again")
     return 1 if failed else 0
