@@ -121,7 +121,9 @@ def _faces_camera(triangles):
 
 
 def _flow_error(picture, place, expected):
-    """Garment pixels between the bilinear flow at ``place`` and ``expected``, where four pixels share one surface."""
+    """Garment pixels between the bilinear flow at ``place`` and ``expected``, where four pixels
+    share one surface.
+    """
     h, w = SIZE
     low = np.floor(place - 0.5).astype(int)
     part = place - 0.5 - low
@@ -189,7 +191,9 @@ def test_every_pixel_ray_finds_the_place_its_flow_names(index):
 
 
 def saddles(picture, minimum=8.0):
-    """Sub-pixel checkerboard corners: strong corners around which light and dark alternate four times."""
+    """Sub-pixel checkerboard corners: strong corners around which light and dark alternate four
+    times.
+    """
     gray = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     corners = cv2.goodFeaturesToTrack(gray, 400, 0.15, minimum)
     corners = cv2.cornerSubPix(
@@ -250,7 +254,9 @@ def test_checkerboard_corners_on_flat_and_worn_pictures_correspond(index, catego
 
 
 def flow_from_projected_vertices(face_map, target, source, faces, source_visible):
-    """METHODS 5.4 for every pixel: 2-D barycentrics in the target, the same face's vertices in the source."""
+    """METHODS 5.4 for every pixel: 2-D barycentrics in the target, the same face's vertices in the
+    source.
+    """
     h, w = face_map.shape
     flow, status = np.zeros((h, w, 2)), np.full((h, w), 2)
     for y, x in zip(*np.nonzero(face_map >= 0), strict=True):

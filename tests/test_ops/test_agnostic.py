@@ -15,7 +15,9 @@ JOINTS = {
 
 
 def figure(upper=True, sleeve=1.0, lower="pants", hem=86):
-    """Parse (150, 100) and keypoints of a standing figure; ``sleeve`` is the share of the arm that is covered."""
+    """Parse (150, 100) and keypoints of a standing figure; ``sleeve`` is the share of the arm that
+    is covered.
+    """
     parse = np.zeros((150, 100), np.uint8)
     joints = {k: np.array(v) for k, v in JOINTS.items()}
     for side, chain in ((lip.RIGHT_ARM, (2, 3, 4)), (lip.LEFT_ARM, (5, 6, 7))):

@@ -28,11 +28,13 @@ def test_bilinear_sampling_is_exact_on_a_ramp_and_for_more_points_than_one_map_h
 def test_composition_of_shifts_is_their_sum_and_loses_what_falls_outside():
     h, w = 24, 32
     identity, everywhere = pixel_centres(h, w), np.ones((h, w), bool)
-    first, second = identity + [4 / w, 0], identity + [2 / w, 3 / h]
+    first, second = identity + np.array([4 / w, 0]), identity + np.array([2 / w, 3 / h])
     first_visible = (first < 1).all(-1)
     second_visible = (second < 1).all(-1) & everywhere
     flow, visible = compose_flows(first, first_visible, second, second_visible)
-    np.testing.assert_allclose(flow[visible], (identity + [6 / w, 3 / h])[visible], atol=2e-3)
+    np.testing.assert_allclose(
+        flow[visible], (identity + np.array([6 / w, 3 / h]))[visible], atol=2e-3
+    )
     assert visible[: h - 3, : w - 6].all() and not visible[:, w - 5 :].any()
 
 

@@ -7,7 +7,9 @@ from vtonlab.ops.rasterize import interpolate, rasterize, visible_faces
 
 
 def z_buffer(points, faces, size):
-    """Oracle: for every pixel centre the nearest face, its perspective-correct barycentrics and depth."""
+    """Oracle: for every pixel centre the nearest face, its perspective-correct barycentrics and
+    depth.
+    """
     h, w = size
     face = np.full((h, w), -1)
     bary, depth = np.zeros((h, w, 3)), np.full((h, w), np.inf)
@@ -59,7 +61,7 @@ def test_slanted_plane_has_the_depth_and_barycentrics_of_the_closed_form():
     corners = np.array([[-1.0, -0.8, 0.6], [1.1, -0.7, -0.5], [0.1, 0.9, 0.2]])
     points = project(corners, focal, (40, 30), 3.0)
     fragments = rasterize(points, np.array([[0, 1, 2]]), size)
-    world = corners + [0, 0, 3.0]
+    world = corners + np.array([0, 0, 3.0])
     normal = np.cross(world[1] - world[0], world[2] - world[0])
     y, x = np.nonzero(fragments.covered)
     rays = np.stack([(x + 0.5 - 40) / focal, (y + 0.5 - 30) / focal, np.ones(len(x))], 1)

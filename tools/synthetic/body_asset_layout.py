@@ -1,4 +1,6 @@
-"""Geometry behind ``make_body_asset.py``: cut into front and back, flat layout, hanging cloth, DensePose-like parts."""
+"""Geometry behind ``make_body_asset.py``: cut into front and back, flat layout, hanging cloth,
+DensePose-like parts.
+"""
 
 import numpy as np
 from scipy import sparse
@@ -34,7 +36,8 @@ def cut_front_back(fields: np.ndarray, faces: np.ndarray, joints: np.ndarray) ->
     """Cut a mesh along its side seams, where it passes the mid line of the trunk or of a limb.
 
     Args:
-        fields: (V, C), the first three columns are the positions; all are interpolated along cut edges.
+        fields: (V, C), the first three columns are the positions; all are interpolated along cut
+            edges.
 
     Returns:
         fields (V', C), faces (F', 3) and front (V',) bool; front and back share no vertex.
@@ -55,7 +58,9 @@ def cut_front_back(fields: np.ndarray, faces: np.ndarray, joints: np.ndarray) ->
 
 
 def _depth_before_mid_line(vertices: np.ndarray, joints: np.ndarray) -> np.ndarray:
-    """(V,) metres in front of the bent mid line of the trunk, the legs (by height) and the arms (by length)."""
+    """(V,) metres in front of the bent mid line of the trunk, the legs (by height) and the arms (by
+    length).
+    """
     mirrored = np.stack([np.abs(vertices[:, 0]), vertices[:, 1], vertices[:, 2]], 1)
     shoulder, elbow, wrist = joints[16], joints[18], joints[20]
     bent, axis = _bent_arm(mirrored, shoulder, elbow, wrist)
@@ -101,7 +106,9 @@ def _is_arm(mirrored, shoulder, elbow, wrist) -> np.ndarray:
 
 
 def _bent_arm(mirrored, shoulder, elbow, wrist) -> tuple[np.ndarray, np.ndarray]:
-    """Nearest point of the line shoulder, elbow, wrist (and beyond) and the direction there, turned smoothly."""
+    """Nearest point of the line shoulder, elbow, wrist (and beyond) and the direction there, turned
+    smoothly.
+    """
     upper, lower = elbow - shoulder, wrist - elbow
     t = ((mirrored - shoulder) @ upper / (upper @ upper)).clip(-1, 1)
     s = ((mirrored - elbow) @ lower / (lower @ lower)).clip(0, 1.3)
@@ -157,7 +164,9 @@ def clip_mesh(fields: np.ndarray, faces: np.ndarray, keep: np.ndarray):
 def flatten_halves(
     vertices: np.ndarray, faces: np.ndarray, front: np.ndarray, arm: np.ndarray | None
 ) -> np.ndarray:
-    """(V, 2) flat layout in metres, x to the picture's right and y down; the back is laid out as seen from the front."""
+    """(V, 2) flat layout in metres, x to the picture's right and y down; the back is laid out as
+    seen from the front.
+    """
     flat = np.zeros((len(vertices), 2))
     for half in (front, ~front):
         keep = half[faces[:, 0]]
@@ -239,8 +248,10 @@ def _as_rigid_as_possible(vertices: np.ndarray, faces: np.ndarray, rounds: int =
     flips = (np.sign(area) != major).sum()
     flat = _unflip(flat, faces, major)
     left = (np.sign(_signed_area(flat, faces)) != major).sum()
+    stretch = np.abs(area).sum() / (lengths * y).sum()
     print(
-        f"flat layout: {len(faces)} faces, {flips} were folded, {left} are, area ratio {np.abs(area).sum() / (lengths * y).sum():.3f}"
+        f"flat layout: {len(faces)} faces, {flips} were folded, {left} are, "
+        f"area ratio {stretch:.3f}"
     )
     return flat
 
@@ -258,7 +269,9 @@ def _folded(flat: np.ndarray, faces: np.ndarray) -> int:
 
 
 def _straight_sides(flat: np.ndarray, faces: np.ndarray, arm: np.ndarray) -> np.ndarray:
-    """Iron the waves out of the side seams: widths are scaled, height by height, to their running mean."""
+    """Iron the waves out of the side seams: widths are scaled, height by height, to their running
+    mean.
+    """
     out = flat.copy()
     border = np.unique(_border(faces))
     border = border[~arm[border]]
@@ -290,7 +303,9 @@ def _straight_sides(flat: np.ndarray, faces: np.ndarray, arm: np.ndarray) -> np.
 
 
 def _part_legs(flat: np.ndarray, vertices: np.ndarray, width: float = 0.012) -> np.ndarray:
-    """Bend the insides of the two thighs apart where they were laid over each other, without a fold."""
+    """Bend the insides of the two thighs apart where they were laid over each other, without a
+    fold.
+    """
     side = np.sign(np.where(np.abs(vertices[:, 0]) < 1e-4, 0, vertices[:, 0]))
     below = np.clip((0.05 - vertices[:, 1]) / 0.05, 0, 1)  # from the pubis downwards
     x = flat[:, 0] * side
@@ -332,7 +347,9 @@ def _signed_area(flat: np.ndarray, faces: np.ndarray) -> np.ndarray:
 
 
 def _unflip(flat: np.ndarray, faces: np.ndarray, sign: float) -> np.ndarray:
-    """Relax the neighbourhoods of folded faces until none is left; an average of neighbours unfolds them."""
+    """Relax the neighbourhoods of folded faces until none is left; an average of neighbours unfolds
+    them.
+    """
     average = _neighbour_average(faces, len(flat))
     for step in range(400):
         folded = sign * _signed_area(flat, faces) < 2e-8
@@ -349,7 +366,9 @@ def _unflip(flat: np.ndarray, faces: np.ndarray, sign: float) -> np.ndarray:
 def hanging_offsets(
     vertices: np.ndarray, faces: np.ndarray, joints: np.ndarray, name: str
 ) -> np.ndarray:
-    """(V, 3) offsets that turn tights into straight-cut clothes: no limb or trunk gets narrower on the way down."""
+    """(V, 3) offsets that turn tights into straight-cut clothes: no limb or trunk gets narrower on
+    the way down.
+    """
     if name == "skirt":
         return np.zeros_like(vertices)
     hang = np.zeros_like(vertices)
@@ -391,7 +410,9 @@ def hanging_offsets(
 
 
 def _straight(points, chosen, along, axis, bins) -> np.ndarray:
-    """Offsets out to the largest radius met so far along the limb, per direction, with a slow decay."""
+    """Offsets out to the largest radius met so far along the limb, per direction, with a slow
+    decay.
+    """
     out = np.zeros_like(points)
     radial = (points - axis)[chosen]
     radius = np.linalg.norm(radial, axis=1)
@@ -428,7 +449,9 @@ AXES = {
 
 
 def dense_parts(vertices, faces, vertex_joints, joints) -> dict[str, np.ndarray]:
-    """DensePose-like charts: part 1..24 of each face, and (u, v) in 0..255 of each of its corners."""
+    """DensePose-like charts: part 1..24 of each face, and (u, v) in 0..255 of each of its
+    corners.
+    """
     faces = faces.astype(int)
     dominant = vertex_joints[:, 0].astype(int)[faces]  # (F, 3)
     joint = np.where(dominant[:, 1] == dominant[:, 2], dominant[:, 1], dominant[:, 0])

@@ -1,7 +1,8 @@
-"""Fewer triangles for a mirror-symmetric mesh: quadric error collapses (Garland and Heckbert 1997) onto old vertices.
+"""Fewer triangles for a mirror-symmetric mesh: quadric error collapses (Garland and Heckbert 1997)
+onto old vertices.
 
-Every collapse moves one vertex onto a neighbour and is done on both sides at once, so the result is a subset of the old
-vertices (weights and morph targets need no change) and stays symmetric.
+Every collapse moves one vertex onto a neighbour and is done on both sides at once, so the result is
+a subset of the old vertices (weights and morph targets need no change) and stays symmetric.
 """
 
 import heapq

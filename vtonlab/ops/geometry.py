@@ -1,7 +1,7 @@
 """Grids, bilinear sampling, warps and composition of flows, in NumPy.
 
-Points are ``(x, y)`` in [0, 1] over the picture, pixel centres at ``(i + 0.5) / n``. A flow is absolute: for each
-pixel of one picture, a place in another.
+Points are ``(x, y)`` in [0, 1] over the picture, pixel centres at ``(i + 0.5) / n``. A flow is
+absolute: for each pixel of one picture, a place in another.
 """
 
 import numpy as np
@@ -15,7 +15,8 @@ def pixel_centres(height: int, width: int) -> np.ndarray:
 
 
 def sample_bilinear(picture: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Values of ``picture`` (h, w) or (h, w, C) at ``points`` (..., 2); the border is repeated outside.
+    """Values of ``picture`` (h, w) or (h, w, C) at ``points`` (..., 2); the border is repeated
+    outside.
 
     Returns:
         (...) or (..., C), of the picture's type (uint8 or float32).
@@ -37,7 +38,9 @@ def sample_bilinear(picture: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def warp(picture: np.ndarray, flow: np.ndarray, visible: np.ndarray, fill: int = 255) -> np.ndarray:
-    """``picture`` drawn where ``flow`` (h, w, 2) says, ``fill`` where ``visible`` (h, w) is False."""
+    """``picture`` drawn where ``flow`` (h, w, 2) says, ``fill`` where ``visible`` (h, w) is
+    False.
+    """
     warped = sample_bilinear(picture, flow)
     warped[~visible] = fill
     return warped

@@ -1,7 +1,8 @@
 """Triangle meshes to pixels: face index, barycentric coordinates and depth, on the CPU.
 
-OpenCV 5's ``triangleRasterize`` interpolates three numbers per corner with perspective correction. Giving every face its
-own three corners lets one pass carry two barycentrics and the face index, and any other attribute follows from those.
+OpenCV 5's ``triangleRasterize`` interpolates three numbers per corner with perspective correction.
+Giving every face its own three corners lets one pass carry two barycentrics and the face index, and
+any other attribute follows from those.
 """
 
 from typing import NamedTuple
@@ -31,7 +32,8 @@ def rasterize(points: np.ndarray, faces: np.ndarray, size: tuple[int, int]) -> F
     """Nearest face at every pixel centre.
 
     Args:
-        points: (V, 3) projected vertices: x, y in pixels (pixel i has its centre at i + 0.5), depth > 0 along the view.
+        points: (V, 3) projected vertices: x, y in pixels (pixel i has its centre at i + 0.5), depth
+            > 0 along the view.
         faces: (F, 3) vertex indices, F < 2 ** 20.
         size: (h, w) of the picture.
 

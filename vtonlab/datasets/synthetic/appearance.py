@@ -1,7 +1,7 @@
 """Skin, faces, hair, shoes and light: what makes a rendered body read as a person.
 
-Everything is painted from the template position of each pixel (metres, the same place on everybody), so it is sharp at
-every size and needs no texture picture.
+Everything is painted from the template position of each pixel (metres, the same place on
+everybody), so it is sharp at every size and needs no texture picture.
 """
 
 from dataclasses import dataclass
@@ -35,7 +35,8 @@ SHOES = np.array(
 class Look:
     """Colours (3,) float32 in 0..255 of one person, and the light on the scene.
 
-    hair_style: short, long or shaved; light: (3,) direction towards the light in camera axes (x right, y down, z into
+    hair_style: short, long or shaved; light: (3,) direction towards the light in camera axes (x
+        right, y down, z into
     the scene); ambient: share of light without direction
     """
 

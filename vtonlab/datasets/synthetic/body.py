@@ -1,4 +1,6 @@
-"""The body: a CC0 human mesh on the SMPL tree with shape parameters, poses it and gives its landmarks."""
+"""The body: a CC0 human mesh on the SMPL tree with shape parameters, poses it and gives its
+landmarks.
+"""
 
 from dataclasses import dataclass
 from functools import cache
@@ -14,7 +16,9 @@ MESHES = ("body", "eyes", "hair", "shoes", "tights", "skirt")
 
 @dataclass(frozen=True)
 class Mesh:
-    """One part of the asset. ``rows`` are its vertices in the joined arrays of :class:`BodyModel`."""
+    """One part of the asset. ``rows`` are its vertices in the joined arrays of
+    :class:`BodyModel`.
+    """
 
     rows: slice
     faces: np.ndarray  # (F, 3) int, into its own vertices
@@ -23,7 +27,8 @@ class Mesh:
 class BodyModel:
     """The asset, with all meshes joined so that one product shapes or skins everything.
 
-    vertices (V, 3), shapes (K, V, 3), weights (V, 24), normals (V, 3), joints (24, 3), joint_shapes (K, 24, 3)
+    vertices (V, 3), shapes (K, V, 3), weights (V, 24), normals (V, 3), joints (24, 3), joint_shapes
+    (K, 24, 3)
     """
 
     def __init__(self, path: Path = ASSET) -> None:
@@ -65,6 +70,16 @@ class BodyModel:
         """Skinning transforms for rest joints (24, 3) and world rotations (24, 3, 3)."""
         transforms, posed = joint_transforms(joints, rotations)
         return Posed(blend_transforms(self.weights, transforms), posed.astype(np.float32))
+
+    @property
+    def faces(self) -> np.ndarray:
+        """(F, 3) of the body alone: what ``SMPLFlowMatcher(faces=...)`` takes with ``with_body=True``."""
+        return self.meshes["body"].faces
+
+    @property
+    def mirror(self) -> np.ndarray:
+        """(V,) left-right partner of each body vertex."""
+        return self.data["body_mirror"]
 
     def part(self, name: str, values: np.ndarray) -> np.ndarray:
         """The rows of one mesh in an array over all vertices."""

@@ -1,4 +1,6 @@
-"""Cutting a triangle mesh where a vertex scalar turns negative: hems, necklines and sleeve ends, at any height."""
+"""Cutting a triangle mesh where a vertex scalar turns negative: hems, necklines and sleeve ends, at
+any height.
+"""
 
 from dataclasses import dataclass
 
@@ -9,7 +11,8 @@ import numpy as np
 class Cut:
     """A cut mesh: every new vertex lies on an edge (or is a vertex) of the old one.
 
-    faces (F, 3), into the new vertices; first, second (V',) old vertices; share (V', 1) of ``second``
+    faces (F, 3), into the new vertices; first, second (V',) old vertices; share (V', 1) of
+    ``second``
     """
 
     faces: np.ndarray
@@ -24,7 +27,9 @@ class Cut:
 
 
 def clip(faces: np.ndarray, keep: np.ndarray) -> Cut:
-    """Part of a mesh where ``keep`` (V,) is positive, cut linearly along the edges; winding is kept."""
+    """Part of a mesh where ``keep`` (V,) is positive, cut linearly along the edges; winding is
+    kept.
+    """
     inside = keep > 0
     number = inside[faces].sum(1)
     whole = faces[number == 3]

@@ -26,7 +26,7 @@ from vtonlab.registry import DATASETS
 from vtonlab.structures import Correspondences, FlowField
 from vtonlab.utils.seeding import seed_from
 
-VERSION = 2  # of what is drawn: part of the cache key
+VERSION = 3  # of what is drawn: part of the cache key
 SETTINGS = ("paired", "unpaired", "person_to_person")
 SPLITS = ("train", "val", "test")
 ALWAYS = ("person", "garment", "agnostic", "mask", "garment_mask", "pose")
@@ -35,24 +35,29 @@ OPTIONAL = ("worn_mask", "parse", "iuv", "keypoints", "flow", "correspondences")
 
 @DATASETS.register_module()
 class SyntheticTryOn(Dataset):
-    """Rendered try-on samples with exact flow; sample i is a function of (seed, split, i) and the settings alone.
+    """Rendered try-on samples with exact flow; sample i is a function of (seed, split, i) and the
+    settings alone.
 
     Args:
         split: train, val or test; they share no texture, pose or body.
         size: (height, width) of all pictures.
         length: number of samples.
         seed: another seed, another data set.
-        setting: ``paired`` (``person`` wears ``garment``), ``unpaired`` (another garment is worn; ``target``, ``flow``
-            and ``correspondences`` belong to the rendered true result), ``person_to_person`` (``garment`` is a second
-            photograph of the same person and clothes).
+        setting: ``paired`` (``person`` wears ``garment``), ``unpaired`` (another garment is worn;
+            ``target``, ``flow`` and ``correspondences`` belong to the rendered true result),
+            ``person_to_person`` (``garment`` is a second photograph of the same person and
+            clothes).
         categories: any of upper_body, lower_body, dresses; all by default.
         garments: any of t_shirt, long_sleeve, sleeveless, trousers, skirt, dress; all by default.
         textures: kinds of cloth for ``garment``; all by default.
         hardness: range of the pose dial in [0, 1].
-        maps: which optional keys to give; all by default (``flow`` and ``correspondences`` are free).
-        with_body: adds ``body``, what 3D-GCL reads (parameters, projected vertices, face visibility).
+        maps: which optional keys to give; all by default (``flow`` and ``correspondences`` are
+            free).
+        with_body: adds ``body``, what 3D-GCL reads (parameters, projected vertices, face
+            visibility).
         shuffle_correspondences: every sample gets the correspondences of another one (a control).
-        cache_dir: folder of rendered samples shared by runs and workers; None renders anew each time.
+        cache_dir: folder of rendered samples shared by runs and workers; None renders anew each
+            time.
         data_root: unused here; data sets take it so that configs can inject one.
         transforms: joint transforms or their configs, called in order; their random numbers
             (``sample["rng"]``) depend on (seed, position) alone.
@@ -153,7 +158,9 @@ class SyntheticTryOn(Dataset):
         )
 
     def partner(self, index: int) -> int:
-        """Whose correspondences sample ``index`` gets when they are shuffled: a fixed rotation, never itself."""
+        """Whose correspondences sample ``index`` gets when they are shuffled: a fixed rotation,
+        never itself.
+        """
         if self.length < 2:
             raise ValueError("shuffle_correspondences needs at least two samples")
         shift = 1 + seed_from("shuffle", self.seed, self.split) % (self.length - 1)

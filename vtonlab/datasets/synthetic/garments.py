@@ -1,7 +1,9 @@
-"""Garments as cut and loosened parts of the tights and the skirt of the body asset, with their flat layout.
+"""Garments as cut and loosened parts of the tights and the skirt of the body asset, with their flat
+layout.
 
-A garment's cut is a function of the template body alone, so every wearer wears the same pattern: its flat picture is the
-front half laid flat (the asset's as-rigid-as-possible layout, one to one), with the inside of the back collar behind it.
+A garment's cut is a function of the template body alone, so every wearer wears the same pattern:
+its flat picture is the front half laid flat (the asset's as-rigid-as-possible layout, one to one),
+with the inside of the back collar behind it.
 """
 
 from dataclasses import dataclass, replace
@@ -25,9 +27,11 @@ class Garment:
     """One garment's pattern. Heights are those of the template body, metres above its middle.
 
     kind: one of ALL_KINDS; category: try-on category
-    neck: crew, v, scoop or boat; sleeve: end of the sleeve along the arm in metres, negative for none
+    neck: crew, v, scoop or boat; sleeve: end of the sleeve along the arm in metres, negative for
+        none
     hem: lower end; waist: upper end of a lower garment
-    ease: metres off the skin; loose: 0 tight to 1 straight cut; flare: widening of a skirt per metre
+    ease: metres off the skin; loose: 0 tight to 1 straight cut; flare: widening of a skirt per
+        metre
     waves: folds around a skirt, their depth in metres, their phase
     """
 
@@ -53,7 +57,9 @@ class Garment:
 
 
 def fit_under(companion: Garment, target: Garment) -> Garment:
-    """Cut a companion where the target covers it: trousers end under a shirt's hem, a shirt in a waistband."""
+    """Cut a companion where the target covers it: trousers end under a shirt's hem, a shirt in a
+    waistband.
+    """
     if target.category == "upper_body":
         return replace(companion, under=True, waist=min(companion.waist, target.hem + 0.03))
     return replace(companion, under=True, hem=max(companion.hem, target.waist - 0.02))
@@ -248,7 +254,9 @@ def _layout(model: BodyModel, garment: Garment, name: str) -> np.ndarray:
 
 @cache
 def _waist_line(name: str) -> tuple[float, float, float]:
-    """Middle (x, y) and half width of a front's flat layout where it passes the waist of a dress."""
+    """Middle (x, y) and half width of a front's flat layout where it passes the waist of a
+    dress.
+    """
     model = load_body()
     x, height, _ = model.data[f"{name}_vertices"].T
     flat = model.data[f"{name}_flat"]
@@ -261,7 +269,9 @@ def _waist_line(name: str) -> tuple[float, float, float]:
 
 @dataclass(frozen=True)
 class FlatFrame:
-    """Similarity from flat metres to [0, 1] over a garment picture of one aspect: ``(flat - middle) * scale + 0.5``."""
+    """Similarity from flat metres to [0, 1] over a garment picture of one aspect: ``(flat - middle)
+    * scale + 0.5``.
+    """
 
     middle: np.ndarray  # (2,)
     scale: np.ndarray  # (2,)
@@ -281,7 +291,9 @@ def flat_frame(mesh: GarmentMesh, aspect: float, margin: float = 0.05) -> FlatFr
 
 
 def collar_vertices(mesh: GarmentMesh) -> np.ndarray:
-    """(V,) bool: vertices of the back whose inside shows in the neck opening of the flat picture."""
+    """(V,) bool: vertices of the back whose inside shows in the neck opening of the flat
+    picture.
+    """
     if mesh.garment.category == "lower_body":
         return np.zeros(len(mesh.front), bool)
     width, depth = NECKS[mesh.garment.neck]

@@ -31,7 +31,9 @@ TEXTURES = {
 
 @dataclass(frozen=True)
 class FlatPicture:
-    """rgb (h, w, 3) uint8 on near-white; mask (h, w) uint8; worn: the garment, ready to wear; texture: its kind."""
+    """rgb (h, w, 3) uint8 on near-white; mask (h, w) uint8; worn: the garment, ready to wear;
+    texture: its kind.
+    """
 
     rgb: np.ndarray
     mask: np.ndarray
@@ -83,7 +85,9 @@ def draw_flat(
 
 
 def _companion(rng, garment: Garment, size: tuple[int, int], factor: int, split: str) -> Worn:
-    """A garment that only completes the outfit: its cloth lies the same however much of it is cut away."""
+    """A garment that only completes the outfit: its cloth lies the same however much of it is cut
+    away.
+    """
     h, w = size
     cloth = _draw_cloth(rng, h * factor, w * factor, split, None)
     frame = _whole_frame(garment.kind, garment.category, h / w)

@@ -35,10 +35,11 @@ def second_view(
 def flow_between(
     picture: Picture, other: Picture, mesh: GarmentMesh, slack: float = 0.012
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Flow (h, w, 2) in [0, 1] from one picture of a garment to another, and where it is visible (h, w).
+    """Flow (h, w, 2) in [0, 1] from one picture of a garment to another, and where it is visible
+    (h, w).
 
-    A pixel's place on the mesh is projected into the other picture and counts as visible where nothing there lies more
-    than ``slack`` metres before it.
+    A pixel's place on the mesh is projected into the other picture and counts as visible where
+    nothing there lies more than ``slack`` metres before it.
     """
     h, w = picture.part.shape
     seen = picture.part == FIRST_GARMENT

@@ -1,11 +1,13 @@
-"""Poses by a dial: from standing at ease to crossed or raised arms, turned torsos and back views."""
+"""Poses by a dial: from standing at ease to crossed or raised arms, turned torsos and back
+views.
+"""
 
 import numpy as np
 
 from vtonlab.ops.body import PARENTS, axis_rotation, rotation_between
 
-# Directions of the left upper arm and fore arm in the frame of the chest (x outwards, y up, z forward), the hardness
-# from which a family may be drawn, and its weight.
+# Directions of the left upper arm and fore arm in the frame of the chest (x outwards, y up, z
+# forward), the hardness from which a family may be drawn, and its weight.
 ARMS = {
     "relaxed": ((0.36, -0.92, 0.00), (0.22, -0.93, 0.28), 0.0, 3.0),
     "open": ((0.62, -0.78, 0.05), (0.50, -0.82, 0.28), 0.0, 2.0),
@@ -33,8 +35,8 @@ def draw_pose(
         joints: (24, 3) rest joints, whose bones the poses turn.
 
     Returns:
-        rotations (24, 3, 3) of every bone in the world, and the yaw in degrees that turns the body from the camera
-        (part of the rotations already).
+        rotations (24, 3, 3) of every bone in the world, and the yaw in degrees that turns the body
+        from the camera (part of the rotations already).
     """
     yaw = draw_yaw(rng, hardness)
     easy = 0.25 + 0.75 * hardness
@@ -107,7 +109,10 @@ def _draw_arms(rng, hardness, joints, rotations, chest) -> None:
         upper, fore = (np.array(v) for v in ARMS[families[i]][:2])
         upper, fore = upper + rng.normal(0, spread, 3), fore + rng.normal(0, spread, 3)
         if families[i] == "crossed":  # one arm over the other
-            upper, fore = upper + [0, 0, 0.10 * i], fore + [0, 0.10 - 0.2 * i, 0.08 * i]
+            upper, fore = (
+                upper + np.array([0, 0, 0.10 * i]),
+                fore + np.array([0, 0.10 - 0.2 * i, 0.08 * i]),
+            )
         upper, fore = chest @ (upper * mirror), chest @ (fore * mirror)
         rest = chest @ (joints[elbow] - joints[shoulder])
         lift = rotation_between(rest, upper)

@@ -32,8 +32,10 @@ JOINT_LABELS = {
 class Cloth:
     """Pictures over a garment's flat frame.
 
-    front (h, w, 3) float32: the flat garment's colours, trims included; back: the same for the half that no flat
-    picture shows; folds (k, k) float32: brightness of folds, about 1; trim (3,): colour of hems, trim_width in metres
+    front (h, w, 3) float32: the flat garment's colours, trims included; back: the same for the half
+        that no flat
+    picture shows; folds (k, k) float32: brightness of folds, about 1; trim (3,): colour of hems,
+    trim_width in metres
     """
 
     front: np.ndarray
@@ -45,7 +47,9 @@ class Cloth:
 
 @dataclass(frozen=True)
 class Worn:
-    """A garment on a person. ``lift`` metres: how much nearer to the camera it is drawn than the skin."""
+    """A garment on a person. ``lift`` metres: how much nearer to the camera it is drawn than the
+    skin.
+    """
 
     mesh: GarmentMesh
     frame: FlatFrame
@@ -66,7 +70,9 @@ class Worn:
 
 @dataclass(frozen=True)
 class Person:
-    """vertices (V, 3), joints (24, 3): the shaped rest body; posed: its pose; camera: for a picture of size (h, w)."""
+    """vertices (V, 3), joints (24, 3): the shaped rest body; posed: its pose; camera: for a picture
+    of size (h, w).
+    """
 
     shape: np.ndarray
     rotations: np.ndarray
@@ -80,7 +86,8 @@ class Person:
 class Surface:
     """A mesh ready to draw, part by part.
 
-    attributes: template position of body parts, or flat x, flat y and metres to the edge for garments.
+    attributes: template position of body parts, or flat x, flat y and metres to the edge for
+        garments.
     """
 
     points: list = field(default_factory=list)
@@ -113,8 +120,9 @@ class Surface:
 class Picture:
     """What one rendering gives, at (h, w).
 
-    rgb uint8; part (h, w) int32, -1 background; labels (h, w) uint8 LIP; face (h, w) int32, index into
-    ``surface.faces``; flow (h, w, 2) float32 and visible (h, w) bool of the first garment; factor: supersampling of its colours
+    rgb uint8; part (h, w) int32, -1 background; labels (h, w) uint8 LIP; face (h, w) int32, index
+    into ``surface.faces``; flow (h, w, 2) float32 and visible (h, w) bool of the first garment;
+    factor: supersampling of its colours
     """
 
     rgb: np.ndarray
@@ -128,7 +136,9 @@ class Picture:
 
 
 def build_surface(person: Person, outfit: list[Worn]) -> Surface:
-    """Pose every visible part in camera space; points are projected pixels and depth (of a 1 x picture)."""
+    """Pose every visible part in camera space; points are projected pixels and depth (of a 1 x
+    picture).
+    """
     model = load_body()
     surface = Surface()
     rotation = person.camera.rotation
@@ -277,7 +287,9 @@ def _truth(
 
 
 def _outwards(surface: Surface, faces: np.ndarray) -> np.ndarray:
-    """(P,) bool: the outer side of each of these faces (P,) looks at the camera (counter-clockwise, y up)."""
+    """(P,) bool: the outer side of each of these faces (P,) looks at the camera (counter-clockwise,
+    y up).
+    """
     unique, back = np.unique(faces, return_inverse=True)
     a, b, c = (surface.points[surface.faces[unique, i], :2] for i in range(3))
     a, b = b - a, c - a
@@ -318,7 +330,9 @@ def _shade(fragments, surface, look, outfit, background) -> np.ndarray:
 def dye(
     cloth: Cloth, flat: np.ndarray, edge: np.ndarray, front: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Colours (P, 3) and fold brightness (P,) of cloth at flat places (P, 2), ``edge`` metres from its border."""
+    """Colours (P, 3) and fold brightness (P,) of cloth at flat places (P, 2), ``edge`` metres from
+    its border.
+    """
     colors = sample_bilinear(cloth.front, flat).astype(np.float32)
     if not front.all():
         colors[~front] = sample_bilinear(cloth.back, flat[~front])

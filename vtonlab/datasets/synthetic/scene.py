@@ -1,4 +1,6 @@
-"""Drawing a whole scene: a person, a pose, a camera, an outfit and a background, from named random streams."""
+"""Drawing a whole scene: a person, a pose, a camera, an outfit and a background, from named random
+streams.
+"""
 
 import numpy as np
 
@@ -48,7 +50,9 @@ def draw_camera(
     joints: np.ndarray,
     size: tuple[int, int],
 ) -> Camera:
-    """Frame a posed body (24, 3): head to thighs, waist to feet, or all of it; looser as hardness grows."""
+    """Frame a posed body (24, 3): head to thighs, waist to feet, or all of it; looser as hardness
+    grows.
+    """
     h, w = size
     top, bottom = joints[HEAD, 1] + 0.27, joints[[7, 8], 1].min() - 0.15
     if category == "upper_body":

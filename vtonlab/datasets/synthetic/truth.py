@@ -1,4 +1,6 @@
-"""Maps that real data sets buy from detectors and a renderer simply knows: IUV, pose picture, keypoints."""
+"""Maps that real data sets buy from detectors and a renderer simply knows: IUV, pose picture,
+keypoints.
+"""
 
 from functools import cache
 
@@ -38,7 +40,8 @@ def landmark_rows() -> dict[int, int]:
 def keypoints(person: Person, picture: Picture, size: tuple[int, int]) -> np.ndarray:
     """(25, 3) float32 BODY_25: x, y in [0, 1] and confidence.
 
-    0 outside the picture and for hidden parts of the face, 0.6 for other joints behind something, 1 in sight.
+    0 outside the picture and for hidden parts of the face, 0.6 for other joints behind something, 1
+    in sight.
     """
     h, w = size
     model = load_body()
