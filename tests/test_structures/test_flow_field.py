@@ -111,6 +111,14 @@ def test_to_grid_and_to_correspondences():
     assert len(field.to_correspondences(stride=4)) < field.visible.sum() / 12
 
 
+def test_to_correspondences_and_back():
+    field = affine_field()
+    again = FlowField.from_correspondences(field.to_correspondences(), field.size)
+    assert torch.equal(again.visible, field.visible)
+    assert torch.allclose(again.flow, field.flow, atol=1e-6)
+    assert not FlowField.from_correspondences(Correspondences.empty(), (4, 4)).visible.any()
+
+
 def test_dict_round_trip_and_errors():
     field = affine_field()
     again = FlowField.from_dict(field.to_dict())

@@ -51,6 +51,15 @@ class FlowField:
         object.__setattr__(self, "flow", torch.where(visible[..., None], flow, 0.0))
         object.__setattr__(self, "visible", visible)
 
+    @classmethod
+    def from_correspondences(cls, matches: Correspondences, size: Grid) -> FlowField:
+        """Sparse field of ``(height, width)``: a pixel is visible if it holds a match, and takes the
+        score-weighted mean of its matches."""
+        index, target = matches.to_queries(size)
+        flow, visible = torch.zeros(size[0] * size[1], 2), torch.zeros(size[0] * size[1]).bool()
+        flow[index], visible[index] = target, True
+        return cls(flow.reshape(*size, 2), visible.reshape(size))
+
     @property
     def size(self) -> Grid:
         """``(height, width)`` of the person picture."""
