@@ -224,7 +224,7 @@ def plot(results: dict, path: Path) -> None:
             axis.set_xticks(range(len(textures)), textures, rotation=45, ha="right")
             axis.set_title(f"{name}: {key.replace('_', ' ')}")
         row[0].axhline(0.9, color="grey", linewidth=0.8)
-        row[0].legend(fontsize=8)
+        row[1].legend(fontsize=8)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
 

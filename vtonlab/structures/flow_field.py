@@ -53,7 +53,7 @@ class FlowField:
 
     @classmethod
     def from_correspondences(cls, matches: Correspondences, size: Grid) -> FlowField:
-        """Sparse field of ``(height, width)``: pixels that hold matches take their weighted mean."""
+        """Sparse field of ``(height, width)``: pixels with matches take their weighted mean."""
         index, target = matches.to_queries(size)
         flow, visible = torch.zeros(size[0] * size[1], 2), torch.zeros(size[0] * size[1]).bool()
         flow[index], visible[index] = target, True
