@@ -130,6 +130,12 @@ def test_sampler_must_fit_the_schedule(make_model, monkeypatch):
         make_model()
 
 
+def test_names_that_would_count_twice_are_refused(make_model):
+    losses = dict(corr_loss=dict(type="AttentionEntropyLoss", layers=LAYERS))
+    with pytest.raises(ValueError, match="corr_loss"):
+        make_model(attention_losses=losses)
+
+
 def test_gradient_stays_before_the_last_supervised_layer(make_model, make_batch):
     model = make_model()
     losses = model.loss(make_batch(model))
@@ -187,3 +193,36 @@ def test_checkpoint_facts(make_model):
     facts = make_model().checkpoint_meta()
     assert facts["size"] == [32, 24] and facts["mask_polarity"] == "1 = generate"
     assert facts["backbone"] == "FluxTransformer2DModel"
+
+
+def test_clean_reading_trains_and_samples(make_model, make_batch):
+    schedule = dict(type="FlowMatchingSchedule", network_predicts="clean", min_sigma=0.4)
+    model = make_model(noise_schedule=schedule)
+    batch = make_batch(model)
+    total(model.loss(batch)).backward()
+    assert model.backbone.proj_out.weight.grad.abs().sum() > 0
+    assert model.eval().predict(batch)[0]["image"].shape == (32, 24, 3)
+
+
+def test_validation_reads_attention_alone(make_model, make_batch, monkeypatch):
+    from vtonlab.structures.sample import collate
+
+    from .conftest import sample
+
+    model = make_model(probe=dict(layers=LAYERS, sigma=0.5)).eval()
+    monkeypatch.setattr(model, "decode", None)  # drawing would fail
+    probed = model.val_step(collate([sample(0), sample(1)]))
+    assert [result["id"] for result in probed] == ["p0", "p1"]
+    monkeypatch.undo()
+    drawn = model.test_step(collate([sample(0), sample(1)]))
+    for a, b in zip(probed, drawn, strict=True):
+        for layer in LAYERS:
+            assert torch.equal(a["attention"][layer]["argmax"], b["attention"][layer]["argmax"])
+
+
+def test_validation_draws_pictures_without_a_probe(make_model):
+    from vtonlab.structures.sample import collate
+
+    from .conftest import sample
+
+    assert "image" in make_model().eval().val_step(collate([sample(0)]))[0]

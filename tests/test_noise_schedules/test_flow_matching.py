@@ -39,3 +39,41 @@ def test_bad_settings():
         FlowMatchingSchedule(density="normal")
     with pytest.raises(ValueError, match="shift=0"):
         FlowMatchingSchedule(shift=0)
+
+
+def test_clean_reading_has_the_same_optimum_and_velocity():
+    """A network that outputs z_0 exactly has zero residual, and its velocity is eps - z_0."""
+    schedule = FlowMatchingSchedule(network_predicts="clean", min_sigma=0.05)
+    clean, noise = torch.randn(2, 3, 2, 4, 4, dtype=torch.float64)
+    sigmas = torch.tensor([0.2, 0.5, 0.9], dtype=torch.float64)
+    noisy = schedule.add_noise(clean, noise, sigmas)
+    assert not schedule.residual(clean, clean, noise, sigmas).any()
+    torch.testing.assert_close(schedule.velocity(clean, noisy, sigmas), noise - clean)
+
+
+def test_clean_reading_has_the_velocity_loss():
+    """The residual equals the error of the velocity, wherever sigma is above the floor."""
+    schedule = FlowMatchingSchedule(network_predicts="clean", min_sigma=0.05)
+    clean, noise, output = torch.randn(3, 3, 2, 4, 4, dtype=torch.float64)
+    sigmas = torch.tensor([0.2, 0.5, 0.9], dtype=torch.float64)
+    noisy = schedule.add_noise(clean, noise, sigmas)
+    error = schedule.velocity(output, noisy, sigmas) - (noise - clean)
+    torch.testing.assert_close(schedule.residual(output, clean, noise, sigmas), error)
+
+
+def test_velocity_reading_passes_the_output_through():
+    schedule = FlowMatchingSchedule()
+    output, noisy = torch.randn(2, 3, 2, 4, 4)
+    assert schedule.velocity(output, noisy, torch.rand(3)) is output
+
+
+def test_floor_bounds_the_residual_at_low_noise():
+    schedule = FlowMatchingSchedule(network_predicts="clean", min_sigma=0.5)
+    clean, output = torch.zeros(1, 1, 2, 2), torch.ones(1, 1, 2, 2)
+    residual = schedule.residual(output, clean, clean, torch.tensor([0.01]))
+    assert residual.abs().max() == 2.0
+
+
+def test_unknown_reading():
+    with pytest.raises(ValueError, match="network_predicts='noise'"):
+        FlowMatchingSchedule(network_predicts="noise")

@@ -54,9 +54,9 @@ def from_pretrained(
             use_safetensors=True,
         )
     except (OSError, ValueError) as error:
+        part = f" (subfolder {subfolder!r})" if subfolder else ""
         raise FileNotFoundError(
-            f"{cls} weights cannot be loaded from {path!r}"
-            f"{f' (subfolder {subfolder!r})' if subfolder else ''}: accept the model's licence on its "
-            f"hub page and run `huggingface-cli login`, or set `path` to a local folder in the diffusers layout "
-            f"({type(error).__name__}: {str(error).splitlines()[0][:160]})"
+            f"{cls} weights cannot be loaded from {path!r}{part}: accept the model's licence on "
+            f"its hub page and run `huggingface-cli login`, or set `path` to a local folder in "
+            f"the diffusers layout ({type(error).__name__}: {str(error).splitlines()[0][:160]})"
         ) from error

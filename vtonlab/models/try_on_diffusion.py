@@ -84,6 +84,9 @@ class TryOnDiffusion(BaseModel):
                 f"{type(self.sampler).__name__} cannot sample a model trained with "
                 f"{type(self.noise_schedule).__name__}: it fits {fitting}"
             )
+        for name in attention_losses or {}:
+            if "loss" in name:  # mmengine would add the monitors named after it to the total
+                raise ValueError(f"attention_losses: call {name!r} something without 'loss' in it")
         self.attention_losses = nn.ModuleDict(
             {name: ATTENTION_LOSSES.build(cfg) for name, cfg in (attention_losses or {}).items()}
         )

@@ -1,0 +1,77 @@
+"""Two processes train CORAL as one does on the same global batch, matched or not."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+WORKER = Path(__file__).with_name("ddp_worker.py")
+
+pytestmark = pytest.mark.ddp
+
+
+def load_worker():
+    spec = importlib.util.spec_from_file_location("coral_ddp_worker", WORKER)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+worker = load_worker()
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory) -> list[dict]:
+    """What each of two processes found, for every case."""
+    folder = tmp_path_factory.mktemp("ranks")
+    env = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+    }
+    processes = [
+        subprocess.Popen(
+            [sys.executable, WORKER, folder / "rendezvous", str(rank), "2", folder / str(rank)],
+            env=env,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    try:
+        errors = [process.communicate(timeout=400)[1] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert all(process.returncode == 0 for process in processes), "\n".join(errors)
+    return [torch.load(folder / str(rank), weights_only=True) for rank in range(2)]
+
+
+@pytest.mark.parametrize("case", worker.UNMATCHED)
+def test_gradients_of_two_ranks_equal_one_process(ranks, case):
+    model = worker.make_model()
+    expected = worker.step(model, list(range(worker.BATCH)), worker.UNMATCHED[case])
+    largest = max(g.abs().max() for k, g in expected.items() if k != "total")
+    for rank in ranks:
+        assert rank[case].keys() == expected.keys()
+        for name, gradient in expected.items():
+            torch.testing.assert_close(
+                rank[case][name], gradient, rtol=1e-5, atol=1e-6 * float(largest), msg=name
+            )
+
+
+def test_the_cases_differ_in_supervision():
+    """Without matches the distillation vanishes; nothing above compared zeros with zeros."""
+    model = worker.make_model()
+    layer = "backbone.transformer_blocks.1.attn.to_q.weight"
+    numbers = list(range(worker.BATCH))
+    with_all, with_none = (
+        worker.step(model, numbers, worker.UNMATCHED[case])[layer]
+        for case in ("all matched", "none matched")
+    )
+    assert (with_all - with_none).norm() > 0.05 * with_none.norm()
