@@ -65,12 +65,14 @@ def build_page(
 
     Args:
         summary: the content of ``summary.json``.
-        exhibits: people of the gallery; the first ``explored`` can be explored point by point.
+        exhibits: people of the gallery; the first ``explored`` whose garment shows in the flat
+            picture can be explored point by point.
         curves: model -> its curves.
         commands: the exact command lines.
     """
     height, width = exhibits[0].person.shape[:2]
-    data = dict(grid=exhibits[0].grid, samples=[_explorable(e) for e in exhibits[:explored]])
+    shown = [e for e in exhibits if e.visible.any()][:explored]
+    data = dict(grid=exhibits[0].grid, samples=[_explorable(e) for e in shown])
     parts = {
         "MINUTES": f"{summary['seconds']['training'] / 60:.0f}",
         "SIZE": f"{width}x{height}",

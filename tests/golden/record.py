@@ -1,0 +1,104 @@
+"""Ten-step loss traces of shipped configs, at one thread: what a refactoring must not change.
+
+Example:
+    python tests/golden/record.py            # after a change that is meant to change the numbers
+    python tests/golden/record.py --check    # exit code 1 where a trace differs
+
+Writes ``tests/golden/<config>.json``. Pictures are rendered anew, so the trace also guards
+``SyntheticTryOn``.
+"""
+
+import argparse
+import json
+import platform
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = ("configs/coral/dit_synthetic.py",)
+STEPS, BATCH, TOLERANCE = 10, 2, 1e-4
+PACKAGES = ("torch", "diffusers", "mmengine", "numpy")
+
+
+def trace(config_path: str, work_dir: str | Path) -> dict[str, list[float]]:
+    """Every number the model logs, step by step, in a run of the real training loop.
+
+    Batch, data set and length are small; all else is the config's.
+    """
+    from vtonlab.engine.config import finalize, load_config
+    from vtonlab.engine.training import train
+
+    config = load_config(ROOT / config_path)
+    config.train_cfg.max_iters = STEPS
+    config.train_dataloader.batch_size = BATCH
+    config.train_dataloader.dataset.update(length=STEPS * BATCH, cache_dir=None)
+    config.val_dataloader = config.val_evaluator = config.val_cfg = None
+    config.visualizer.vis_backends = [dict(type="LocalVisBackend")]
+    config.log_level = "ERROR"
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        runner = train(finalize(config, work_dir=str(work_dir), seed=0))
+    finally:
+        torch.set_num_threads(threads)
+    keys = [*runner.bare_model.attention_losses, "loss"]
+    scalars = runner.message_hub.log_scalars
+    return {
+        name.removeprefix("train/"): [float(f"{v:.7g}") for v in scalar.data[0]]
+        for name, scalar in sorted(scalars.items())
+        if name.removeprefix("train/").split("_")[0] in keys
+    }
+
+
+def path_of(config_path: str) -> Path:
+    """Where the trace of a config is kept."""
+    return Path(__file__).with_name(f"{Path(config_path).stem}.json")
+
+
+def differences(expected: dict, found: dict) -> list[str]:
+    """One line for each series that differs by more than ``TOLERANCE``, with its first step."""
+    lines = [f"{name}: only in one trace" for name in sorted(set(expected) ^ set(found))]
+    for name in sorted(set(expected) & set(found)):
+        pairs = enumerate(zip(expected[name], found[name], strict=True), 1)
+        wrong = [p for p in pairs if abs(p[1][0] - p[1][1]) > TOLERANCE * max(abs(p[1][0]), 1e-3)]
+        if wrong:
+            step, (before, now) = wrong[0]
+            lines.append(f"{name}: {now:.7g} at step {step}, recorded {before:.7g}")
+    return lines
+
+
+def as_text(config_path: str, made_with: dict, losses: dict) -> str:
+    """JSON with one series a line, so that a change reads well in a diff."""
+    rows = ",\n".join(f"  {json.dumps(k)}: {json.dumps(v)}" for k, v in losses.items())
+    head = f'"config": {json.dumps(config_path)},\n "made_with": {json.dumps(made_with)}'
+    return f'{{{head},\n "trace": {{\n{rows}\n }}\n}}\n'
+
+
+def main() -> int:
+    from importlib.metadata import version
+
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--check", action="store_true", help="compare, write nothing")
+    args = parser.parse_args()
+    different = 0
+    for config in CONFIGS:
+        with tempfile.TemporaryDirectory() as folder:
+            losses = trace(config, folder)
+        if args.check:
+            lines = differences(json.loads(path_of(config).read_text())["trace"], losses)
+            print(f"{config}: {'; '.join(lines) or 'as recorded'}")
+            different += bool(lines)
+            continue
+        made_with = {name: version(name) for name in PACKAGES} | {"machine": platform.machine()}
+        path_of(config).write_text(as_text(config, made_with, losses))
+        print(f"written to {path_of(config)}")
+    return int(different > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

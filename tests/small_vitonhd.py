@@ -1,0 +1,32 @@
+"""A VITON-HD tree of rendered people with matches, as ``train.py`` finds a prepared data set."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from vtonlab.datasets import VITONHDDataset
+from vtonlab.datasets.synthetic.writer import Settings, write_dataset
+from vtonlab.datasets.synthetic.writer_layouts import build_layout
+from vtonlab.structures import Correspondences
+from vtonlab.structures.match_store import MatchStore
+
+
+def write_tree(root: Path, count: int = 4, size: tuple[int, int] = (128, 96)) -> Path:
+    """``count`` pairs altogether, two of them for testing."""
+    settings = Settings("vitonhd", count, size)
+    write_dataset(build_layout(settings), settings, root)
+    return root
+
+
+def write_matches(matches: Mapping, root: Path, split: str = "train") -> MatchStore:
+    """A finished store for a config's ``matches``; every pair gets the same ten points."""
+    dataset = VITONHDDataset(data_root=str(root), split=split, size=None, maps=())
+    points = torch.rand(10, 2, generator=torch.Generator().manual_seed(0)) * 0.5 + 0.25
+    store = MatchStore.create(matches, root, split, {"made": "by a test"})
+    for index, pair in enumerate(dataset.pairs):
+        files = dataset.files(index)
+        found = Correspondences(points, points.flip(0), torch.ones(10))
+        store.write(*pair, found, (files["person"], files["garment"]))
+    store.finish(dataset.pairs, {})
+    return store
