@@ -15,6 +15,7 @@ from torch import nn
 
 from vtonlab.engine import NonFiniteError, WarmupEMA, build_runner
 from vtonlab.engine.distributed import WorkDirLock
+from vtonlab.engine.hooks import SaveOnSignalHook
 from vtonlab.engine.hooks.counter_rng import step_seed
 from vtonlab.engine.optim import AutocastOptimWrapper, FiniteOptimWrapper
 from vtonlab.engine.training import dry_run, train
@@ -25,9 +26,13 @@ def test_a_poisoned_sample_stops_before_the_step_and_is_named(toy_config):
     config = copy.deepcopy(toy_config)
     with pytest.raises(NonFiniteError, match=r"iteration \d+ \(loss_a=nan.*item3\b.*loss is nan"):
         train(config)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler  # given back
     runner = build_runner(toy_config)
     with pytest.raises(NonFiniteError):
         runner.train()
+    for hook in runner.hooks:
+        if isinstance(hook, SaveOnSignalHook):
+            hook.after_train(runner)
     assert all(torch.isfinite(p).all() for p in runner.model.parameters())
 
 

@@ -16,7 +16,7 @@ from mmengine.logging import print_log
 from vtonlab.engine.checkpoint import find_problem, manifest_path, write_text
 from vtonlab.engine.config_check import check_config
 from vtonlab.engine.distributed import WorkDirLock
-from vtonlab.engine.hooks import SampleTraceHook
+from vtonlab.engine.hooks import SampleTraceHook, SaveOnSignalHook
 from vtonlab.engine.optim import NonFiniteError
 from vtonlab.engine.runner import SafeRunner, build_runner
 from vtonlab.registry import DATASETS
@@ -65,6 +65,10 @@ def _train(config: Config) -> SafeRunner:
         places = [hook.describe() for hook in runner.hooks if isinstance(hook, SampleTraceHook)]
         where = places[0] if places else f"iteration {runner.iter + 1}"
         raise NonFiniteError(f"training stopped at {where}: {error}") from error
+    finally:
+        for hook in runner.hooks:
+            if isinstance(hook, SaveOnSignalHook):
+                hook.after_train(runner)  # an exception must not leave the signals taken
     return runner
 
 

@@ -73,8 +73,8 @@ class SaveOnSignalHook(Hook):
 
     def after_train(self, runner) -> None:
         """Give the signals back."""
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
+        while self._previous:
+            signal.signal(*self._previous.popitem())
 
     def _note(self, number: int, frame) -> None:
         if self.received:
