@@ -306,6 +306,9 @@ def print_statistics(store, pairs: list[tuple[str, str]]) -> None:
 
 def run_config(config: str, options: dict, workers: int, device: str) -> int:
     """Fill every store the config asks for; returns the exit code."""
+    import cv2
+
+    cv2.setNumThreads(1)  # a forked worker would wait for ever for OpenCV's idle threads
     loaded, failed = _load(config, options), 0
     imports = list((loaded.get("custom_imports") or {}).get("imports", ()))
     for request in _requests(loaded, config):
