@@ -239,7 +239,8 @@ def main() -> int:
     meshes = {"body": groups["body"], "eyes": eyes, "hair": groups["helper-hair"]}
     x, y, z = template[meshes["hair"]].mean(1).T
     over_face = (z > 0.07) & (np.abs(x) < 0.085) & (y < 0.83) & (y > 0.55)
-    meshes["hair"] = meshes["hair"][~over_face]
+    through_clothes = (z > 0.0) & (y < 0.50)  # front strands would pierce a shirt
+    meshes["hair"] = meshes["hair"][~over_face & ~through_clothes]
     cloth = groups["helper-tights"]
     lowest = template[cloth][:, :, 1].min(1)
     meshes["shoes"] = cloth[lowest < out["joints"][7, 1] + 0.06]
@@ -283,7 +284,7 @@ def main() -> int:
         ).astype(np.float32)
     out["tights_arm"] = along_arm(out["tights_vertices"], out["joints"]).astype(np.float16)
     distance, nearest = cKDTree(out["tights_vertices"]).query(out["body_vertices"])
-    out["body_nearest"] = np.where(distance < 0.035, nearest, -1).astype(np.int16)
+    out["body_nearest"] = np.where(distance < 0.06, nearest, -1).astype(np.int16)
     out |= dense_parts(out["body_vertices"], out["body_faces"], out["body_joints"], out["joints"])
     args.out.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(args.out, **out)

@@ -73,7 +73,7 @@ class BodyModel:
 
     @property
     def faces(self) -> np.ndarray:
-        """(F, 3) of the body alone: what ``SMPLFlowMatcher(faces=...)`` takes with ``with_body=True``."""
+        """(F, 3) of the body alone, as body maps index them (``with_body=True``)."""
         return self.meshes["body"].faces
 
     @property

@@ -26,7 +26,7 @@ from vtonlab.registry import DATASETS
 from vtonlab.structures import Correspondences, FlowField
 from vtonlab.utils.seeding import seed_from
 
-VERSION = 3  # of what is drawn: part of the cache key
+VERSION = 4  # of what is drawn: part of the cache key
 SETTINGS = ("paired", "unpaired", "person_to_person")
 SPLITS = ("train", "val", "test")
 ALWAYS = ("person", "garment", "agnostic", "mask", "garment_mask", "pose")
@@ -271,8 +271,8 @@ class SyntheticTryOn(Dataset):
 
 
 def supersampling(size: tuple[int, int]) -> int:
-    """Odd factor by which pictures are drawn larger: 3, or 1 for pictures that are large anyway."""
-    return 3 if max(size) <= 640 else 1
+    """How much larger pictures are drawn before they are averaged down: less for larger ones."""
+    return 3 if max(size) <= 640 else 2 if max(size) <= 1280 else 1
 
 
 def _body_arrays(prefix: str, person, fragments, points) -> dict[str, np.ndarray]:

@@ -63,7 +63,7 @@ def draw_flat(
     Args:
         rng: source of randomness; what is drawn does not depend on ``size`` or ``factor``.
         size: (h, w) of the flat picture.
-        factor: odd supersampling; the worn garment samples the larger picture.
+        factor: supersampling; the worn garment samples the larger picture.
         split: train, val or test: cloths are disjoint.
         under: the garment that lies over this one where they meet.
     """

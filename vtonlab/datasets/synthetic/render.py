@@ -249,15 +249,18 @@ def render(
         outfit: garments; the flow is that of the first.
         background: (h * factor, w * factor, 3) uint8.
         size: (h, w) of the result.
-        factor: odd supersampling of the colours; the truth is taken at the pixel centres.
+        factor: supersampling of the colours; the truth is taken at the pixel centres.
     """
     h, w = size
     surface = build_surface(person, outfit)
     scaled = surface.points * np.array([factor, factor, 1.0])
     fragments = rasterize(scaled, surface.faces, (h * factor, w * factor))
     rgb = downsample(_shade(fragments, surface, person.look, outfit, background), factor)
-    middle = slice(factor // 2, None, factor)
-    centre = Fragments(*(a[middle, middle] for a in fragments))
+    if factor % 2:  # the middle one of each block lies on the pixel's centre
+        middle = slice(factor // 2, None, factor)
+        centre = Fragments(*(a[middle, middle] for a in fragments))
+    else:
+        centre = rasterize(surface.points, surface.faces, size)
     return _truth(rgb, centre, surface, outfit, factor)
 
 
