@@ -58,6 +58,7 @@ _BY_NAME: dict[str, frozenset[str]] = {  # wherever they stand under optim_wrapp
         "dwconv_decay_mult dcn_offset_lr_mult bypass_duplicate custom_keys".split()
     ),
 }
+_MATCHES = frozenset(["matcher", "root", "maps"])  # of a data set: see match_store.open_store
 _DEFAULT_TYPES = {
     "optim_wrapper": "OptimWrapper",
     "val_cfg": "ValLoop",
@@ -180,6 +181,8 @@ def allowed_keys(node: Mapping[str, Any], path: tuple[str, ...]) -> frozenset[st
         return _FIXED[dotted]
     if path[0] == "optim_wrapper" and path[-1] in _BY_NAME:
         return _BY_NAME[path[-1]]
+    if path[0].endswith("_dataloader") and path[-1] == "matches":
+        return _MATCHES
     found = _resolve(node, path)
     if found is None:
         return None
