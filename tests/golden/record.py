@@ -4,11 +4,12 @@ Example:
     python tests/golden/record.py            # after a change that is meant to change the numbers
     python tests/golden/record.py --check    # exit code 1 where a trace differs
 
-Writes ``tests/golden/<config>.json``. Pictures are rendered anew, so the trace also guards
-``SyntheticTryOn``.
+Writes ``tests/golden/<config>.json``. The pictures are noise, the same on every machine: the trace
+guards model, losses, noise, sampler order, optimiser and loop. Rendering has its own tests.
 """
 
 import argparse
+import importlib.util
 import json
 import platform
 import sys
@@ -16,6 +17,9 @@ import tempfile
 from pathlib import Path
 
 import torch
+from torch.utils.data import Dataset
+
+from vtonlab.registry import DATASETS
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ("configs/coral/dit_synthetic.py",)
@@ -23,10 +27,29 @@ STEPS, BATCH, TOLERANCE = 10, 2, 1e-4
 PACKAGES = ("torch", "diffusers", "mmengine", "numpy")
 
 
+@DATASETS.register_module(force=True)
+class NoiseSamples(Dataset):
+    """Noise pictures with random matches, as the models' tests use them."""
+
+    def __init__(self, *, length: int, size: tuple[int, int], data_root: str | None = None) -> None:
+        source = ROOT / "tests/test_models/conftest.py"
+        spec = importlib.util.spec_from_file_location("golden_samples", source)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        self.sample, self.length, self.size = module.sample, length, size
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, key: tuple[int, int]) -> dict:
+        index, position = map(int, key)
+        return {**self.sample(index, True, *self.size), "position": position}
+
+
 def trace(config_path: str, work_dir: str | Path) -> dict[str, list[float]]:
     """Every number the model logs, step by step, in a run of the real training loop.
 
-    Batch, data set and length are small; all else is the config's.
+    Data, batch size and length are the trace's own; all else is the config's.
     """
     from vtonlab.engine.config import finalize, load_config
     from vtonlab.engine.training import train
@@ -34,7 +57,9 @@ def trace(config_path: str, work_dir: str | Path) -> dict[str, list[float]]:
     config = load_config(ROOT / config_path)
     config.train_cfg.max_iters = STEPS
     config.train_dataloader.batch_size = BATCH
-    config.train_dataloader.dataset.update(length=STEPS * BATCH, cache_dir=None)
+    config.train_dataloader["dataset"] = dict(
+        type="NoiseSamples", length=STEPS * BATCH, size=tuple(config.model["size"])
+    )
     config.val_dataloader = config.val_evaluator = config.val_cfg = None
     config.visualizer.vis_backends = [dict(type="LocalVisBackend")]
     config.log_level = "ERROR"

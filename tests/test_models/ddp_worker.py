@@ -3,15 +3,13 @@
 Usage: python ddp_worker.py RENDEZVOUS_FILE RANK WORLD_SIZE OUTPUT
 """
 
+import importlib.util
 import sys
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 from mmengine.model import MMDistributedDataParallel
-
-sys.path.insert(0, str(Path(__file__).parent))
-from conftest import sample
 
 from vtonlab.engine.config import load_config
 from vtonlab.models import TryOnDiffusion
@@ -26,6 +24,19 @@ UNMATCHED = {
     "one sample matched": (0, 1, 3),
     "none matched": (0, 1, 2, 3),
 }
+
+
+def _conftest():
+    """The tests' samples, loaded by path: several folders have a module of this name."""
+    spec = importlib.util.spec_from_file_location(
+        "samples_of_models", Path(__file__).with_name("conftest.py")
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+sample = _conftest().sample
 
 
 def make_model() -> TryOnDiffusion:

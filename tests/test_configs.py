@@ -1,0 +1,131 @@
+"""Every shipped config: read, checked, built and trained for two steps; and one golden trace.
+
+A new config is found by itself. One that needs photographs or weights gets a line in ``SHRINK``.
+"""
+
+import copy
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from vtonlab.engine.config import finalize, load_config
+from vtonlab.engine.config_check import check_config
+from vtonlab.engine.training import train
+
+sys.path.insert(0, str(Path(__file__).parent))
+from small_vitonhd import write_matches, write_tree
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = sorted(
+    path.relative_to(ROOT).as_posix()
+    for pattern in ("configs/*/*.py", "projects/*/configs/*.py")
+    for path in ROOT.glob(pattern)
+    if path.parent.name != "_base_"
+)
+
+
+def load(path: str):
+    """As a user does, from the root of the repository."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        patch.setattr(sys, "path", list(sys.path))
+        return load_config(path)
+
+
+def module_at(path: str):
+    name = Path(path).stem
+    spec = importlib.util.spec_from_file_location(f"from_{name}", ROOT / path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def shrink_synthetic(path: str, folder: Path):
+    """Four rendered people in place of a thousand; the config's own picture size."""
+    config = load(path)
+    config.train_dataloader.batch_size = 2
+    config.train_dataloader.dataset.update(length=4, cache_dir=str(folder / "cache"))
+    return config
+
+
+def shrink_tiny_vitonhd(path: str, folder: Path):
+    """A written VITON-HD tree with matches."""
+    config = load(path)
+    root = write_tree(folder / "vitonhd", size=tuple(config.model["size"]))
+    config.data_root = str(root)
+    dataset = config.train_dataloader.dataset
+    dataset.matches.root = str(folder / "matches")
+    write_matches(dataset.matches.to_dict(), root)
+    config.train_dataloader.batch_size = 2
+    return config
+
+
+def shrink_flux(path: str, folder: Path):
+    """Tiny weights in the real folder layout, rendered people: as in its own tests."""
+    tests = module_at("tests/test_models/test_flux_real_layout.py")
+    return tests.tiny_config(tests.save_tiny_flux(folder / "flux"), folder)
+
+
+SHRINK = {
+    "configs/coral/dit_vitonhd.py": shrink_flux,
+    "configs/coral/dit_tiny_vitonhd.py": shrink_tiny_vitonhd,
+}
+
+
+@pytest.mark.parametrize("path", CONFIGS)
+def test_is_read_and_strictly_checked(path):
+    config = finalize(load(path))
+    check_config(config)
+    json.dumps(config.model.to_dict())  # plain values only
+    misspelt = copy.deepcopy(config)
+    misspelt.model.conditoner = dict()
+    with pytest.raises(ValueError, match="did you mean 'conditioner'"):
+        check_config(misspelt)
+
+
+@pytest.mark.parametrize("path", CONFIGS)
+def test_builds_and_trains_two_steps(path, tmp_path):
+    config = SHRINK.get(path, shrink_synthetic)(path, tmp_path)
+    config.train_cfg.max_iters = 2
+    config.val_dataloader = config.val_evaluator = config.val_cfg = None
+    config.visualizer.vis_backends = [dict(type="LocalVisBackend")]
+    config.log_level = "ERROR"
+    runner = train(finalize(config, work_dir=str(tmp_path / "run")))
+    assert runner.iter == 2
+    assert (tmp_path / "run/iter_2.pth").is_file()
+    losses = [s.data[0] for k, s in runner.message_hub.log_scalars.items() if "loss" in k]
+    names = {f"train/loss_{name}" for name in ("diffusion", *runner.bare_model.attention_losses)}
+    assert names <= set(runner.message_hub.log_scalars)
+    assert all(torch.isfinite(torch.tensor(values)).all() for values in losses)
+
+
+def test_the_baseline_differs_by_the_two_attention_losses_only():
+    coral, baseline = (
+        finalize(load(f"configs/coral/{name}.py"), work_dir="same").to_dict()
+        for name in ("dit_synthetic", "dit_synthetic_baseline")
+    )
+    assert set(coral["model"].pop("attention_losses")) == {"correspondence", "entropy"}
+    assert baseline["model"].pop("attention_losses") == {}
+    assert leaves(coral) == leaves(baseline)
+
+
+def leaves(node, path: str = "") -> dict[str, object]:
+    """Dotted path -> value, so that a failure names the key."""
+    if isinstance(node, (dict, list, tuple)) and node:
+        items = node.items() if isinstance(node, dict) else enumerate(node)
+        return {k: v for key, value in items for k, v in leaves(value, f"{path}.{key}").items()}
+    return {path: node}
+
+
+def test_golden_trace(tmp_path):
+    """Recorded again by ``python tests/golden/record.py`` where a change is meant."""
+    record = module_at("tests/golden/record.py")
+    (config,) = record.CONFIGS
+    expected = json.loads(record.path_of(config).read_text())["trace"]
+    assert len(expected["loss_diffusion"]) == record.STEPS
+    different = record.differences(expected, record.trace(config, tmp_path))
+    assert not different, "; ".join(different)
