@@ -9,7 +9,7 @@ with read_base():
 
 size = (64, 48)
 iterations = 1200
-supervised_layers = ["transformer_blocks.1.attn", "single_transformer_blocks.0.attn"]
+supervised_layers = ["transformer_blocks.1.attn"]
 
 model = dict(
     type="TryOnDiffusion",
@@ -38,14 +38,14 @@ model = dict(
         network_predicts="clean",  # width 96 cannot carry 48 channels of noise besides the picture
         min_sigma=0.4,
     ),
-    sampler=dict(type="FlowMatchEulerSampler", num_steps=4),
+    sampler=dict(type="FlowMatchEulerSampler", num_steps=4, shift=6.0),
     probe=dict(layers=["*"], sigma=0.5),  # every block, so that the baseline shows its best one
     attention_losses=dict(
         correspondence=dict(
             type="CorrespondenceDistillationLoss",
             form="cross_entropy",
             layers=supervised_layers,
-            weight=0.5,
+            weight=0.2,
             t_max=None,
         ),
         entropy=dict(
