@@ -1,4 +1,4 @@
-"""Shared fixtures: one thread, no network, and the folder of real photographs where there is one."""
+"""Shared fixtures: no network, and the folder of real photographs where there is one."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
 
 @pytest.fixture
 def real_data() -> Path:
-    """Folder of real photographs (``VTONLAB_REAL_DATA``); the test is skipped where it is absent."""
+    """Folder of real photographs (``VTONLAB_REAL_DATA``); without it the test is skipped."""
     root = os.environ.get("VTONLAB_REAL_DATA", "")
     if not root or not Path(root).is_dir():
         pytest.skip("VTONLAB_REAL_DATA does not point to a folder of test photographs")

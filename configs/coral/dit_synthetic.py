@@ -39,7 +39,7 @@ model = dict(
         min_sigma=0.4,
     ),
     sampler=dict(type="FlowMatchEulerSampler", num_steps=4, shift=6.0),
-    probe=dict(layers=["*"], sigma=0.5),  # every block, so that the baseline shows its best one
+    probe=dict(layers=["*"], sigma=0.5),  # all blocks
     attention_losses=dict(
         correspondence=dict(
             type="CorrespondenceDistillationLoss",
@@ -87,9 +87,9 @@ val_dataloader = dict(
     collate_fn=dict(type="collate_samples"),
     dataset=dict(**people, split="val", length=32),
 )
-val_evaluator = [dict(type="AttentionPCK")]
+val_evaluator = [dict(type="AttentionPCK", layers=supervised_layers)]
 val_cfg = dict()
-test_evaluator = [dict(type="AttentionPCK"), dict(type="ImageErrors")]
+test_evaluator = [dict(type="AttentionPCK", layers=supervised_layers), dict(type="ImageErrors")]
 test_cfg = dict()
 
 train_cfg = dict(type="ResumableTrainLoop", max_iters=iterations, val_interval=200)

@@ -1,7 +1,8 @@
-"""CORAL at the paper's setting: FLUX.1-Fill, 1024x768, LoRA on the attention projections (METHODS.md section 1).
+"""CORAL at the paper's setting: FLUX.1-Fill, 1024x768, LoRA on attention (METHODS.md 1).
 
-Where the paper is silent (layers, weights, gate, learning rate) the values follow METHODS.md A1 to A12 and are marked
-``ours``. FLUX.1-Fill-dev is gated and non-commercial; ``--cfg-options pretrained=DIR`` takes a local folder.
+Where the paper is silent (layers, weights, gate, learning rate) the values follow METHODS.md A1 to
+A11 and are marked ``ours``. FLUX.1-Fill-dev is gated and non-commercial; ``--cfg-options
+pretrained=DIR`` takes a local folder.
 """
 
 from mmengine.config import read_base
@@ -10,7 +11,7 @@ with read_base():
     from .._base_.default_runtime import *
 
 data_root = "data/vitonhd"
-pretrained = "black-forest-labs/FLUX.1-Fill-dev"  # transformer/, vae/, text_encoder/, text_encoder_2/, tokenizers
+pretrained = "black-forest-labs/FLUX.1-Fill-dev"  # transformer/, vae/, text encoders, tokenizers
 size = (1024, 768)
 supervised_layers = [f"transformer_blocks.{block}.attn" for block in (8, 10, 12)]  # ours, A8
 

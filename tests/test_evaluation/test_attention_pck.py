@@ -60,6 +60,21 @@ def test_identity_attention_on_an_identity_flow_is_all_right():
     assert 0 < scores["attention_pck_chance"] < 0.8
 
 
+def test_supervised_layers_are_told_from_the_others():
+    metric = AttentionPCK(layers=["bad"])
+    metric.process({}, [result(torch.arange(12), identity_flow())])
+    scores = metric.compute_metrics(metric.results)
+    assert scores["attention_pck_layer"] == "bad" and scores["attention_pck"] < 0.5
+    assert scores["attention_pck_any_layer"] == 1.0
+
+
+def test_supervised_layer_that_was_not_read():
+    metric = AttentionPCK(layers=["other"])
+    metric.process({}, [result(torch.arange(12), identity_flow())])
+    with pytest.raises(ValueError, match="other"):
+        metric.compute_metrics(metric.results)
+
+
 def test_invisible_queries_do_not_count():
     flow = identity_flow()
     flow.visible[:8] = False  # the upper two token rows

@@ -23,6 +23,7 @@ CHROMIUM = next(
 def scores(shift: float) -> dict:
     return dict(
         attention_pck=0.25 + shift,
+        attention_pck_any_layer=0.5 + shift,
         attention_pck_chance=0.0421,
         attention_pck_queries=1234,
         garment_mass=0.3 + shift / 10,

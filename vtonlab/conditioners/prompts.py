@@ -104,7 +104,8 @@ class CachedPrompt(nn.Module):
             raise FileNotFoundError(
                 f"FLUX text encoders cannot be loaded from {self.path!r} (text_encoder, "
                 f"text_encoder_2, tokenizer, tokenizer_2): accept the licence on the model's hub "
-                f"page and run `huggingface-cli login`, or point `path` to a local folder ({type(error).__name__})"
+                f"page and run `huggingface-cli login`, or point `pretrained` to a local folder "
+                f"({type(error).__name__})"
             ) from error
         encoded = {}
         for key, prompt in self.prompts.items():

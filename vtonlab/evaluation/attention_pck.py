@@ -38,18 +38,26 @@ class AttentionPCK(BaseMetric):
 
     The most attended key is that of the head mean, under attention given the garment, at the
     model's ``probe`` noise level. A query counts where the true flow at its token is visible. Each
-    layer of the probe is scored over all queries of all pictures; ``attention_pck`` is the best
-    layer's, reported with ``garment_mass`` (same layer, same queries) and the ``chance`` level.
+    layer of the probe is scored over all queries of all pictures. ``attention_pck`` is the best of
+    ``layers`` (the supervised ones), reported with its ``garment_mass`` over the same queries and
+    the ``chance`` level; ``attention_pck_any_layer`` is the best of all layers that were read.
 
     Args:
+        layers: names of the supervised layers; None takes all that the probe reads.
         tolerance: in tokens.
     """
 
     default_prefix = None
 
-    def __init__(self, *, tolerance: float = 1.0, collect_device: str = "cpu") -> None:
+    def __init__(
+        self,
+        *,
+        layers: Sequence[str] | None = None,
+        tolerance: float = 1.0,
+        collect_device: str = "cpu",
+    ) -> None:
         super().__init__(collect_device=collect_device)
-        self.tolerance = tolerance
+        self.layers, self.tolerance = layers, tolerance
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Needs ``attention`` and ``flow`` in each result of the model.
@@ -82,9 +90,15 @@ class AttentionPCK(BaseMetric):
             total = {k: sum(r[name][k] for r in results) for k in results[0][name]}
             count = max(total["queries"], 1)
             layers[name] = {k: total[k] / count for k in ("right", "mass", "chance")}
-        best = max(layers, key=lambda name: layers[name]["right"])
+        supervised = [name for name in layers if self.layers is None or name in self.layers]
+        if not supervised:
+            raise ValueError(
+                f"AttentionPCK.layers {list(self.layers)} is none of the probe's {list(layers)}"
+            )
+        best = max(supervised, key=lambda name: layers[name]["right"])
         metrics = {
             "attention_pck": layers[best]["right"],
+            "attention_pck_any_layer": max(layer["right"] for layer in layers.values()),
             "attention_pck_layer": best,
             "attention_pck_chance": layers[best]["chance"],
             "garment_mass": layers[best]["mass"],

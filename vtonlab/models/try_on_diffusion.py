@@ -222,7 +222,7 @@ class TryOnDiffusion(BaseModel):
 
     @torch.no_grad()
     def probe_attention(self, batch: dict) -> list[dict]:
-        """``id``, ``attention`` and ``flow`` of each pair, as in :meth:`predict`, without pictures."""
+        """``id``, ``attention`` and ``flow`` of each pair, as :meth:`predict`, but no pictures."""
         results = [
             {key: batch[key][n] for key in ("id", "flow") if key in batch}
             for n in range(len(batch["id"]))

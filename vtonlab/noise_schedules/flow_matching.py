@@ -65,7 +65,7 @@ class FlowMatchingSchedule:
         return noise - clean
 
     def residual(self, output: Tensor, clean: Tensor, noise: Tensor, sigmas: Tensor) -> Tensor:
-        """Error of the velocity that ``output`` stands for; its mean square is the training loss."""
+        """Error of the velocity that ``output`` stands for; its mean square is the loss."""
         if self.network_predicts == "velocity":
             return output - self.target(clean, noise)
         return (clean - output) / _expand(sigmas, clean).clamp(min=self.min_sigma)

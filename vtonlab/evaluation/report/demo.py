@@ -18,7 +18,11 @@ SCORES = {
     "attention_pck": (
         "Attention PCK",
         "share of visible garment points whose most attended garment cell is right, within one "
-        "cell; higher is better",
+        "cell, in the block that CORAL supervises; higher is better",
+    ),
+    "attention_pck_any_layer": (
+        "Attention PCK, best block",
+        "the same for whichever block is best, supervised or not",
     ),
     "garment_mass": (
         "Garment mass",
@@ -179,8 +183,8 @@ def _table(summary: dict) -> str:
 def _caveat(summary: dict) -> str:
     coral = summary["coral"]
     return escape(
-        f"{coral['pictures']} held-out people, {coral['attention_pck_queries']} visible points; the "
-        f"most attended cell is that of the head-averaged map of the best supervised block, at "
+        f"{coral['pictures']} held-out people, {coral['attention_pck_queries']} visible points; "
+        f"the most attended cell is that of the head-averaged map of the supervised block, at "
         f"noise level 0.5, under attention given the garment. Pictures are scored as generated, "
         f"before the photograph is pasted back. Painting the true mean colour into the mask would "
         f"score an error of {coral['l1_inside_fill']:.3f}. One seed of toy models: the difference "
