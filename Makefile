@@ -18,7 +18,7 @@ endif
 
 help:
 	@echo "make install    create .venv with everything"
-	@echo "make demo       train, test and report on synthetic people (about 12 minutes on 2 cores)"
+	@echo "make demo       train, test and report on synthetic people (about 7 minutes on 2 cores)"
 	@echo "make test       the test suite without the slow marks"
 	@echo "make test-slow  the slow marks alone"
 	@echo "make lint       ruff check and format"
