@@ -32,6 +32,13 @@ class Conditioner(nn.Module):
     beside the noisy latents is computed once by ``prepare(...)`` and reused at every sampling step.
     """
 
+    def attach(self, backbone: nn.Module) -> None:
+        """Fit ``backbone`` to this conditioner, once, before anything is frozen or trained.
+
+        For conditioners that change input channels, take layers out or start from a copy of the
+        backbone (which inherits its gradient checkpointing). By default nothing.
+        """
+
     def target(self, batch: dict, encode: Encode) -> Tensor:
         """Clean latents that training noises and sampling ends at."""
         raise NotImplementedError

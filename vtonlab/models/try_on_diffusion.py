@@ -94,6 +94,7 @@ class TryOnDiffusion(BaseModel):
         self.mask_loss_weight, self.probe, self.seed = mask_loss_weight, probe, seed
         if gradient_checkpointing:
             self.backbone.enable_gradient_checkpointing()
+        self.conditioner.attach(self.backbone)
         if lora is not None:
             add_lora(self.backbone, **lora)
         elif trainable is not None:
