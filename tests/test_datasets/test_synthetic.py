@@ -181,6 +181,21 @@ def test_hardness_turns_the_dial():
     assert min(visible[0]) > 60 and np.mean(visible[1]) < np.mean(visible[0])
 
 
+def test_framing_moves_and_shrinks_people():
+    placed = [SyntheticTryOn(length=12, hardness=(0, 0), framing=f) for f in (0.0, 1.0)]
+    boxes = [np.array([_box(d[i]["worn_mask"]) for i in range(12)]) for d in placed]
+    centres = [(b[:, :2] + b[:, 2:]) / 2 for b in boxes]
+    assert (centres[1].std(0) > 2 * centres[0].std(0)).all()
+    heights = [b[:, 3] - b[:, 1] for b in boxes]
+    assert heights[1].mean() < 0.85 * heights[0].mean()
+    assert min(mask.sum() for mask in (placed[1][i]["worn_mask"] for i in range(12))) > 40
+
+
+def _box(mask):
+    y, x = np.nonzero(mask)
+    return x.min(), y.min(), x.max(), y.max()
+
+
 def test_shuffled_correspondences_belong_to_another_sample():
     plain = SyntheticTryOn(length=5)
     shuffled = SyntheticTryOn(length=5, shuffle_correspondences=True)
@@ -201,6 +216,7 @@ def test_shuffled_correspondences_belong_to_another_sample():
         ({"setting": "pairs"}, "setting must be one of"),
         ({"size": (8, 48)}, "at least 16x16"),
         ({"hardness": (0.5, 1.2)}, "range within"),
+        ({"framing": 1.5}, "framing must be within"),
         ({"categories": ["shoes"]}, "categories must be one of"),
         ({"garments": ["skirt"], "categories": ["dresses"]}, "none of the garments"),
         ({"maps": ["depth"]}, "maps must be one of"),
@@ -246,10 +262,10 @@ def test_cache_is_keyed_by_every_setting_that_changes_pictures(tmp_path):
         for kwargs in (
             {}, {"seed": 1}, {"split": "val"}, {"size": (32, 24)}, {"hardness": (0, 0.5)},
             {"textures": ["plain"]}, {"garments": ["dress"]}, {"setting": "unpaired"},
-            {"with_body": True},
+            {"with_body": True}, {"framing": 0.5},
         )
     }  # fmt: skip
-    assert len(folders) == 9
+    assert len(folders) == 10
     same = SyntheticTryOn(length=99, cache_dir=tmp_path, maps=(), shuffle_correspondences=True)
     assert same.cache.folder in folders
 

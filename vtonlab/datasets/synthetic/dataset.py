@@ -51,6 +51,8 @@ class SyntheticTryOn(Dataset):
         garments: any of t_shirt, long_sleeve, sleeveless, trousers, skirt, dress; all by default.
         textures: kinds of cloth for ``garment``; all by default.
         hardness: range of the pose dial in [0, 1].
+        framing: how freely people stand in the picture, in [0, 1]: 0 as in VITON-HD, 1 shifted,
+            tilted and up to twice as small.
         maps: which optional keys to give; all by default (``flow`` and ``correspondences`` are
             free).
         with_body: adds ``body``, what 3D-GCL reads (parameters, projected vertices, face
@@ -78,6 +80,7 @@ class SyntheticTryOn(Dataset):
         garments: Sequence[str] | None = None,
         textures: Sequence[str] | None = None,
         hardness: tuple[float, float] = (0.0, 1.0),
+        framing: float = 0.0,
         maps: Sequence[str] | None = None,
         with_body: bool = False,
         shuffle_correspondences: bool = False,
@@ -111,6 +114,9 @@ class SyntheticTryOn(Dataset):
         if not 0 <= low <= high <= 1:
             raise ValueError(f"hardness must be a range within [0, 1], not {hardness!r}")
         self.hardness = (float(low), float(high))
+        if not 0 <= framing <= 1:
+            raise ValueError(f"framing must be within [0, 1], not {framing!r}")
+        self.framing = float(framing)
         self.maps = _some_of("maps", maps, OPTIONAL)
         self.with_body = with_body
         self.shuffle_correspondences = shuffle_correspondences
@@ -123,7 +129,7 @@ class SyntheticTryOn(Dataset):
         return {
             "version": VERSION, "split": self.split, "size": self.size, "seed": self.seed,
             "setting": self.setting, "kinds": self.kinds, "textures": list(self.textures),
-            "hardness": self.hardness, "with_body": self.with_body,
+            "hardness": self.hardness, "framing": self.framing, "with_body": self.with_body,
         }  # fmt: skip
 
     def __len__(self) -> int:
@@ -186,7 +192,12 @@ class SyntheticTryOn(Dataset):
         )
         outfit = [flat.worn, *others]
         person = draw_person(
-            self.rng(index, "identity"), self.rng(index, "view"), hardness, category, self.size
+            self.rng(index, "identity"),
+            self.rng(index, "view"),
+            hardness,
+            category,
+            self.size,
+            self.framing,
         )
         backdrop = draw_backdrop(self.rng(index, "backdrop"), self.size, factor)
         picture = render(person, outfit, backdrop, self.size, factor)

@@ -23,7 +23,12 @@ def second_view(
     """
     size, category = dataset.size, outfit[0].mesh.garment.category
     person = draw_person(
-        dataset.rng(index, "identity"), dataset.rng(index, "second view"), hardness, category, size
+        dataset.rng(index, "identity"),
+        dataset.rng(index, "second view"),
+        hardness,
+        category,
+        size,
+        dataset.framing,
     )
     backdrop = draw_backdrop(dataset.rng(index, "second backdrop"), size, picture.factor)
     other = render(person, outfit, backdrop, size, picture.factor)

@@ -11,7 +11,7 @@ from vtonlab.datasets.synthetic.garments import Garment
 from vtonlab.datasets.synthetic.outfit import FlatPicture, draw_flat
 from vtonlab.datasets.synthetic.poses import draw_pose
 from vtonlab.datasets.synthetic.render import Person, Worn
-from vtonlab.ops.body import Camera, orbit_camera
+from vtonlab.ops.body import Camera, axis_rotation, orbit_camera
 
 HEAD, HIP, KNEE, ANKLE, NECK = 15, 0, 4, 7, 12
 
@@ -22,6 +22,7 @@ def draw_person(
     hardness: float,
     category: str,
     size: tuple[int, int],
+    framing: float = 0.0,
 ) -> Person:
     """One person in one pose before one camera.
 
@@ -31,6 +32,7 @@ def draw_person(
         hardness: 0 to 1, see :func:`draw_pose`.
         category: decides the framing: upper body, legs or all.
         size: (h, w) of the picture.
+        framing: 0 to 1, see :func:`reframe`.
     """
     model = load_body()
     shape = draw_shape(identity)
@@ -40,6 +42,8 @@ def draw_person(
     rotations, _ = draw_pose(view, hardness, joints)
     posed = model.pose(joints, rotations)
     camera = draw_camera(view, hardness, category, posed.joints, size)
+    if framing > 0:
+        camera = reframe(view, framing, camera, size)
     return Person(shape, rotations, vertices, posed, look, camera)
 
 
@@ -72,6 +76,22 @@ def draw_camera(
     distance = float(rng.uniform(2.6, 4.5))
     pitch = float(np.clip(rng.normal(0, 5 * spread), -14, 14))
     return orbit_camera(middle, distance, pitch, h * distance / extent, (w / 2, h / 2))
+
+
+def reframe(
+    rng: np.random.Generator, framing: float, camera: Camera, size: tuple[int, int]
+) -> Camera:
+    """Place the person anywhere: as the camera framed it at 0, at 1 up to twice as small, tilted by
+    up to 15 degrees, and shifted within the room this leaves and 0.15 of the person's frame beyond.
+
+    Without it people stand alike, and the average body-to-garment map is right for most of them.
+    """
+    h, w = size
+    zoom = rng.uniform(1.0, 1.0 + framing)
+    roll = axis_rotation("z", 15.0 * framing * rng.uniform(-1, 1))
+    room = 0.5 * (1 - 1 / zoom) + 0.15 * framing / zoom
+    x, y = camera.centre + room * rng.uniform(-1, 1, 2) * (w, h)
+    return Camera(roll @ camera.rotation, camera.position, camera.focal / zoom, (x, y))
 
 
 def draw_companions(
