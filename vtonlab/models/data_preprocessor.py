@@ -4,9 +4,9 @@ import torch
 from mmengine.model import BaseDataPreprocessor
 
 from vtonlab.registry import MODELS
-from vtonlab.structures.sample import MASKS, PICTURES
+from vtonlab.structures.sample import IUV_MAPS, MASKS, PICTURES
 
-_NORMALISED = tuple(name for name in PICTURES if name != "iuv")
+_NORMALISED = tuple(name for name in PICTURES if name not in IUV_MAPS)
 
 
 @MODELS.register_module()

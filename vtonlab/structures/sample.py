@@ -21,6 +21,9 @@ key                value                       meaning
 ``parse``          (H, W) uint8                LIP labels, 0 to 19
 ``iuv``            (H, W, 3) uint8             DensePose part, U, V
 ``keypoints``      (25, 3) float32             BODY_25: x, y in [0, 1], confidence
+``garment_pose``, ``garment_parse``, ``garment_iuv``, ``garment_keypoints``: as above, of
+                   ``garment``                 where that is a photograph of a dressed person
+``body``           dict of arrays              projected vertices (`SMPLFlowMatcher`)
 ``correspondences``  Correspondences           may be empty
 ``flow``           FlowField of (H, W)         the truth, where it is known
 ``target``         (H, W, 3) uint8 RGB         true result where ``garment`` is not worn
@@ -44,11 +47,16 @@ from vtonlab.structures.flow_field import FlowField
 
 CATEGORIES = ("upper_body", "lower_body", "dresses")
 REQUIRED = ("id", "garment_id", "category", "index", "position", "person", "garment")
-PICTURES = ("person", "garment", "agnostic", "pose", "iuv", "target")
+IUV_MAPS = ("iuv", "garment_iuv")
+PICTURES = ("person", "garment", "agnostic", "pose", "garment_pose", "target", *IUV_MAPS)
 MASKS = ("mask", "garment_mask", "worn_mask")
-LABEL_MAPS = ("parse",)
+LABEL_MAPS = ("parse", "garment_parse")
+KEYPOINTS = ("keypoints", "garment_keypoints")
 # These live in the garment picture, the other maps in the person's.
-GARMENT_MAPS = ("garment", "garment_mask")
+GARMENT_MAPS = (
+    *("garment", "garment_mask", "garment_pose"),
+    *("garment_parse", "garment_iuv", "garment_keypoints"),
+)
 _PRIVATE = ("rng",)  # lent to the transforms, never collated
 
 
@@ -70,12 +78,12 @@ def check_sample(sample: dict, required: Sequence[str] = REQUIRED) -> dict:
         if key in sample:
             _check_map(name, key, sample[key], sample)
     _check_structures(name, sample)
-    if "keypoints" in sample:
-        keypoints = sample["keypoints"]
-        if keypoints.shape != (25, 3) or keypoints.dtype != np.float32:
+    for key in KEYPOINTS:
+        points = sample.get(key)
+        if points is not None and (points.shape != (25, 3) or points.dtype != np.float32):
             raise ValueError(
-                f"sample {name!r}: 'keypoints' must be (25, 3) float32, not "
-                f"{tuple(keypoints.shape)} {keypoints.dtype}"
+                f"sample {name!r}: {key!r} must be (25, 3) float32, not "
+                f"{tuple(points.shape)} {points.dtype}"
             )
     return sample
 
@@ -130,7 +138,7 @@ def _stack(key: str, samples: Sequence[dict]) -> torch.Tensor | list:
     values = [sample[key] for sample in samples]
     if key == "position":
         return torch.tensor(values, dtype=torch.int64)
-    if key not in (*PICTURES, *MASKS, *LABEL_MAPS, "keypoints"):
+    if key not in (*PICTURES, *MASKS, *LABEL_MAPS, *KEYPOINTS):
         return values
     for value, sample in zip(values, samples, strict=True):
         if value.shape != values[0].shape:
