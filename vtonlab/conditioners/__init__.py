@@ -3,6 +3,7 @@
 from vtonlab.conditioners.base import Conditioner, Prediction
 from vtonlab.conditioners.full_3d_attention import Full3DAttentionConditioner
 from vtonlab.conditioners.prompts import CachedPrompt, NullPrompt
+from vtonlab.conditioners.spatial_concat import SpatialConcatConditioner
 
 __all__ = [
     "CachedPrompt",
@@ -10,4 +11,5 @@ __all__ = [
     "Full3DAttentionConditioner",
     "NullPrompt",
     "Prediction",
+    "SpatialConcatConditioner",
 ]
