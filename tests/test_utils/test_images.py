@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vtonlab.utils.images import check_image, read_image
+from vtonlab.utils.images import MemoryFile, check_image, read_image
 
 RNG = np.random.default_rng(0)
 NOISE = RNG.integers(0, 256, (40, 30, 3), dtype=np.uint8)
@@ -102,6 +102,52 @@ def test_arbitrary_damage_never_escapes_as_another_error(tmp_path, kind):
             refused += 1
             assert str(path) in str(error) and "\n" not in str(error)
     assert refused > 20
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_the_fast_decoder_is_as_strict_as_pillow(tmp_path, mode):
+    """Damaged JPEG files: refused wherever Pillow refuses, and the same pixels wherever not."""
+    stream = io.BytesIO()
+    Image.fromarray(NOISE).convert(mode).save(stream, "JPEG", quality=90)
+    data, rng, agreed = stream.getvalue(), np.random.default_rng(3), 0
+    for _ in range(400):
+        broken = np.frombuffer(data, np.uint8).copy()
+        places = rng.integers(0, len(broken), rng.integers(1, 5))
+        broken[places] = rng.integers(0, 256, len(places))
+        file = MemoryFile("a.jpg", broken.tobytes()[: rng.integers(100, 2 * len(data))])
+        try:
+            expected = np.array(Image.open(io.BytesIO(file.data)).convert("RGB"))
+        except (OSError, ValueError, SyntaxError):
+            expected = None
+        try:
+            picture = read_image(file, max_pixels=100_000)
+        except ValueError:
+            continue
+        assert expected is not None and np.array_equal(picture, expected)
+        agreed += 1
+    assert 50 < agreed < 350
+
+
+def test_a_file_in_memory_reads_as_on_disk(tmp_path):
+    for kind in KINDS:
+        path = tmp_path / f"a.{kind}"
+        path.write_bytes(encoded(kind))
+        file = MemoryFile(f"shard.tar:a.{kind}", encoded(kind))
+        assert np.array_equal(read_image(file), read_image(path))
+        assert check_image(file, deep=False) == check_image(path, deep=False)
+        for cut in (file.data[:-2], file.data[:300], b""):
+            with pytest.raises(ValueError, match=r"^shard\.tar:a\."):
+                check_image(MemoryFile(file.name, cut), deep=False)
+
+
+def test_a_cameras_second_picture_is_no_reason_to_refuse_or_to_trust(tmp_path):
+    path, small = tmp_path / "a.jpg", Image.fromarray(NOISE[:8, :8])
+    Image.fromarray(NOISE).save(path, "MPO", save_all=True, append_images=[small])
+    data = path.read_bytes()
+    assert Image.open(path).format == "MPO" and read_image(path).shape == NOISE.shape
+    path.write_bytes(data[:-2])
+    with pytest.raises(ValueError, match="truncated"):
+        read_image(path)
 
 
 def test_missing_folder_text_and_other_formats(tmp_path):
@@ -219,7 +265,18 @@ def test_label_maps_keep_their_numbers(tmp_path):
 
 def test_three_channel_masks_become_one_plane(tmp_path):
     mask = np.repeat((NOISE[..., :1] > 127).astype(np.uint8) * 255, 3, 2)
-    assert np.array_equal(read_image(saved(tmp_path, "m.png", mask), "grey"), mask[..., 0])
+    path = saved(tmp_path, "m.png", mask)
+    assert np.array_equal(read_image(path, "grey"), mask[..., 0])
+    assert np.array_equal(read_image(path, "mask"), mask)
+
+
+@pytest.mark.parametrize("name", ["m.png", "m.jpg"])
+def test_grey_files_stay_one_plane_where_a_mask_is_wanted(tmp_path, name):
+    path = saved(tmp_path, name, NOISE[..., 0])
+    plane = read_image(path, "mask")
+    assert plane.shape == NOISE.shape[:2]
+    assert np.array_equal(plane, read_image(path, "grey"))
+    assert np.array_equal(np.repeat(plane[..., None], 3, 2), read_image(path))
 
 
 def test_an_unknown_mode_is_named(tmp_path):
