@@ -226,3 +226,77 @@ def test_validation_draws_pictures_without_a_probe(make_model):
     from .conftest import sample
 
     assert "image" in make_model().eval().val_step(collate([sample(0)]))[0]
+
+
+def test_unknown_to_guidance_without_dropout(make_model):
+    sampler = dict(type="FlowMatchEulerSampler", num_steps=2, guidance_scale=2.0)
+    with pytest.raises(ValueError, match=r"guidance_scale=2.0.*condition_dropout"):
+        make_model(sampler=sampler)
+
+
+def test_a_conditioner_that_cannot_drop_says_so(make_model, make_batch):
+    model = make_model(condition_dropout=0.5)
+    with pytest.raises(ValueError, match=r"Full3DAttentionConditioner.*condition_dropout=0"):
+        model.loss(make_batch(model))
+
+
+def test_dropout_belongs_to_the_position_and_is_not_supervised(make_model, make_batch, monkeypatch):
+    """The same samples are dropped in any batch, as often as asked; attention losses skip them."""
+    model = make_model(condition_dropout=0.3)
+    positions = torch.arange(2000)
+    dropped = model._draw_dropped(positions)
+    assert dropped.float().mean().item() == pytest.approx(0.3, abs=0.03)
+    assert torch.equal(model._draw_dropped(positions[5:9]), dropped[5:9])
+    seen = []
+    monkeypatch.setattr(model.conditioner, "drop", lambda c, d: seen.append(d) or c)
+    numbers = [int(dropped.nonzero()[0]), int((~dropped).nonzero()[0])]
+    both = model.loss(make_batch(model, numbers))
+    assert seen[0].tolist() == [True, False]
+    assert both["correspondence_active"] == 0.5
+    kept = model.loss(make_batch(model, numbers[1:]))
+    torch.testing.assert_close(both["loss_correspondence"], kept["loss_correspondence"] / 2)
+
+
+def ddpm(**sampler):
+    return dict(
+        noise_schedule=dict(type="DDPMSchedule", snr_gamma=5.0),
+        sampler=dict(type="DDIMSampler", num_steps=3) | sampler,
+    )
+
+
+def test_epsilon_loss_is_weighted_per_sample(make_model, make_batch):
+    """Mean of w(t) |eps_hat - eps|^2, and a sample's share does not depend on its batch."""
+    model = make_model(attention_losses=None, **ddpm())
+    batch = make_batch(model)
+    clean = model.conditioner.target(batch, model.encode)
+    noise, levels = model._draw(batch["position"], clean)
+    noisy = model.noise_schedule.add_noise(clean, noise, levels)
+    conditions = model.conditioner.prepare(batch, model.encode)
+    with torch.no_grad():
+        output = model.conditioner(model.backbone, noisy, levels, conditions).sample
+    weights = model.noise_schedule.loss_weights(levels)
+    expected = ((output - noise).square().mean((1, 2, 3)) * weights).mean()
+    torch.testing.assert_close(model.loss(batch)["loss_diffusion"], expected)
+
+
+def test_start_at_the_noised_agnostic_person(make_model, make_batch, monkeypatch):
+    """q_sample(E(agnostic), t=999), and nothing of the photograph."""
+    model = make_model(attention_losses=None, **ddpm(start="agnostic")).eval()
+    batch = make_batch(model)
+    starts = []
+    monkeypatch.setattr(
+        model, "sampler", model.sampler.__class__(num_steps=1, start="agnostic"), raising=True
+    )
+    monkeypatch.setattr(
+        type(model.sampler), "__call__", lambda self, p, z, *rest: starts.append(z) or z
+    )
+    pictures = model.predict(batch)
+    generator = model._pair_generators(batch, "picture")[1]
+    noise = torch.randn(starts[0].shape[1:], generator=generator)
+    alpha = model.noise_schedule.alphas_cumprod[999].item()
+    half = starts[0].shape[-1] // 2
+    person = model.encode(batch["agnostic"])[1]
+    expected = alpha**0.5 * person + (1 - alpha) ** 0.5 * noise[..., half:]
+    torch.testing.assert_close(starts[0][1, ..., half:], expected)
+    other = {**batch, "person": torch.randn_like(batch["person"])}
+    assert np.array_equal(model.predict(other)[0]["image"], pictures[0]["image"])

@@ -48,7 +48,7 @@ def test_clean_reading_has_the_same_optimum_and_velocity():
     sigmas = torch.tensor([0.2, 0.5, 0.9], dtype=torch.float64)
     noisy = schedule.add_noise(clean, noise, sigmas)
     assert not schedule.residual(clean, clean, noise, sigmas).any()
-    torch.testing.assert_close(schedule.velocity(clean, noisy, sigmas), noise - clean)
+    torch.testing.assert_close(schedule.prediction(clean, noisy, sigmas), noise - clean)
 
 
 def test_clean_reading_has_the_velocity_loss():
@@ -57,14 +57,14 @@ def test_clean_reading_has_the_velocity_loss():
     clean, noise, output = torch.randn(3, 3, 2, 4, 4, dtype=torch.float64)
     sigmas = torch.tensor([0.2, 0.5, 0.9], dtype=torch.float64)
     noisy = schedule.add_noise(clean, noise, sigmas)
-    error = schedule.velocity(output, noisy, sigmas) - (noise - clean)
+    error = schedule.prediction(output, noisy, sigmas) - (noise - clean)
     torch.testing.assert_close(schedule.residual(output, clean, noise, sigmas), error)
 
 
 def test_velocity_reading_passes_the_output_through():
     schedule = FlowMatchingSchedule()
     output, noisy = torch.randn(2, 3, 2, 4, 4)
-    assert schedule.velocity(output, noisy, torch.rand(3)) is output
+    assert schedule.prediction(output, noisy, torch.rand(3)) is output
 
 
 def test_floor_bounds_the_residual_at_low_noise():

@@ -47,6 +47,24 @@ class Conditioner(nn.Module):
         """Everything that stays the same over the noise levels: canvases, positions, text."""
         raise NotImplementedError
 
+    def drop(self, conditions: dict[str, Any], dropped: Tensor) -> dict[str, Any]:
+        """``conditions`` with the garment withheld from the samples of ``dropped`` (B,) bool.
+
+        Raises:
+            ValueError: this conditioner cannot; only some can be trained for guidance.
+        """
+        raise ValueError(
+            f"{type(self).__name__} cannot withhold its garment: set condition_dropout=0 and "
+            "guidance_scale=1"
+        )
+
+    def unconditional(self, conditions: dict[str, Any]) -> dict[str, Any]:
+        """``conditions`` of guidance's second prediction: what training dropped, for all samples.
+
+        ``sequence_length`` and shapes stay. Override it where that can be had cheaper.
+        """
+        raise ValueError(f"{type(self).__name__} has no unconditional prediction")
+
     def forward(
         self,
         backbone: nn.Module,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
@@ -144,10 +145,12 @@ class AttentionLoss(nn.Module):
         return mean_logit(record) if self.head_reduction == "mean_logit" else record
 
     def gate(self, timesteps: Tensor, like: Tensor) -> Tensor:
-        """1 for the samples inside the timestep gate, 0 for the others, ``(B,)``."""
-        if self.t_max is None:
-            return torch.ones_like(like)
-        return (timesteps.to(like.device) < self.t_max).to(like.dtype)
+        """1 for the samples inside the timestep gate, 0 for the others, ``(B,)``.
+
+        Samples that train without their garment stand at infinity, outside every gate.
+        """
+        limit = math.inf if self.t_max is None else self.t_max
+        return (timesteps.to(like.device) < limit).to(like.dtype)
 
     def ramp(self, step: int) -> float:
         """Share of the weight that acts at a step: 0 before ``start_iter``, then linear up to 1."""

@@ -43,12 +43,15 @@ class TryOnDiffusion(BaseModel):
         gradient_checkpointing: recompute the backbone's blocks in the backward pass.
         mask_loss_weight: weight of the diffusion loss inside the mask (1 treats the whole diptych
             alike, METHODS.md A4).
+        condition_dropout: share of training samples whose garment is withheld, as the conditioner's
+            ``drop`` does; guidance needs it. Their attention is not supervised.
         probe: ``dict(layers=[...], sigma=0.5)``: attention layers read when testing, at that noise
             level.
         seed: first coordinate of every noise and timestep.
 
     Raises:
-        ValueError: sampler and noise schedule do not belong together.
+        ValueError: sampler and noise schedule do not belong together; guidance without
+            ``condition_dropout``.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class TryOnDiffusion(BaseModel):
         trainable: Sequence[str] | None = None,
         gradient_checkpointing: bool = False,
         mask_loss_weight: float = 1.0,
+        condition_dropout: float = 0.0,
         probe: dict | None = None,
         seed: int = 0,
         data_preprocessor: dict | None = None,
@@ -78,11 +82,11 @@ class TryOnDiffusion(BaseModel):
         self.conditioner = CONDITIONERS.build(conditioner)
         self.noise_schedule = NOISE_SCHEDULES.build(noise_schedule)
         self.sampler = SAMPLERS.build(sampler)
-        if type(self.noise_schedule).__name__ not in self.sampler.noise_schedules:
-            fitting = ", ".join(self.sampler.noise_schedules)
+        self.sampler.fit(self.noise_schedule)
+        if self.sampler.guided and condition_dropout == 0:
             raise ValueError(
-                f"{type(self.sampler).__name__} cannot sample a model trained with "
-                f"{type(self.noise_schedule).__name__}: it fits {fitting}"
+                f"guidance_scale={self.sampler.guidance_scale} needs a model that was trained "
+                "without its garment too: set condition_dropout (0.1, say), or guidance_scale=1"
             )
         for name in attention_losses or {}:
             if "loss" in name:  # mmengine would add the monitors named after it to the total
@@ -92,6 +96,7 @@ class TryOnDiffusion(BaseModel):
         )
         self.size, self.categories = tuple(size), tuple(categories)
         self.mask_loss_weight, self.probe, self.seed = mask_loss_weight, probe, seed
+        self.condition_dropout = condition_dropout
         if gradient_checkpointing:
             self.backbone.enable_gradient_checkpointing()
         self.conditioner.attach(self.backbone)
@@ -133,21 +138,26 @@ class TryOnDiffusion(BaseModel):
     def loss(self, batch: dict, step: int = 0) -> dict[str, Tensor]:
         """``loss_diffusion`` and one ``loss_<name>`` for each attention loss, with their monitors.
 
-        Noise and noise level of a sample depend on ``(seed, position)`` alone: not on the batch,
-        the rank or a restart.
+        Noise, noise level and dropout of a sample depend on ``(seed, position)`` alone: not on the
+        batch, the rank or a restart.
         """
         with torch.no_grad():
             clean = self.conditioner.target(batch, self.encode)
             conditions = self.conditioner.prepare(batch, self.encode)
         noise, sigmas = self._draw(batch["position"], clean)
+        timesteps = self.noise_schedule.timesteps(sigmas)
+        if self.condition_dropout:
+            dropped = self._draw_dropped(batch["position"]).to(clean.device)
+            conditions = self.conditioner.drop(conditions, dropped)
+            timesteps = timesteps.masked_fill(dropped, torch.inf)  # outside every gate
         noisy = self.noise_schedule.add_noise(clean, noise, sigmas)
         prediction = self.conditioner(
             self.backbone, noisy, sigmas, conditions, self.supervised_layers
         )
         output = prediction.sample.float()
         residual = self.noise_schedule.residual(output, clean, noise, sigmas)
-        losses = {"loss_diffusion": self._diffusion_loss(residual, batch)}
-        timesteps = self.noise_schedule.timesteps(sigmas)
+        weights = self.noise_schedule.loss_weights(sigmas)
+        losses = {"loss_diffusion": self._diffusion_loss(residual, batch, weights)}
         for name, attention_loss in self.attention_losses.items():
             result = attention_loss(prediction.records, batch, timesteps=timesteps, step=step)
             losses[f"loss_{name}"] = result.pop("loss")
@@ -173,8 +183,20 @@ class TryOnDiffusion(BaseModel):
             noises.append(torch.randn(clean.shape[1:], generator=generator))
         return torch.stack(noises).to(clean), torch.stack(sigmas).to(clean.device)
 
-    def _diffusion_loss(self, residual: Tensor, batch: dict) -> Tensor:
+    def _draw_dropped(self, positions: Tensor) -> Tensor:
+        """Which samples go without their garment, bool (B,)."""
+        chances = []
+        for position in positions.tolist():
+            generator = torch.Generator().manual_seed(seed_from("drop", self.seed, position))
+            chances.append(torch.rand((), generator=generator))
+        return torch.stack(chances) < self.condition_dropout
+
+    def _diffusion_loss(
+        self, residual: Tensor, batch: dict, weights: Tensor | None = None
+    ) -> Tensor:
         error = residual.square()
+        if weights is not None:
+            error = error * weights.to(error).reshape(-1, *[1] * (error.ndim - 1))
         if self.mask_loss_weight == 1.0:
             return error.mean()
         inside = F.interpolate(
@@ -199,19 +221,35 @@ class TryOnDiffusion(BaseModel):
         conditions = self.conditioner.prepare(batch, self.encode)
         generators = self._pair_generators(batch, "picture")
         like = self.conditioner.target(batch, self.encode)
-        noise = _noise_like(like, generators)
-
-        def velocity(latents: Tensor, sigmas: Tensor) -> Tensor:
-            output = self.conditioner(self.backbone, latents, sigmas, conditions).sample
-            return self.noise_schedule.velocity(output, latents, sigmas)
-
+        start = _noise_like(like, generators)
+        if self.sampler.start == "agnostic":
+            start = self._noised_agnostic(batch, start)
+        predict = self._predictor(conditions)
+        if self.sampler.guided:
+            unconditional = self._predictor(self.conditioner.unconditional(conditions))
+            predict = self.sampler.guide(predict, unconditional)
         length = self.conditioner.sequence_length(conditions)
-        latents = self.sampler(velocity, noise, length)
+        latents = self.sampler(predict, start, length, generators)
         images = to_uint8(self.decode(self.conditioner.person_latents(latents)))
         results = self._results(batch, images)
         if self.probe is not None:
             self._probe(batch, like, conditions, results)
         return results
+
+    def _predictor(self, conditions: dict):
+        """What a sampler steps on, as a function of latents and noise levels (B,)."""
+
+        def predict(latents: Tensor, sigmas: Tensor) -> Tensor:
+            output = self.conditioner(self.backbone, latents, sigmas, conditions).sample
+            return self.noise_schedule.prediction(output.float(), latents, sigmas)
+
+        return predict
+
+    def _noised_agnostic(self, batch: dict, noise: Tensor) -> Tensor:
+        """Latents of the agnostic person at the last noise level; the photograph is not seen."""
+        masked = {**batch, "person": batch["agnostic"], "target": batch["agnostic"]}
+        agnostic = self.conditioner.target(masked, self.encode)
+        return self.noise_schedule.add_noise(agnostic, noise, torch.ones(len(noise)).to(noise))
 
     def preview(self, batch: dict) -> np.ndarray:
         """Rows of person, agnostic, garment and result, uint8 (B * H, 4 * W, 3), for logs."""

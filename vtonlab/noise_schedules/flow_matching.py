@@ -70,8 +70,14 @@ class FlowMatchingSchedule:
             return output - self.target(clean, noise)
         return (clean - output) / _expand(sigmas, clean).clamp(min=self.min_sigma)
 
-    def velocity(self, output: Tensor, noisy: Tensor, sigmas: Tensor) -> Tensor:
-        """The velocity that the network's ``output`` on ``noisy`` at ``sigmas`` (B,) stands for."""
+    def loss_weights(self, sigmas: Tensor) -> None:
+        """Weights of the samples' losses: None, all noise levels weigh alike."""
+
+    def prediction(self, output: Tensor, noisy: Tensor, sigmas: Tensor) -> Tensor:
+        """The velocity, which samplers step on, that the network's ``output`` stands for.
+
+        ``output`` and ``noisy`` (B, ...), ``sigmas`` (B,).
+        """
         if self.network_predicts == "velocity":
             return output
         return (noisy - output) / _expand(sigmas, noisy).clamp(min=self.min_sigma)

@@ -1,16 +1,18 @@
 """Euler sampling of rectified flows, on diffusers' scheduler."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from vtonlab.ops.panels import dynamic_shift
 from vtonlab.registry import SAMPLERS
+from vtonlab.samplers.base import DiffusionSampler, Predict
 
 
 @SAMPLERS.register_module()
-class FlowMatchEulerSampler:
+class FlowMatchEulerSampler(DiffusionSampler):
     """``num_steps`` Euler steps from noise to data (FLUX's own sampler).
 
     Args:
@@ -18,13 +20,22 @@ class FlowMatchEulerSampler:
         dynamic_shifting: shift the noise levels by the number of image tokens, as FLUX does; False
             keeps them even.
         shift: constant time shift, used where ``dynamic_shifting`` is off.
+        guidance_scale, guidance_rescale: see :class:`DiffusionSampler`; 1 for backbones that have
+            guidance distilled into them. Sampling always starts from noise.
     """
 
     noise_schedules = ("FlowMatchingSchedule",)
 
     def __init__(
-        self, *, num_steps: int = 28, dynamic_shifting: bool = False, shift: float = 1.0
+        self,
+        *,
+        num_steps: int = 28,
+        dynamic_shifting: bool = False,
+        shift: float = 1.0,
+        guidance_scale: float = 1.0,
+        guidance_rescale: float = 0.0,
     ) -> None:
+        super().__init__(guidance_scale=guidance_scale, guidance_rescale=guidance_rescale)
         if num_steps < 1:
             raise ValueError(f"num_steps={num_steps}: at least one step is needed")
         self.num_steps, self.dynamic_shifting, self.shift = num_steps, dynamic_shifting, shift
@@ -34,15 +45,16 @@ class FlowMatchEulerSampler:
         return self._scheduler(sequence_length).sigmas
 
     def __call__(
-        self, predict: Callable[[Tensor, Tensor], Tensor], noise: Tensor, sequence_length: int
+        self,
+        predict: Predict,
+        latents: Tensor,
+        sequence_length: int,
+        generators: Sequence[torch.Generator] = (),
     ) -> Tensor:
-        """Follow ``predict(latents, sigmas (B,)) -> velocity`` from ``noise`` to clean latents of
-        the same shape.
-        """
+        """Follow the velocity ``predict`` from noise to clean latents; nothing is drawn."""
         scheduler = self._scheduler(sequence_length)
-        latents = noise
         for timestep, sigma in zip(scheduler.timesteps, scheduler.sigmas, strict=False):
-            level = sigma.to(noise).expand(noise.shape[0])
+            level = sigma.to(latents).expand(latents.shape[0])
             velocity = predict(latents, level)
             latents = scheduler.step(velocity, timestep, latents, return_dict=False)[0]
         return latents

@@ -1,0 +1,147 @@
+import pytest
+import torch
+
+from vtonlab.noise_schedules import DDPMSchedule, FlowMatchingSchedule
+from vtonlab.samplers import DDIMSampler, DDPMSampler, FlowMatchEulerSampler, PLMSSampler, guide
+
+FAMILY = (PLMSSampler, DDIMSampler, DDPMSampler)
+
+
+def fitted(sampler):
+    sampler.fit(DDPMSchedule())
+    return sampler
+
+
+def true_epsilon(clean):
+    """The epsilon that points from any latents to one clean picture."""
+    alphas = DDPMSchedule().alphas_cumprod
+
+    def predict(latents, sigmas):
+        a = alphas[(sigmas * 1000).round().long()].to(latents)[:, None, None, None]
+        return (latents - a.sqrt() * clean) / (1 - a).sqrt()
+
+    return predict
+
+
+@pytest.mark.parametrize("sampler", FAMILY)
+def test_knowing_the_truth_ends_at_the_truth(sampler):
+    clean, noise = torch.randn(2, 2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    generators = [torch.Generator().manual_seed(n) for n in range(2)]
+    found = fitted(sampler(num_steps=20))(true_epsilon(clean), noise, 64, generators)
+    # the last step ends at alpha_bar_0, an amount of noise that no eye sees
+    torch.testing.assert_close(found, clean, atol=0.2, rtol=0)
+
+
+def plms_by_formula(predict, latents, steps):
+    """CompVis's PLMS: one improved-Euler step, then Adams-Bashforth of growing order."""
+    alphas = DDPMSchedule().alphas_cumprod
+    ratio = 1000 // steps
+    times = [k * ratio + 1 for k in range(steps)][::-1]
+    history = []
+
+    def move(x, e, t):
+        a = alphas[t]
+        b = alphas[t - ratio] if t - ratio >= 0 else alphas[0]
+        clean = (x - (1 - a).sqrt() * e) / a.sqrt()
+        return b.sqrt() * clean + (1 - b).sqrt() * e
+
+    def ask(x, t):
+        return predict(x, torch.full((len(x),), t / 1000))
+
+    for t in times:
+        e = ask(latents, t)
+        if len(history) == 0:
+            mean = (e + ask(move(latents, e, t), t - ratio)) / 2
+        elif len(history) == 1:
+            mean = (3 * e - history[-1]) / 2
+        elif len(history) == 2:
+            mean = (23 * e - 16 * history[-1] + 5 * history[-2]) / 12
+        else:
+            mean = (55 * e - 59 * history[-1] + 37 * history[-2] - 9 * history[-3]) / 24
+        latents = move(latents, mean, t)
+        history.append(e)
+    return latents
+
+
+def test_plms_equals_the_released_sampler_by_formula():
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(2, 3, 4, 4, generator=generator, dtype=torch.float64)
+    mixing = torch.randn(3, 3, generator=generator, dtype=torch.float64) / 3
+
+    def predict(latents, sigmas):
+        mixed = torch.einsum("ij,bjhw->bihw", mixing, latents)
+        return torch.tanh(mixed) * (1 + sigmas.double()[:, None, None, None])
+
+    found = fitted(PLMSSampler(num_steps=50))(predict, noise, 1)
+    torch.testing.assert_close(found, plms_by_formula(predict, noise, 50), rtol=1e-3, atol=1e-4)
+
+
+def test_timesteps_of_stable_diffusion():
+    seen = []
+
+    def predict(latents, sigmas):
+        seen.append(round(1000 * sigmas[0].item()))
+        return torch.zeros_like(latents)
+
+    for sampler in FAMILY:
+        seen.clear()
+        fitted(sampler(num_steps=50))(predict, torch.zeros(1, 1, 2, 2), 1, [torch.Generator()])
+        calls = list(range(981, 0, -20))
+        assert seen == (calls[:2] + calls[1:] if sampler is PLMSSampler else calls)
+    seen.clear()
+    fitted(DDIMSampler(num_steps=4, timestep_spacing="trailing"))(
+        predict, torch.zeros(1, 1, 2, 2), 1
+    )
+    assert seen == [999, 749, 499, 249]
+
+
+@pytest.mark.parametrize("sampler", [DDPMSampler, lambda **k: DDIMSampler(eta=1.0, **k)])
+def test_drawn_noise_is_the_pairs_own(sampler):
+    """A sample is the same alone and in a batch, and differs with its generator."""
+    noise = torch.randn(2, 3, 4, 4)
+
+    def run(rows, seeds):
+        generators = [torch.Generator().manual_seed(n) for n in seeds]
+        return fitted(sampler(num_steps=5))(lambda z, s: 0.1 * z, noise[rows], 1, generators)
+
+    together = run([0, 1], [7, 8])
+    torch.testing.assert_close(together[1:], run([1], [8]))
+    assert not torch.allclose(together[1:], run([1], [9]))
+
+
+def test_guidance_by_formula():
+    c, u = torch.randn(2, 3, 2, 4, 4, dtype=torch.float64)
+    torch.testing.assert_close(guide(c, u, 1.5), 1.5 * c - 0.5 * u)
+    torch.testing.assert_close(guide(c, u, 1.0), c)
+    full = guide(c, u, 3.0, rescale=1.0)
+    torch.testing.assert_close(full.std((1, 2, 3)), c.std((1, 2, 3)))
+    part = guide(c, u, 3.0, rescale=2.5)
+    torch.testing.assert_close(part, 2.5 * full - 1.5 * guide(c, u, 3.0))
+
+
+def test_sampler_guides_its_two_predictions():
+    sampler = fitted(DDIMSampler(num_steps=3, guidance_scale=1.5))
+    assert sampler.guided and not DDIMSampler().guided
+    predict = sampler.guide(lambda z, s: z, lambda z, s: -z)
+    torch.testing.assert_close(predict(torch.ones(1, 1, 1, 1), None), torch.full((1, 1, 1, 1), 2.0))
+
+
+def test_schedules_must_fit():
+    with pytest.raises(ValueError, match=r"PLMSSampler cannot sample.*FlowMatchingSchedule"):
+        PLMSSampler().fit(FlowMatchingSchedule())
+    with pytest.raises(ValueError, match=r"FlowMatchEulerSampler cannot sample.*DDPMSchedule"):
+        FlowMatchEulerSampler().fit(DDPMSchedule())
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        dict(num_steps=0),
+        dict(timestep_spacing="even"),
+        dict(start="person"),
+        dict(guidance_scale=-1.0),
+    ],
+)
+def test_bad_settings(bad):
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        PLMSSampler(**bad)

@@ -1,0 +1,115 @@
+"""Variance-preserving noising in discrete steps, as Stable Diffusion was trained."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vtonlab.registry import NOISE_SCHEDULES
+
+PREDICTIONS = ("epsilon", "clean")
+
+
+@NOISE_SCHEDULES.register_module()
+class DDPMSchedule:
+    """``z_t = sqrt(a_t) z_0 + sqrt(1 - a_t) eps`` with epsilon target (Stable Diffusion, METHODS.md
+    4.4).
+
+    A noise level is ``s = t / num_timesteps`` with integer t from 0 to ``num_timesteps - 1``, so
+    that gates and networks read t on the 0..1000 scale of every schedule.
+
+    Args:
+        num_timesteps: steps of the chain.
+        beta_start, beta_end: ends of the betas, which are linear in their square root.
+        snr_gamma: min-SNR weight ``min(SNR, gamma) / SNR`` of a sample's loss (arXiv 2303.09556, 5
+            in SIFT-VTON); None weighs all noise levels alike (StableVITON, Leffa).
+        snr_reduction: ``"sample"`` weighs each sample's loss by its own weight; ``"batch"``
+            multiplies the mean loss by the mean weight, as SIFT-VTON's released code does
+            (METHODS.md B3).
+        network_predicts: what the network's output is read as: ``"epsilon"``, or ``"clean"``, from
+            which epsilon follows; for small networks on pixels.
+        shift: leans the drawn levels to the noisy end: ``s -> shift s / (1 + (shift - 1) s)``.
+
+    Raises:
+        ValueError: a setting outside its range.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_timesteps: int = 1000,
+        beta_start: float = 0.00085,
+        beta_end: float = 0.012,
+        snr_gamma: float | None = None,
+        snr_reduction: str = "sample",
+        network_predicts: str = "epsilon",
+        shift: float = 1.0,
+    ) -> None:
+        if not 0 < beta_start <= beta_end < 1:
+            raise ValueError(f"betas from {beta_start} to {beta_end}: 0 < start <= end < 1 needed")
+        if snr_gamma is not None and snr_gamma <= 0:
+            raise ValueError(f"snr_gamma={snr_gamma}: a positive number, or None for no weighting")
+        if snr_reduction not in ("sample", "batch"):
+            raise ValueError(f"snr_reduction={snr_reduction!r}: 'sample' or 'batch'")
+        if network_predicts not in PREDICTIONS:
+            raise ValueError(f"network_predicts={network_predicts!r}: one of {PREDICTIONS}")
+        if shift <= 0:
+            raise ValueError(f"shift={shift}: a positive number is needed")
+        self.num_timesteps, self.beta_start, self.beta_end = num_timesteps, beta_start, beta_end
+        self.snr_gamma, self.snr_reduction = snr_gamma, snr_reduction
+        self.network_predicts, self.shift = network_predicts, shift
+        betas = np.linspace(beta_start**0.5, beta_end**0.5, num_timesteps, dtype=np.float64) ** 2
+        self.alphas_cumprod = torch.from_numpy(np.cumprod(1.0 - betas))  # (T,) float64
+
+    def draw(self, generator: torch.Generator) -> Tensor:
+        """One noise level t / T, a scalar tensor in [0, 1), on the CPU."""
+        level = torch.rand((), generator=generator)
+        level = self.shift * level / (1 + (self.shift - 1) * level)
+        return (level * self.num_timesteps).floor().clamp(max=self.num_timesteps - 1) / (
+            self.num_timesteps
+        )
+
+    def timesteps(self, sigmas: Tensor) -> Tensor:
+        """Noise levels on the 0..1000 scale that gates and networks of the diffusion family use."""
+        return self._index(sigmas).to(sigmas.dtype) * (1000.0 / self.num_timesteps)
+
+    def add_noise(self, clean: Tensor, noise: Tensor, sigmas: Tensor) -> Tensor:
+        """``clean`` and ``noise`` (B, ...), ``sigmas`` (B,)."""
+        signal, spread = self._rates(sigmas, clean)
+        return signal * clean + spread * noise
+
+    def residual(self, output: Tensor, clean: Tensor, noise: Tensor, sigmas: Tensor) -> Tensor:
+        """Error of the epsilon that ``output`` stands for; its weighted mean square is the loss."""
+        if self.network_predicts == "epsilon":
+            return output - noise
+        signal, spread = self._rates(sigmas, clean)
+        return (clean - output) * (signal / spread)
+
+    def loss_weights(self, sigmas: Tensor) -> Tensor | None:
+        """Weight of each sample's mean squared residual, ``(B,)``; None where all are 1."""
+        if self.snr_gamma is None:
+            return None
+        alphas = self._alphas(sigmas)
+        snr = alphas / (1 - alphas)
+        weights = (snr.clamp(max=self.snr_gamma) / snr).float()
+        if self.snr_reduction == "batch":
+            return weights.mean().expand_as(weights)
+        return weights
+
+    def prediction(self, output: Tensor, noisy: Tensor, sigmas: Tensor) -> Tensor:
+        """The epsilon, which samplers step on, that ``output`` on ``noisy`` stands for."""
+        if self.network_predicts == "epsilon":
+            return output
+        signal, spread = self._rates(sigmas, noisy)
+        return (noisy - signal * output) / spread
+
+    def _index(self, sigmas: Tensor) -> Tensor:
+        last = self.num_timesteps - 1
+        return (sigmas * self.num_timesteps).round().long().clamp(0, last)
+
+    def _alphas(self, sigmas: Tensor) -> Tensor:
+        return self.alphas_cumprod.to(sigmas.device)[self._index(sigmas)]
+
+    def _rates(self, sigmas: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        """``sqrt(a_t)`` and ``sqrt(1 - a_t)``, shaped to multiply ``like``."""
+        alphas = self._alphas(sigmas).reshape(-1, *[1] * (like.ndim - 1))
+        return alphas.sqrt().to(like.dtype), (1 - alphas).sqrt().to(like.dtype)

@@ -1,0 +1,97 @@
+"""What every sampler shares: which noise schedules it fits, where it starts, and guidance."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+Predict = Callable[[Tensor, Tensor], Tensor]  # (latents (B, ...), sigmas (B,)) -> like latents
+STARTS = ("noise", "agnostic")
+
+
+class DiffusionSampler:
+    """Base of all samplers.
+
+    Args:
+        guidance_scale: classifier-free guidance; 1 asks the network once a step.
+        guidance_rescale: share in [0, 1] of the guided prediction that is brought back to the
+            spread of the conditional one (arXiv 2305.08891, 3.4); more than 1 extrapolates, as
+            Leffa's release does.
+        start: where sampling starts: ``"noise"``, or ``"agnostic"``, the latents of the agnostic
+            person noised to the last step of the schedule (StableVITON, SIFT-VTON).
+
+    Raises:
+        ValueError: a setting outside its range.
+    """
+
+    noise_schedules: tuple[str, ...] = ()  # class names of those it can sample from
+
+    def __init__(
+        self,
+        *,
+        guidance_scale: float = 1.0,
+        guidance_rescale: float = 0.0,
+        start: str = "noise",
+    ) -> None:
+        if start not in STARTS:
+            raise ValueError(f"start={start!r}: choose one of {', '.join(STARTS)}")
+        if guidance_scale < 0:
+            raise ValueError(f"guidance_scale={guidance_scale}: 1 for none, usually 1.5 to 5")
+        self.guidance_scale, self.guidance_rescale = guidance_scale, guidance_rescale
+        self.start = start
+
+    @property
+    def guided(self) -> bool:
+        """Whether a second, unconditional prediction is needed at each step."""
+        return self.guidance_scale != 1.0
+
+    def fit(self, noise_schedule) -> None:
+        """Take the noise schedule of the model.
+
+        Raises:
+            ValueError: this sampler cannot sample from it.
+        """
+        if type(noise_schedule).__name__ not in self.noise_schedules:
+            raise ValueError(
+                f"{type(self).__name__} cannot sample a model trained with "
+                f"{type(noise_schedule).__name__}: it fits {', '.join(self.noise_schedules)}"
+            )
+        self.noise_schedule = noise_schedule
+
+    def guide(self, conditional: Predict, unconditional: Predict) -> Predict:
+        """Both predictions as one: :func:`guide` at this sampler's scale."""
+
+        def predict(latents: Tensor, sigmas: Tensor) -> Tensor:
+            with_garment, without = conditional(latents, sigmas), unconditional(latents, sigmas)
+            return guide(with_garment, without, self.guidance_scale, self.guidance_rescale)
+
+        return predict
+
+    def __call__(
+        self,
+        predict: Predict,
+        latents: Tensor,
+        sequence_length: int,
+        generators: Sequence[torch.Generator] = (),
+    ) -> Tensor:
+        """From noisy ``latents`` (B, ...) at the highest level to clean ones of the same shape.
+
+        Args:
+            predict: what the noise schedule's ``prediction`` answers at latents and levels (B,).
+            latents: where to start.
+            sequence_length: image tokens, for schedules that depend on it.
+            generators: one for each sample, for samplers that draw noise on the way.
+        """
+        raise NotImplementedError
+
+
+def guide(conditional: Tensor, unconditional: Tensor, scale: float, rescale: float = 0.0) -> Tensor:
+    """``u + scale (c - u)``, then a share ``rescale`` of it brought to the standard deviation of c
+    within each sample (arXiv 2305.08891 eq. 15, 16).
+    """
+    guided = unconditional + scale * (conditional - unconditional)
+    if rescale == 0.0:
+        return guided
+    dims = list(range(1, guided.ndim))
+    ratio = conditional.std(dims, keepdim=True) / guided.std(dims, keepdim=True)
+    return guided * (rescale * ratio + (1.0 - rescale))

@@ -1,0 +1,145 @@
+"""Samplers of epsilon models, on diffusers schedulers: PLMS, DDIM, DDPM."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from vtonlab.registry import SAMPLERS
+from vtonlab.samplers.base import DiffusionSampler, Predict
+
+SPACINGS = ("leading", "trailing", "linspace")
+
+
+class EpsilonSampler(DiffusionSampler):
+    """Steps a diffusers scheduler over ``num_steps`` of the training timesteps.
+
+    Args:
+        num_steps: steps; PLMS asks the network once more, for its first step.
+        timestep_spacing: ``"leading"`` with an offset of 1 (Stable Diffusion: 50 steps go 981, 961,
+            ..., 1), ``"trailing"`` (starts at 999; better with few steps) or ``"linspace"``.
+        guidance_scale, guidance_rescale, start: see :class:`DiffusionSampler`.
+    """
+
+    noise_schedules = ("DDPMSchedule",)
+
+    def __init__(
+        self,
+        *,
+        num_steps: int = 50,
+        timestep_spacing: str = "leading",
+        guidance_scale: float = 1.0,
+        guidance_rescale: float = 0.0,
+        start: str = "noise",
+    ) -> None:
+        super().__init__(
+            guidance_scale=guidance_scale, guidance_rescale=guidance_rescale, start=start
+        )
+        if num_steps < 1:
+            raise ValueError(f"num_steps={num_steps}: at least one step is needed")
+        if timestep_spacing not in SPACINGS:
+            raise ValueError(f"timestep_spacing={timestep_spacing!r}: one of {', '.join(SPACINGS)}")
+        self.num_steps, self.timestep_spacing = num_steps, timestep_spacing
+
+    def __call__(
+        self,
+        predict: Predict,
+        latents: Tensor,
+        sequence_length: int,
+        generators: Sequence[torch.Generator] = (),
+    ) -> Tensor:
+        """See :class:`DiffusionSampler`; ``sequence_length`` changes nothing here."""
+        scheduler = self.scheduler()
+        extra = self.step_arguments(list(generators) or None)
+        for timestep in scheduler.timesteps:
+            level = timestep.to(latents) / self.noise_schedule.num_timesteps
+            epsilon = predict(latents, level.expand(latents.shape[0]))
+            latents = scheduler.step(epsilon, timestep, latents, return_dict=False, **extra)[0]
+        return latents
+
+    def scheduler(self):
+        """A fresh diffusers scheduler, its timesteps set."""
+        raise NotImplementedError
+
+    def step_arguments(self, generators: list[torch.Generator] | None) -> dict:
+        """Further arguments of the scheduler's ``step``."""
+        return {}
+
+    def _betas(self) -> dict:
+        schedule = self.noise_schedule
+        return dict(
+            num_train_timesteps=schedule.num_timesteps,
+            beta_start=schedule.beta_start,
+            beta_end=schedule.beta_end,
+            beta_schedule="scaled_linear",
+            timestep_spacing=self.timestep_spacing,
+            steps_offset=1 if self.timestep_spacing == "leading" else 0,
+        )
+
+    def _set(self, scheduler):
+        scheduler.set_timesteps(self.num_steps)
+        return scheduler
+
+
+@SAMPLERS.register_module()
+class PLMSSampler(EpsilonSampler):
+    """Pseudo linear multistep (arXiv 2202.09778) without its Runge-Kutta warm-up, as CompVis's PLMS
+    (METHODS.md 4.5): diffusers' ``PNDMScheduler(skip_prk_steps=True)``.
+    """
+
+    def scheduler(self):
+        from diffusers import PNDMScheduler
+
+        return self._set(PNDMScheduler(skip_prk_steps=True, **self._betas()))
+
+
+@SAMPLERS.register_module()
+class DDIMSampler(EpsilonSampler):
+    """DDIM (arXiv 2010.02502).
+
+    Args:
+        eta: 0 draws no noise on the way, 1 as much as DDPM.
+        (others): see :class:`EpsilonSampler`.
+    """
+
+    def __init__(
+        self,
+        *,
+        eta: float = 0.0,
+        num_steps: int = 50,
+        timestep_spacing: str = "leading",
+        guidance_scale: float = 1.0,
+        guidance_rescale: float = 0.0,
+        start: str = "noise",
+    ) -> None:
+        super().__init__(
+            num_steps=num_steps,
+            timestep_spacing=timestep_spacing,
+            guidance_scale=guidance_scale,
+            guidance_rescale=guidance_rescale,
+            start=start,
+        )
+        self.eta = eta
+
+    def scheduler(self):
+        from diffusers import DDIMScheduler
+
+        return self._set(DDIMScheduler(clip_sample=False, set_alpha_to_one=False, **self._betas()))
+
+    def step_arguments(self, generators: list[torch.Generator] | None) -> dict:
+        return dict(eta=self.eta, generator=generators if self.eta else None)
+
+
+@SAMPLERS.register_module()
+class DDPMSampler(EpsilonSampler):
+    """Ancestral sampling (arXiv 2006.11239); the noise of each step comes from the pair's own
+    generator.
+    """
+
+    def scheduler(self):
+        from diffusers import DDPMScheduler
+
+        return self._set(DDPMScheduler(clip_sample=False, **self._betas()))
+
+    def step_arguments(self, generators: list[torch.Generator] | None) -> dict:
+        return dict(generator=generators)
