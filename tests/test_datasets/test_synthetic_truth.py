@@ -16,9 +16,7 @@ from vtonlab.datasets.synthetic.scene import draw_companions, draw_person
 SIZE = (192, 144)
 
 
-def scene(
-    index, setting="paired", size=SIZE, hardness=None, category=None, factor=1, framing=0.0
-):
+def scene(index, setting="paired", size=SIZE, hardness=None, category=None, factor=1, framing=0.0):
     """One scene with everything a test needs to look behind the pictures."""
     rng = [np.random.default_rng([7, index, k]) for k in range(6)]
     category = category or ("upper_body", "lower_body", "dresses")[index % 3]
