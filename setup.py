@@ -31,7 +31,9 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["vtonlab", "vtonlab.*"]),
     include_package_data=True,
-    package_data={"vtonlab": ["**/*.npz", "**/*.json", "**/*.txt", "**/*.html", "**/*.css"]},
+    package_data={
+        "vtonlab": ["**/*.npz", "**/*.json", "**/*.txt", "**/*.html", "**/*.css", "**/*.js"]
+    },
     install_requires=requirements("runtime"),
     extras_require={"tests": requirements("tests"), "optional": requirements("optional")},
 )
