@@ -52,6 +52,31 @@ class MemoryFile(NamedTuple):
 Source = str | Path | MemoryFile
 
 
+class PictureError(ValueError):
+    """A file that is no usable picture.
+
+    Args:
+        message: one sentence that names the file.
+        kind: ``empty``, ``oversized``, ``not-a-picture``, ``truncated`` or ``damaged``.
+    """
+
+    def __init__(self, message: str, kind: str = "damaged") -> None:
+        super().__init__(message)
+        self.kind = kind
+
+    def __reduce__(self):
+        return type(self), (str(self), self.kind)
+
+
+class ImageFacts(NamedTuple):
+    """What the header of a picture says."""
+
+    size: tuple[int, int]  # (height, width), upright
+    format: str  # Pillow's name
+    mode: str  # Pillow's: "RGB", "L", "P", ...
+    turned: bool  # stored on its side, with an EXIF flag
+
+
 def read_image(path: Source, mode: str = "rgb", max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Decode one picture.
 
@@ -67,8 +92,8 @@ def read_image(path: Source, mode: str = "rgb", max_pixels: int = MAX_PIXELS) ->
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: not a picture, too large, truncated or damaged, or a colour picture where a
-            label map is wanted.
+        PictureError: not a picture, too large, truncated or damaged.
+        ValueError: a colour picture where a label map is wanted.
     """
     if mode not in MODES:
         raise ValueError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
@@ -79,7 +104,12 @@ def read_image(path: Source, mode: str = "rgb", max_pixels: int = MAX_PIXELS) ->
 def check_image(
     path: Source, *, deep: bool = True, max_pixels: int = MAX_PIXELS
 ) -> tuple[int, int]:
-    """``(height, width)``, after EXIF rotation, of a picture found intact.
+    """``(height, width)``, after EXIF rotation, of a picture found intact; see `inspect_image`."""
+    return inspect_image(path, deep=deep, max_pixels=max_pixels).size
+
+
+def inspect_image(path: Source, *, deep: bool, max_pixels: int = MAX_PIXELS) -> ImageFacts:
+    """The header of a picture found intact.
 
     Args:
         deep: decode every pixel; else read header and end of file, and decode only where the end
@@ -87,14 +117,16 @@ def check_image(
             a JPEG may decode without complaint (RELIABILITY.md R21).
 
     Raises:
-        FileNotFoundError, ValueError: as `read_image`.
+        FileNotFoundError, PictureError: as `read_image`.
     """
     path = _regular(path, max_pixels)
     with _open(path, path, max_pixels) as image:
-        size, kind = _upright_size(image), image.format
-    if deep or not _closes(kind, path):
+        size = _upright_size(image)
+        turned = size != (image.height, image.width)
+        facts = ImageFacts(size, image.format, image.mode, turned)
+    if deep or not _closes(facts.format, path):
         _decode(path, max_pixels)
-    return size
+    return facts
 
 
 def _regular(path: Source, max_pixels: int) -> Path | MemoryFile:
@@ -103,13 +135,14 @@ def _regular(path: Source, max_pixels: int) -> Path | MemoryFile:
         if not path.exists():
             raise FileNotFoundError(f"{path} does not exist")
         if not path.is_file():
-            raise ValueError(f"{path} is not a file")
+            raise PictureError(f"{path} is not a file", "not-a-picture")
     size = len(path.data) if isinstance(path, MemoryFile) else path.stat().st_size
     if size == 0:
-        raise ValueError(f"{path} is empty (0 bytes); copy it again from its source")
+        raise PictureError(f"{path} is empty (0 bytes); copy it again from its source", "empty")
     if size > _MAX_BYTES_PER_PIXEL * max_pixels:
-        raise ValueError(
-            f"{path} is too large to be a picture of {max_pixels} pixels ({size} bytes)"
+        raise PictureError(
+            f"{path} is too large to be a picture of {max_pixels} pixels ({size} bytes)",
+            "oversized",
         )
     return path
 
@@ -123,19 +156,20 @@ def _open(
     try:
         image = Image.open(source, formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ValueError(f"{path} has too many pixels: {error}") from None
+        raise PictureError(f"{path} has too many pixels: {error}", "oversized") from None
     except UnidentifiedImageError:
-        raise ValueError(
-            f"{path} is not a JPEG, PNG or WebP picture, or its header is damaged"
+        raise PictureError(
+            f"{path} is not a JPEG, PNG or WebP picture, or its header is damaged", "not-a-picture"
         ) from None
     except Exception as error:  # a decoder may fail in any way on a crafted header
-        raise ValueError(f"{path} has an unreadable header ({error})") from None
+        raise PictureError(f"{path} has an unreadable header ({error})", "damaged") from None
     width, height = image.size
     if width * height > max_pixels:
         image.close()
-        raise ValueError(
+        raise PictureError(
             f"{path} has {width}x{height} pixels, above the limit of {max_pixels}; scale it down, "
-            "or raise max_pixels if it is meant"
+            "or raise max_pixels if it is meant",
+            "oversized",
         )
     return image
 
@@ -151,12 +185,14 @@ def _decode(path: Path | MemoryFile, max_pixels: int) -> Image.Image | np.ndarra
             image.load()
             decoded = ImageOps.exif_transpose(image)
         except Exception as error:  # OSError, SyntaxError, zlib.error, struct.error, ...
-            raise ValueError(
-                f"{path} is truncated or damaged ({error}); copy it again from its source"
+            fault = "truncated" if "truncated" in str(error) else "damaged"
+            raise PictureError(
+                f"{path} is truncated or damaged ({error}); copy it again from its source", fault
             ) from None
     if not _ended(kind, data):  # decoders accept files that lack their last bytes
-        raise ValueError(
-            f"{path} is truncated (its end marker is missing); copy it again from its source"
+        raise PictureError(
+            f"{path} is truncated (its end marker is missing); copy it again from its source",
+            "truncated",
         )
     return decoded
 
