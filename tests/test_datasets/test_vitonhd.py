@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from vtonlab.datasets import ResumableSampler, SampleKey, VITONHDDataset
 from vtonlab.datasets.base import derangement
-from vtonlab.datasets.vitonhd import HAIR_COLOUR
+from vtonlab.datasets.pair_maps import HAIR_COLOUR
 from vtonlab.registry import DATASETS
 from vtonlab.structures.correspondences import Correspondences
 from vtonlab.structures.match_store import MatchStore
@@ -174,7 +174,7 @@ class TestPairs:
 
     def test_unpaired_lists_of_equal_columns_warn(self, vitonhd, monkeypatch):
         told = []
-        monkeypatch.setattr("vtonlab.datasets.vitonhd.print_log", lambda m, **k: told.append(m))
+        monkeypatch.setattr("vtonlab.datasets.files.print_log", lambda m, **k: told.append(m))
         (vitonhd / "test_pairs.txt").write_text("10000_00.jpg 10000_00.jpg\n")
         make(vitonhd, split="test", setting="unpaired")
         assert len(told) == 1 and "every person with its own garment" in told[0]
@@ -260,7 +260,7 @@ class TestRefusals:
 
     def test_people_without_a_mask_are_named_or_skipped(self, vitonhd, monkeypatch):
         told = []
-        monkeypatch.setattr("vtonlab.datasets.vitonhd.print_log", lambda m, **k: told.append(m))
+        monkeypatch.setattr("vtonlab.datasets.files.print_log", lambda m, **k: told.append(m))
         (vitonhd / "train/agnostic-mask/00002_00_mask.png").unlink()
         text = refusal(vitonhd)
         assert "1 of 4 pairs" in text and "00002_00 (no mask in agnostic-mask/)" in text
@@ -516,7 +516,7 @@ class TestRealData:
     def test_train(self, real_data, monkeypatch):
         root = real_data / "vitonhd_mini"
         told = []
-        monkeypatch.setattr("vtonlab.datasets.vitonhd.print_log", lambda m, **k: told.append(m))
+        monkeypatch.setattr("vtonlab.datasets.files.print_log", lambda m, **k: told.append(m))
         text = refusal(root, maps=ALL)
         assert "1 of 10 pairs" in text and "00012_00 (no mask in agnostic-mask/)" in text
         assert "openpose_json" in refusal(root, maps=("keypoints",))

@@ -1,6 +1,11 @@
 """Data sets, their samplers and joint transforms (registries load them on demand)."""
 
 from vtonlab.datasets.base import TryOnDataset
+from vtonlab.datasets.deepfashion import DeepFashionDataset
+from vtonlab.datasets.dresscode import DressCodeDataset
+from vtonlab.datasets.files import FileTryOnDataset
+from vtonlab.datasets.mpv import MPVDataset
+from vtonlab.datasets.pair_list import PairListDataset
 from vtonlab.datasets.samplers import EvalSampler, ResumableSampler, SampleKey
 from vtonlab.datasets.synthetic import SyntheticTryOn
 from vtonlab.datasets.transforms import ColorJitter, RandomAffine, RandomHFlip, Resize
@@ -8,7 +13,12 @@ from vtonlab.datasets.vitonhd import VITONHDDataset
 
 __all__ = [
     "ColorJitter",
+    "DeepFashionDataset",
+    "DressCodeDataset",
     "EvalSampler",
+    "FileTryOnDataset",
+    "MPVDataset",
+    "PairListDataset",
     "RandomAffine",
     "RandomHFlip",
     "Resize",

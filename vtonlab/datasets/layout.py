@@ -1,49 +1,117 @@
-"""Finding a data set's files: one table of where each map may lie, one scan of the folders."""
+"""Where a data set's files lie: one table for each, and one scan of the folders it names."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from vtonlab.utils.paths import check_name, resolve_inside
-
-PICTURE_SUFFIXES = (".jpg", ".png", ".jpeg", ".webp")
-_SHOWN = 5  # names given in a message before "and N more"
-
-
-class Pair(NamedTuple):
-    """One line of a pair list, without extensions."""
-
-    id: str
-    garment_id: str
+from vtonlab.datasets.lists import PICTURE_SUFFIXES, some
+from vtonlab.structures.sample import CATEGORIES, GARMENT_MAPS
+from vtonlab.utils.paths import resolve_inside
 
 
 class Place(NamedTuple):
     """Where a map may lie: the official folder first, then aliases seen in the wild.
 
-    ``name`` patterns hold ``{id}``; a pattern without extension takes any picture extension.
+    ``names`` hold ``{id}`` (the name in the list, without extension), ``{number}`` (the same
+    without its last ``_part``) or ``{base}`` (without folders); a pattern without extension takes
+    any picture extension. ``key`` says how files are named: ``name`` (this folder alone), ``path``
+    (folders below count), or ``flat`` (by `flat_name`, wherever below).
     """
 
     folders: tuple[str, ...]
     names: tuple[str, ...] = ("{id}",)
+    key: str = "name"
 
     def candidates(self, name: str) -> Iterable[str]:
+        values = dict(id=name, number=name.rpartition("_")[0] or name, base=name.split("/")[-1])
         for pattern in self.names:
-            stem = pattern.format(id=name)
-            yield from [stem] if "." in pattern else [stem + s for s in PICTURE_SUFFIXES]
+            stem = pattern.format(**values)
+            _, dot, suffix = pattern.rpartition(".")
+            named = bool(dot) and "{" not in suffix
+            for candidate in [stem] if named else [stem + s for s in PICTURE_SUFFIXES]:
+                yield flat_name(candidate) if self.key == "flat" else candidate
+
+
+def flat_name(name: str) -> str:
+    """``WOMEN/Pants/id_00000001/01_1_front.jpg`` and ``fashionWOMENPantsid0000000101_1front.jpg``
+    are one name in DeepFashion: ``WOMENPantsid00000001011front.jpg``.
+    """
+    return name.removeprefix("fashion").replace("/", "").replace("_", "")
 
 
 class Folder(NamedTuple):
-    """A scanned folder."""
+    """A scanned folder: name as searched for -> file below ``path``."""
 
     path: Path
-    files: frozenset[str]
+    files: Mapping[str, str]
 
     def find(self, place: Place, name: str) -> Path | None:
         for candidate in place.candidates(name):
             if candidate in self.files:
-                return self.path / candidate
+                return self.path / self.files[candidate]
         return None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A data set on disk.
+
+    Args:
+        title: its name in messages.
+        parents: where the folders of a split and category lie below the root; alternatives in
+            order; may hold ``{split}`` and ``{category}``.
+        places: map -> place. ``person`` and ``garment`` are always there.
+        lists: pair lists of a split and setting, alternatives in order, below the root; may hold
+            ``{split}``, ``{setting}`` and ``{category}``.
+        derived: map -> the maps it is made from where its folder does not exist.
+        companions: map -> further places without which it cannot be read.
+        categories: of the garments.
+        without_data: a config to try instead.
+    """
+
+    title: str
+    parents: tuple[str, ...]
+    places: Mapping[str, Place]
+    lists: tuple[str, ...]
+    derived: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    companions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    categories: tuple[str, ...] = CATEGORIES
+
+    @property
+    def maps(self) -> tuple[str, ...]:
+        """What a config may ask for beside person and garment."""
+        inner = {name for names in self.companions.values() for name in names}
+        names = dict.fromkeys([*self.places, *self.derived])
+        return tuple(name for name in names if name not in inner | {"person", "garment"})
+
+    def parent(self, root: Path, split: str, category: str) -> Path | None:
+        """The folder that holds the maps of ``category`` in ``split``, or None."""
+        for pattern in self.parents:
+            path = root / pattern.format(split=split, category=category)
+            if any((path / folder).is_dir() for folder in self.places["person"].folders):
+                return path
+        return None
+
+    def sketch(self, maps: Iterable[str]) -> str:
+        """Official folders of some maps, on one line."""
+        wanted = set(maps)
+        names = (p.folders[0] for m, p in self.places.items() if m in wanted)
+        return ", ".join(f"{name}/" for name in dict.fromkeys(names))
+
+    def fits(self, root: Path) -> bool:
+        """Whether ``root`` holds this layout's people, in any split and category."""
+        return any(
+            self.parent(root, split, category) is not None
+            for split in ("train", "test")
+            for category in self.categories
+        )
+
+
+def owner(name: str) -> str:
+    """Whose name a map's file carries: ``person`` or ``garment``."""
+    return "garment" if name in GARMENT_MAPS or name.startswith("garment_") else "person"
 
 
 def scan(parent: Path, place: Place, root: Path, *, follow_links: bool = False) -> Folder | None:
@@ -55,65 +123,33 @@ def scan(parent: Path, place: Place, root: Path, *, follow_links: bool = False) 
     for name in place.folders:
         path = parent / name
         if path.is_dir():
-            with os.scandir(path) as entries:
-                entries = list(entries)
+            files = _files(path, deep=place.key != "name")
             if not follow_links:
-                links = [Path(entry.path) for entry in entries if entry.is_symlink()]
-                for link in (path, *links):
+                for link in (path, *(path / file for file, linked in files if linked)):
                     resolve_inside(root, link.relative_to(root).as_posix())
-            return Folder(path, frozenset(entry.name for entry in entries))
+            return Folder(path, {_key(file, place.key): file for file, _ in files})
     return None
 
 
-def read_pairs(path: Path) -> list[Pair]:
-    """Pairs of a list file: ``person garment`` per line, separated by blanks, tab or comma.
+def _key(file: str, kind: str) -> str:
+    """What a file is found by; extensions in capitals are the same."""
+    base, suffix = os.path.splitext(file)
+    name = base + suffix.lower()
+    return flat_name(name) if kind == "flat" else name
 
-    A line with one name pairs it with itself. Picture extensions are dropped, blank lines and lines
-    that start with ``#`` passed over.
 
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: no pairs, or a name that could leave the data root; names file and line.
+def _files(path: Path, *, deep: bool, prefix: str = "") -> list[tuple[str, bool]]:
+    """Files of a folder, and below it if ``deep``, each with whether it is a link; linked folders
+    are not entered.
     """
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"pair list {path} does not exist; it holds one 'person.jpg garment.jpg' per line"
-        )
-    pairs = []
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise ValueError(f"pair list {path} is not a text file") from None
-    for number, line in enumerate(lines, 1):
-        names = line.replace(",", " ").split()
-        if not names or names[0].startswith("#"):
-            continue
-        try:
-            person, garment = (_stem(check_name(name)) for name in (*names, names[0])[:2])
-        except ValueError as error:
-            raise ValueError(f"pair list {path}, line {number}: {error}") from None
-        pairs.append(Pair(person, garment))
-    if not pairs:
-        raise ValueError(
-            f"pair list {path} holds no pairs; it needs one 'person.jpg garment.jpg' per line"
-        )
-    return pairs
-
-
-def _stem(name: str) -> str:
-    stem, suffix = os.path.splitext(name)
-    return stem if suffix.lower() in PICTURE_SUFFIXES else name
-
-
-def some(names: Sequence[str], separator: str = ", ") -> str:
-    """``a, b, c, d, e and 7 more``."""
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return separator.join(names[:_SHOWN]) + more
-
-
-def sketch(layout: Mapping[str, Place], maps: Iterable[str]) -> str:
-    """The folders of some maps on one line, official names."""
-    return ", ".join(f"{layout[m].folders[0]}/" for m in layout if m in set(maps))
+    found = []
+    with os.scandir(path) as entries:
+        for entry in entries:
+            if deep and entry.is_dir(follow_symlinks=False):
+                found += _files(path / entry.name, deep=True, prefix=f"{prefix}{entry.name}/")
+            else:
+                found.append((prefix + entry.name, entry.is_symlink()))
+    return found
 
 
 def describe_folder(path: Path) -> str:

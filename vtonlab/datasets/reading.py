@@ -1,12 +1,17 @@
 """From files to the maps of a sample: placement on the wanted size, masks, keypoints."""
 
+import io
 import json
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
+from vtonlab.ops.labels import DENSEPOSE_PARTS
 from vtonlab.ops.resize import (
     Size,
     fit_inside,
@@ -14,9 +19,12 @@ from vtonlab.ops.resize import (
     resize_mask,
     resize_picture,
 )
+from vtonlab.ops.skeleton import coco_to_body_25
 from vtonlab.structures.correspondences import apply_affine
+from vtonlab.utils.images import read_image
 
 THRESHOLD = 127  # JPEG masks are not binary
+DRESSCODE_KEYPOINTS = (512, 384)  # of the picture that Dress Code's keypoints count pixels in
 _ASPECT_TOLERANCE = 0.01
 _GREY_SHARE = 0.05  # of pixels between black and white, above which a picture is no mask
 _COLOUR_SHARE = 0.01
@@ -60,6 +68,18 @@ class Canvas:
         moved = keypoints.copy()
         moved[:, :2] = apply_affine(torch.from_numpy(keypoints[:, :2]), self.affine).numpy()
         return np.where(keypoints[:, 2:] > 0, moved, 0).astype(np.float32)
+
+    def body(self, body: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """``vertices`` (V, 2 or 3) in pixels (centres at + 0.5) and ``visibility`` (h, w)."""
+        top, left, height, width = self.placement
+        moved = body["vertices"].copy()
+        moved[:, 0] = moved[:, 0] * (width / self.source[1]) + left
+        moved[:, 1] = moved[:, 1] * (height / self.source[0]) + top
+        seen = np.full(self.size, -1, np.int64)
+        seen[top : top + height, left : left + width] = resize_picture(
+            body["visibility"], (height, width), "nearest"
+        )
+        return {"vertices": moved, "visibility": seen}
 
     def undo(self, picture: np.ndarray) -> np.ndarray:
         """A picture on the canvas back at the photograph's place and size: padding cut off."""
@@ -105,21 +125,108 @@ def mask_of(picture: np.ndarray, path: Path) -> np.ndarray:
 
 
 def read_keypoints(path: Path, size: Size) -> np.ndarray:
-    """OpenPose BODY_25 of the first person: ``(25, 3)`` float32, x, y in [0, 1], confidence.
+    """BODY_25 of the first person: ``(25, 3)`` float32, x, y in [0, 1], confidence.
 
-    No person found gives zeros.
+    Reads OpenPose's JSON (25 points, or 18 of COCO) and Dress Code's (18 points counted in a
+    picture of 512x384). No person found gives zeros.
+
+    Args:
+        size: ``(height, width)`` of the picture that OpenPose saw.
 
     Raises:
-        ValueError: not OpenPose's JSON, or another number of points.
+        ValueError: neither form, or another number of points.
     """
     try:
-        people = json.loads(path.read_text())["people"]
-        values = people[0]["pose_keypoints_2d"] if people else [0.0] * 75
-        keypoints = np.array(values, dtype=np.float32).reshape(-1, 3)
+        content = json.loads(path.read_text())
+        if "keypoints" in content:
+            values = np.array(content["keypoints"], dtype=np.float32)[:, :3]
+            size = DRESSCODE_KEYPOINTS
+        else:
+            people = content["people"]
+            values = people[0]["pose_keypoints_2d"] if people else [0.0] * 75
+            values = np.array(values, dtype=np.float32).reshape(-1, 3)
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise ValueError(f"{path} holds no OpenPose keypoints ({error!r})") from None
-    if keypoints.shape != (25, 3) or not np.isfinite(keypoints).all():
-        raise ValueError(f"{path} holds {len(keypoints)} keypoints, BODY_25 has 25")
+    if values.shape not in ((25, 3), (18, 3)) or not np.isfinite(values).all():
+        raise ValueError(f"{path} holds {len(values)} keypoints, BODY_25 has 25 and COCO 18")
+    keypoints = values.copy() if len(values) == 25 else coco_to_body_25(values)
     keypoints[:, 0] = (keypoints[:, 0] + 0.5) / size[1]
     keypoints[:, 1] = (keypoints[:, 1] + 0.5) / size[0]
-    return np.where(keypoints[:, 2:] > 0, keypoints, 0).astype(np.float32)
+    seen = (keypoints[:, 2:] > 0) & (keypoints[:, :2] >= 0).all(1, keepdims=True)
+    return np.where(seen, keypoints, 0).astype(np.float32)
+
+
+def read_iuv(path: Path, uv_path: Path | None, max_pixels: int) -> np.ndarray:
+    """DensePose part, U, V as ``(H, W, 3)`` uint8; U and V in 0 to 255.
+
+    Reads ``_IUV.png`` (three channels; OpenCV stores the part last), a label picture with
+    ``uv_path`` (``.npz`` with ``uv``, (2, H, W) in [0, 1]), or one ``.npz`` with ``labels`` and
+    ``uv``.
+
+    Raises:
+        ValueError: none of these, or parts above 24.
+    """
+    if path.suffix == ".npz":
+        arrays = read_arrays(path, ("labels", "uv"))
+        labels, uv = arrays["labels"], arrays["uv"]
+    elif uv_path is not None:
+        labels, uv = read_image(path, "labels", max_pixels), read_arrays(uv_path, ("uv",))["uv"]
+    else:
+        picture = read_image(path, "rgb", max_pixels)
+        iuv = picture if picture[..., 0].max() <= DENSEPOSE_PARTS else picture[..., ::-1]
+        labels, uv = iuv[..., 0], np.moveaxis(iuv[..., 1:], -1, 0) / np.float32(255)
+    if (
+        labels.ndim != 2
+        or labels.max(initial=0) > DENSEPOSE_PARTS
+        or uv.shape != (2, *labels.shape)
+    ):
+        raise ValueError(
+            f"{path} is no DensePose map: it needs parts 0 to 24 (H, W) and U, V (2, H, W), not "
+            f"parts up to {labels.max(initial=0)} {labels.shape} and {uv.shape}"
+        )
+    uv = np.rint(np.clip(uv, 0, 1) * 255)
+    return np.concatenate([labels[..., None], np.moveaxis(uv, 0, -1)], -1).astype(np.uint8)
+
+
+def read_body(path: Path) -> dict[str, np.ndarray]:
+    """3D-GCL's body of one photograph: ``vertices`` (V, 2 or 3) float32 in pixels, and
+    ``visibility`` (h, w) int64, the face seen at each pixel, -1 for none.
+
+    Raises:
+        ValueError: not an ``.npz`` with ``pred_vertices_img`` and ``visibility``.
+    """
+    arrays = read_arrays(path, ("pred_vertices_img", "visibility"))
+    seen = arrays["visibility"].astype(np.int64)
+    seen[seen >= np.iinfo(np.uint32).max] = -1
+    return {"vertices": arrays["pred_vertices_img"].astype(np.float32), "visibility": seen}
+
+
+def read_arrays(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Arrays of an ``.npz`` file; never a pickle, which runs code when it is opened.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: no such arrays.
+    """
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+            return {name: file[name] for name in names}
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} does not exist") from None
+    except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile, TypeError) as error:
+        raise ValueError(
+            f"{path} is no .npz file with {', '.join(names)} ({error}); pickles are not opened: "
+            "save their arrays with numpy.savez"
+        ) from None
+
+
+def garment_on_white(picture: np.ndarray, tolerance: int = 12) -> np.ndarray:
+    """Mask ``(H, W)`` of what stands before a plain light background, for sets that ship no garment
+    masks: everything that cannot be reached from the border over pixels near the border's colour.
+    """
+    border = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
+    ground = np.median(border, 0)
+    near = (np.abs(picture.astype(np.int16) - ground).max(-1) <= tolerance).astype(np.uint8)
+    framed = np.pad(near, 1, constant_values=1)
+    cv2.floodFill(framed, None, (0, 0), 2)
+    return (framed[1:-1, 1:-1] != 2).astype(np.uint8)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from vtonlab.datasets.layout import some
-from vtonlab.datasets.reading import check_aspect, mask_of, read_keypoints
+from vtonlab.datasets.lists import some
+from vtonlab.datasets.reading import check_aspect, mask_of, read_arrays, read_body, read_keypoints
 from vtonlab.structures.sample import GARMENT_MAPS, MASKS
 from vtonlab.utils.images import check_image, read_image
 
@@ -19,7 +19,7 @@ _QUIET_SECONDS = 2.0
 def verify_pictures(
     title: str, pairs: Mapping[str, Mapping[str, Path]], *, decode_at_most: int, max_pixels: int
 ) -> str:
-    """Check the pictures of all pairs in parallel; see `VITONHDDataset.verify`.
+    """Check the pictures of all pairs in parallel; see `FileTryOnDataset.verify`.
 
     Args:
         title: what is checked, for messages.
@@ -76,12 +76,19 @@ def spread(count: int, limit: int) -> set[int]:
 
 
 def _check(path: Path, name: str, deep: bool, max_pixels: int) -> tuple[int, int] | None:
-    if name == "keypoints":
+    kind = name.removeprefix("garment_")
+    if kind == "keypoints":
         read_keypoints(path, (1, 1))
+        return None
+    if path.suffix == ".npz":
+        if deep:
+            read_body(path) if kind == "body" else read_arrays(path, ("uv",))
         return None
     if not deep:
         return check_image(path, deep=False, max_pixels=max_pixels)
-    picture = read_image(path, "labels" if name == "parse" else "rgb", max_pixels)
+    if kind == "iuv":
+        return read_image(path, "rgb", max_pixels).shape[:2]
+    picture = read_image(path, "labels" if kind == "parse" else "rgb", max_pixels)
     if name in MASKS:
         share = mask_of(picture, path).mean()
         low, high = _MASK_SHARE

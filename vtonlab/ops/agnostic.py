@@ -16,6 +16,11 @@ GARMENT_LABELS = {
     "lower_body": (PANTS, SKIRT, DRESS),
     "dresses": (UPPER, DRESS, COAT, SKIRT, PANTS, SCARF),
 }
+WORN_LABELS = {
+    "upper_body": (UPPER, DRESS, COAT),
+    "lower_body": (PANTS, SKIRT),
+    "dresses": (UPPER, DRESS, COAT, SKIRT),
+}
 # BODY_25 indices
 NECK, R_SHOULDER, R_ELBOW, R_WRIST, L_SHOULDER, L_ELBOW, L_WRIST = 1, 2, 3, 4, 5, 6, 7
 MID_HIP, R_HIP, R_KNEE, R_ANKLE, L_HIP, L_KNEE, L_ANKLE = 8, 9, 10, 11, 12, 13, 14
@@ -71,6 +76,13 @@ def agnostic_mask(
     if category != "lower_body":
         mask[_hands(parse, points, known, unit)] = 0
     return mask
+
+
+def worn_garment(parse: np.ndarray, category: str) -> np.ndarray:
+    """Mask (H, W) uint8 of the worn garment of a category in a LIP parse: VITON-HD's
+    ``gt_cloth_warped_mask`` for upper bodies (labels 5, 6, 7).
+    """
+    return np.isin(parse, WORN_LABELS[category]).astype(np.uint8)
 
 
 def agnostic_picture(person: np.ndarray, mask: np.ndarray, fill: int = 128) -> np.ndarray:

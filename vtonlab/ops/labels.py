@@ -1,6 +1,10 @@
-"""Label maps of people: the LIP palette that VITON-HD files carry, and Dress Code's ATR labels."""
+"""Label maps of people: LIP's, Dress Code's ATR and DensePose's parts, with their colours."""
+
+from functools import cache
 
 import numpy as np
+
+DENSEPOSE_PARTS = 24
 
 LIP_PALETTE = np.array(
     [
@@ -27,3 +31,37 @@ def lip_to_atr(labels: np.ndarray) -> np.ndarray:
     ATR has no neck, gloves or socks: they become face, left arm and left leg.
     """
     return _LIP_TO_ATR[labels]
+
+
+# ATR's belt belongs to what is worn below, its bag to nobody.
+_ATR_TO_LIP = np.array([0, 1, 2, 4, 5, 12, 9, 6, 9, 18, 19, 13, 16, 17, 14, 15, 0, 11], np.uint8)
+
+
+def atr_to_lip(labels: np.ndarray) -> np.ndarray:
+    """LIP labels of a map of ATR labels (0 to 17), uint8 (H, W).
+
+    What ATR does not tell apart becomes one: the neck is face, a coat upper clothes.
+
+    Raises:
+        ValueError: labels above 17.
+    """
+    if labels.max(initial=0) >= len(_ATR_TO_LIP):
+        raise ValueError(f"ATR labels go from 0 to 17, found {labels.max()}")
+    return _ATR_TO_LIP[labels]
+
+
+@cache
+def densepose_palette() -> np.ndarray:
+    """``(25, 3)`` uint8 RGB of the usual DensePose rendering: black, then 24 parts in Parula."""
+    import cv2
+
+    values = (np.arange(DENSEPOSE_PARTS + 1) * 255 // DENSEPOSE_PARTS).astype(np.uint8)
+    palette = cv2.applyColorMap(values[:, None], cv2.COLORMAP_PARULA)[:, 0, ::-1].copy()
+    palette[0] = 0
+    palette.setflags(write=False)
+    return palette
+
+
+def densepose_picture(parts: np.ndarray) -> np.ndarray:
+    """Rendering ``(H, W, 3)`` uint8 of DensePose parts ``(H, W)``, as VITON-HD ships it."""
+    return densepose_palette()[parts]

@@ -12,6 +12,20 @@ BODY_25_BONES = (
 COCO_18 = (0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18)
 
 
+def coco_to_body_25(keypoints: np.ndarray) -> np.ndarray:
+    """BODY_25 ``(25, 3)`` from OpenPose's 18 COCO joints ``(18, 3)``.
+
+    The middle of the hips, which COCO lacks, lies between them, as sure as the less sure one; toes
+    and heels stay unknown.
+    """
+    found = np.zeros((25, 3), keypoints.dtype)
+    found[list(COCO_18)] = keypoints
+    hips = found[[9, 12]]
+    if (hips[:, 2] > 0).all():
+        found[8] = [*hips[:, :2].mean(0), hips[:, 2].min()]
+    return found
+
+
 def draw_skeleton(
     keypoints: np.ndarray, height: int, width: int, image: np.ndarray | None = None
 ) -> np.ndarray:

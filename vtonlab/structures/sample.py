@@ -21,8 +21,10 @@ key                value                       meaning
 ``parse``          (H, W) uint8                LIP labels, 0 to 19
 ``iuv``            (H, W, 3) uint8             DensePose part, U, V
 ``keypoints``      (25, 3) float32             BODY_25: x, y in [0, 1], confidence
-``garment_pose``, ``garment_parse``, ``garment_iuv``, ``garment_keypoints``: as above, of
-                   ``garment``                 where that is a photograph of a dressed person
+``garment_pose``   (Hg, Wg, 3) uint8 RGB       these four where ``garment`` is a photograph of a
+``garment_parse``  (Hg, Wg) uint8              dressed person
+``garment_iuv``    (Hg, Wg, 3) uint8
+``garment_keypoints``  (25, 3) float32
 ``body``           dict of arrays              projected vertices (`SMPLFlowMatcher`)
 ``correspondences``  Correspondences           may be empty
 ``flow``           FlowField of (H, W)         the truth, where it is known
