@@ -83,6 +83,13 @@ def test_clean_reading_has_the_epsilon_loss():
     torch.testing.assert_close(schedule.residual(output, clean, noise, levels), error)
 
 
+def test_loss_on_the_clean_picture_weighs_noise_levels_alike():
+    schedule = DDPMSchedule(network_predicts="clean", loss_on="clean")
+    clean, noise, output = torch.randn(3, 2, 2, 4, 4)
+    levels = torch.tensor([0.1, 0.9])
+    assert torch.equal(schedule.residual(output, clean, noise, levels), output - clean)
+
+
 def test_epsilon_reading():
     schedule = DDPMSchedule()
     clean, noise, output = torch.randn(3, 1, 2, 4, 4)
@@ -99,6 +106,7 @@ def test_epsilon_reading():
         dict(snr_reduction="sum"),
         dict(network_predicts="velocity"),
         dict(shift=0),
+        dict(loss_on="clean"),
     ],
 )
 def test_bad_settings(bad):

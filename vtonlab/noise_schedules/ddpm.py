@@ -42,6 +42,7 @@ class DDPMSchedule:
         snr_gamma: float | None = None,
         snr_reduction: str = "sample",
         network_predicts: str = "epsilon",
+        loss_on: str = "epsilon",
         shift: float = 1.0,
     ) -> None:
         if not 0 < beta_start <= beta_end < 1:
@@ -52,11 +53,16 @@ class DDPMSchedule:
             raise ValueError(f"snr_reduction={snr_reduction!r}: 'sample' or 'batch'")
         if network_predicts not in PREDICTIONS:
             raise ValueError(f"network_predicts={network_predicts!r}: one of {PREDICTIONS}")
+        if loss_on not in PREDICTIONS or (loss_on == "clean" and network_predicts != "clean"):
+            raise ValueError(
+                f"loss_on={loss_on!r} with network_predicts={network_predicts!r}: 'epsilon', or "
+                "'clean' for a network that predicts 'clean'"
+            )
         if shift <= 0:
             raise ValueError(f"shift={shift}: a positive number is needed")
         self.num_timesteps, self.beta_start, self.beta_end = num_timesteps, beta_start, beta_end
         self.snr_gamma, self.snr_reduction = snr_gamma, snr_reduction
-        self.network_predicts, self.shift = network_predicts, shift
+        self.network_predicts, self.loss_on, self.shift = network_predicts, loss_on, shift
         betas = np.linspace(beta_start**0.5, beta_end**0.5, num_timesteps, dtype=np.float64) ** 2
         self.alphas_cumprod = torch.from_numpy(np.cumprod(1.0 - betas))  # (T,) float64
 
@@ -78,7 +84,11 @@ class DDPMSchedule:
         return signal * clean + spread * noise
 
     def residual(self, output: Tensor, clean: Tensor, noise: Tensor, sigmas: Tensor) -> Tensor:
-        """Error of the epsilon that ``output`` stands for; its weighted mean square is the loss."""
+        """Error of the epsilon (or see ``loss_on``) that ``output`` stands for; its weighted mean
+        square is the loss.
+        """
+        if self.loss_on == "clean":
+            return output - clean
         if self.network_predicts == "epsilon":
             return output - noise
         signal, spread = self._rates(sigmas, clean)
