@@ -1,6 +1,7 @@
 """Networks: those of diffusers by their own names, and the few it lacks."""
 
 from vtonlab.backbones.codec import SpaceToDepthCodec
+from vtonlab.backbones.garment_token import GarmentTokenEncoder
 from vtonlab.backbones.pretrained import from_pretrained
 
-__all__ = ["SpaceToDepthCodec", "from_pretrained"]
+__all__ = ["GarmentTokenEncoder", "SpaceToDepthCodec", "from_pretrained"]

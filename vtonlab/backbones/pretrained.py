@@ -19,10 +19,10 @@ def from_pretrained(
     dtype: str = "float32",
     revision: str | None = None,
 ) -> nn.Module:
-    """A diffusers module with trained weights.
+    """A module with trained weights, of diffusers or of our own.
 
     Args:
-        cls: its class in diffusers, such as ``"FluxTransformer2DModel"``.
+        cls: its class, such as ``"FluxTransformer2DModel"`` or ``"GarmentTokenEncoder"``.
         path: a local folder in the diffusers layout, or a hub name.
         subfolder: the part within it, such as ``"transformer"`` or ``"vae"``.
         dtype: ``"float32"``, ``"bfloat16"`` or ``"float16"``.
@@ -34,9 +34,9 @@ def from_pretrained(
     """
     import diffusers
 
-    module_class = getattr(diffusers, cls, None)
-    if module_class is None:
-        raise ValueError(f"cls={cls!r} is no class of diffusers {diffusers.__version__}")
+    module_class = BACKBONES.get(cls)
+    if not hasattr(module_class, "from_pretrained"):
+        raise ValueError(f"cls={cls!r} is no class of diffusers {diffusers.__version__} or vtonlab")
     if dtype not in DTYPES:
         raise ValueError(f"dtype={dtype!r}: choose one of {', '.join(DTYPES)}")
     folder = Path(path) / (subfolder or "")

@@ -4,6 +4,7 @@ from vtonlab.conditioners.base import Conditioner, Prediction
 from vtonlab.conditioners.full_3d_attention import Full3DAttentionConditioner
 from vtonlab.conditioners.prompts import CachedPrompt, NullPrompt
 from vtonlab.conditioners.spatial_concat import SpatialConcatConditioner
+from vtonlab.conditioners.zero_cross_attention import ZeroCrossAttentionConditioner
 
 __all__ = [
     "CachedPrompt",
@@ -12,4 +13,5 @@ __all__ = [
     "NullPrompt",
     "Prediction",
     "SpatialConcatConditioner",
+    "ZeroCrossAttentionConditioner",
 ]
