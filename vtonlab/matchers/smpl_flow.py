@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -10,44 +12,80 @@ import torch
 
 from vtonlab.matchers.base import Matcher
 from vtonlab.matchers.report import MatchReport
+from vtonlab.matchers.smpl_body import SMPLBody, project
 from vtonlab.ops.mesh_flow import BACKGROUND, FOUND, HIDDEN, mesh_flow
 from vtonlab.ops.rasterize import rasterize
 from vtonlab.registry import MATCHERS
 from vtonlab.structures import FlowField
+
+SYNTHETIC = Path(__file__).parents[1] / "datasets" / "synthetic" / "assets" / "body.npz"
+PARAMETERS = ("shape", "pose", "camera")
 
 
 @MATCHERS.register_module()
 class SMPLFlowMatcher(Matcher):
     """Follows each pixel's place on the body from the person into the garment's picture.
 
-    Works on projected vertices of any body with fixed faces. The sample's ``body`` map holds them:
+    Works on any body with fixed faces. The sample's ``body`` map holds projected vertices or, where
+    a ``model`` is given, parameters:
 
     =====================  ========  ==========================================================
     ``vertices``             (V, 3)  person: x, y in pixels, depth (or (V, 2) with visibility)
     ``garment_vertices``     (V, 3)  the same in the garment picture
     ``visibility``           (h, w)  optional: face seen at each pixel, -1 for none
     ``garment_visibility``   (h, w)  optional, of the garment picture
+    ``shape``, ``pose``              (K,) and (24, 3), SMPL's, in camera axes (y down)
+    ``camera``                 (4,)  focal length in pixels, shift: :func:`smpl_body.project`
+    ``garment_shape`` ...            these three of the garment picture
     =====================  ========  ==========================================================
 
+    It follows the skin: clothes lie off it, so that in a rendered pair of photographs (512x384) the
+    median pixel lies 4 px from where its cloth is.
+
     Args:
-        faces: ``.npy`` file or array ``(F, 3)`` (3D-GCL's ``smpl_faces.npy``).
+        faces: ``.npy`` file or array ``(F, 3)`` (3D-GCL's ``smpl_faces.npy``), or ``"synthetic"``
+            for the body of ``SyntheticTryOn``.
         mirror: ``.npy`` file or array ``(V,)`` of left-right partners
-            (``vertices_symm_idxs.npy``); None has no symmetric fallback.
+            (``vertices_symm_idxs.npy``), or ``"synthetic"``; None has no symmetric fallback.
+        model: licensed SMPL model file for bodies given as parameters; brings its own faces.
         stride: one correspondence per this many pixels.
     """
 
     maps = ("body",)
 
-    def __init__(self, *, faces, mirror=None, stride: int = 4) -> None:
-        self.faces = _table("faces", faces).astype(np.int64)
-        self.mirror = None if mirror is None else _table("mirror", mirror).astype(np.int64)
+    def __init__(
+        self, *, faces=None, mirror=None, model: str | Path | None = None, stride: int = 4
+    ) -> None:
+        if (faces is None) == (model is None):
+            raise ValueError(
+                "SMPLFlowMatcher needs faces (of projected vertices) or model (an SMPL file, for "
+                "bodies given as parameters), one of the two"
+            )
+        self.body = None if model is None else SMPLBody(model, "SMPLFlowMatcher")
+        self.faces = _table("faces", faces) if self.body is None else self.body.faces
+        self.mirror = None if mirror is None else _table("mirror", mirror)
         if self.faces.ndim != 2 or self.faces.shape[1] != 3:
             raise ValueError(f"SMPLFlowMatcher: faces must be (F, 3), not {self.faces.shape}")
         self.stride = stride
 
     @property
     def versions(self) -> dict[str, str]:
-        return {"SMPLFlowMatcher": "1"}
+        """With a hash of the mesh: files may change under an unchanged path."""
+        digest = hashlib.blake2b(self.faces.tobytes(), digest_size=8)
+        if self.mirror is not None:
+            digest.update(self.mirror.tobytes())
+        if self.body is None:
+            return {"SMPLFlowMatcher": "1", "mesh": digest.hexdigest()}
+        digest.update(self.body.fingerprint())
+        mesh = digest.hexdigest()
+        return {"SMPLFlowMatcher": "1", "mesh": mesh, "smplx": version("smplx")}
+
+    def _vertices(self, body: Mapping, side: str, size: tuple[int, int]) -> np.ndarray:
+        """Projected vertices ``(V, 2 or 3)`` of one side: as given, or from its parameters."""
+        if self.body is not None and f"{side}vertices" not in body:
+            shape, pose, camera = (_entry(body, f"{side}{name}") for name in PARAMETERS)
+            return project(self.body.vertices(shape, pose), camera, size)
+        return _entry(body, f"{side}vertices")
 
     def flow(
         self,
@@ -63,7 +101,7 @@ class SMPLFlowMatcher(Matcher):
         """
         sides = []
         for name, size in (("", person_size), ("garment_", garment_size)):
-            vertices = _entry(body, f"{name}vertices")
+            vertices = self._vertices(body, name, size)
             seen = body.get(f"{name}visibility")
             if seen is None:
                 if vertices.shape[1] != 3:
@@ -120,13 +158,17 @@ class SMPLFlowMatcher(Matcher):
 
 
 def _table(name: str, value) -> np.ndarray:
+    """Faces or partners, int64, from what the user gave."""
     if isinstance(value, (str, Path)):
+        if value == "synthetic":
+            with np.load(SYNTHETIC, allow_pickle=False) as asset:
+                return asset[f"body_{name}"].astype(np.int64)
         if not Path(value).is_file():
             raise FileNotFoundError(
                 f"SMPLFlowMatcher: no {name} file at {value}; SMPL's come with its licensed model"
             )
-        return np.load(value, allow_pickle=False)
-    return np.asarray(value)
+        value = np.load(value, allow_pickle=False)
+    return np.asarray(value).astype(np.int64)
 
 
 def _entry(body: Mapping, name: str) -> np.ndarray:
