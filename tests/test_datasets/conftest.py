@@ -110,10 +110,12 @@ def full_sample():
             sample[key] = np.kron(
                 rng.integers(0, 2, (h // 4, w // 4), dtype=np.uint8), np.ones((4, 4), np.uint8)
             )
-        sample["parse"] = rng.integers(0, 20, size, dtype=np.uint8)
-        sample["iuv"] = rng.integers(0, 25, (*size, 3), dtype=np.uint8)
-        sample["pose"] = np.zeros((*size, 3), np.uint8)
-        sample["pose"][h // 2 :] = (22, 82, 194)
+        for side in ("", "garment_"):
+            sample[f"{side}parse"] = rng.integers(0, 20, size, dtype=np.uint8)
+            sample[f"{side}iuv"] = rng.integers(0, 25, (*size, 3), dtype=np.uint8)
+            sample[f"{side}pose"] = np.zeros((*size, 3), np.uint8)
+            sample[f"{side}pose"][h // 2 :] = (22, 82, 194)
+        sample["garment_keypoints"] = np.roll(keypoints, 1, 0)
         return sample
 
     return make

@@ -18,7 +18,7 @@ from vtonlab.datasets.lists import (
     some,
 )
 from vtonlab.datasets.pair_maps import PairMaps
-from vtonlab.datasets.reading import Canvas
+from vtonlab.datasets.reading import Canvas, place_body
 from vtonlab.datasets.verify import spread, verify_pictures
 from vtonlab.ops.agnostic import agnostic_picture
 from vtonlab.structures.match_store import open_store
@@ -405,7 +405,8 @@ class FileTryOnDataset(TryOnDataset):
         )
         for name in self.maps:
             if name == "body":
-                sample[name] = _place_body(maps, canvases)
+                garment = {f"garment_{k}": v for k, v in maps["garment_body"].items()}
+                sample[name] = place_body({**maps["body"], **garment}, canvases)
             elif name != "agnostic":
                 sample[name] = _place(maps, name, canvases[maps.owner(name)])
         if "agnostic" in self.maps:
@@ -442,12 +443,3 @@ def _place(maps: PairMaps, name: str, canvas: Canvas) -> np.ndarray:
     elif name in LABEL_MAPS or name.endswith("iuv"):
         kind = "labels"
     return getattr(canvas, kind)(maps[name], maps.source(name))
-
-
-def _place_body(maps: PairMaps, canvases: Mapping[str, Canvas]) -> dict[str, np.ndarray]:
-    """Both bodies, in pixels of the canvas."""
-    placed = {}
-    for key, prefix in (("body", ""), ("garment_body", "garment_")):
-        canvas = canvases[maps.owner(key)]
-        placed |= {f"{prefix}{k}": v for k, v in canvas.body(maps[key]).items()}
-    return placed

@@ -69,18 +69,6 @@ class Canvas:
         moved[:, :2] = apply_affine(torch.from_numpy(keypoints[:, :2]), self.affine).numpy()
         return np.where(keypoints[:, 2:] > 0, moved, 0).astype(np.float32)
 
-    def body(self, body: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """``vertices`` (V, 2 or 3) in pixels (centres at + 0.5) and ``visibility`` (h, w)."""
-        top, left, height, width = self.placement
-        moved = body["vertices"].copy()
-        moved[:, 0] = moved[:, 0] * (width / self.source[1]) + left
-        moved[:, 1] = moved[:, 1] * (height / self.source[0]) + top
-        seen = np.full(self.size, -1, np.int64)
-        seen[top : top + height, left : left + width] = resize_picture(
-            body["visibility"], (height, width), "nearest"
-        )
-        return {"vertices": moved, "visibility": seen}
-
     def undo(self, picture: np.ndarray) -> np.ndarray:
         """A picture on the canvas back at the photograph's place and size: padding cut off."""
         top, left, height, width = self.placement
@@ -95,6 +83,30 @@ class Canvas:
         canvas = np.full((*self.size, *picture.shape[2:]), fill, np.uint8)
         canvas[top : top + height, left : left + width] = placed
         return canvas
+
+
+def place_body(
+    body: Mapping[str, np.ndarray], canvases: Mapping[str, Canvas]
+) -> dict[str, np.ndarray]:
+    """Both sides' ``vertices`` (V, 2 or 3), pixels with centres at + 0.5, and ``visibility``
+    (h, w), -1 for none, on their canvases; other entries stay.
+    """
+    placed = dict(body)
+    for prefix, canvas in (("", canvases["person"]), ("garment_", canvases["garment"])):
+        top, left, height, width = canvas.placement
+        if f"{prefix}vertices" in body:
+            moved = body[f"{prefix}vertices"].copy()
+            moved[:, 0] = moved[:, 0] * (width / canvas.source[1]) + left
+            moved[:, 1] = moved[:, 1] * (height / canvas.source[0]) + top
+            placed[f"{prefix}vertices"] = moved
+        if f"{prefix}visibility" in body:
+            found = body[f"{prefix}visibility"]
+            seen = np.full(canvas.size, -1, found.dtype)
+            seen[top : top + height, left : left + width] = resize_picture(
+                found, (height, width), "nearest"
+            )
+            placed[f"{prefix}visibility"] = seen
+    return placed
 
 
 def check_aspect(size: Size, photo: Size, path: Path | None) -> None:

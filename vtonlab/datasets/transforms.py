@@ -4,7 +4,7 @@ A transform takes a sample and returns a new one. All random numbers come from `
 which the data set seeds by the position of the sample in the run.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -16,10 +16,19 @@ from vtonlab.datasets.mirroring import (
     mirror_labels,
     mirror_pose,
 )
-from vtonlab.datasets.reading import Canvas
+from vtonlab.datasets.reading import Canvas, place_body
+from vtonlab.ops.agnostic import agnostic_picture, dilate
 from vtonlab.registry import TRANSFORMS
 from vtonlab.structures.correspondences import apply_affine, unit_affine
-from vtonlab.structures.sample import GARMENT_MAPS, LABEL_MAPS, MASKS, PICTURES
+from vtonlab.structures.sample import (
+    GARMENT_MAPS,
+    IUV_MAPS,
+    KEYPOINTS,
+    LABEL_MAPS,
+    MASKS,
+    PICTURES,
+    REQUIRED,
+)
 
 PHOTOS = ("person", "garment", "agnostic", "target")  # pictures with colours of the world
 _LUMA = np.array([0.299, 0.587, 0.114])
@@ -43,11 +52,14 @@ class Resize:
         }
         moved = dict(sample)
         for key in _maps(sample):
-            canvas = canvases["garment" if key in GARMENT_MAPS else "person"]
+            canvas = canvases[_owner(key)]
             kind = "photo" if key in PHOTOS else _kind(key)
             moved[key] = getattr(canvas, kind)(sample[key])
-        if "keypoints" in sample:
-            moved["keypoints"] = canvases["person"].keypoints(sample["keypoints"])
+        for key in KEYPOINTS:
+            if key in sample:
+                moved[key] = canvases[_owner(key)].keypoints(sample[key])
+        if "body" in sample:
+            moved["body"] = place_body(sample["body"], canvases)
         person, garment = canvases["person"].affine, canvases["garment"].affine
         if "correspondences" in sample:
             moved["correspondences"] = sample["correspondences"].affine(person, garment)
@@ -75,9 +87,15 @@ class RandomHFlip:
 
 def hflip(sample: dict) -> dict:
     """The mirrored sample; mirroring twice gives the sample back."""
+    if "body" in sample:
+        raise ValueError(
+            "RandomHFlip cannot mirror the `body` map: its vertices have no mirrored order here; "
+            "take the flip or the map out of the config"
+        )
     special = dict(
         parse=mirror_labels, iuv=mirror_iuv, pose=mirror_pose, keypoints=mirror_keypoints
     )
+    special |= {f"garment_{key}": mirror for key, mirror in special.items()}
     moved = dict(sample)
     for key in _maps(sample):
         moved[key] = np.ascontiguousarray(sample[key][:, ::-1])
@@ -138,13 +156,16 @@ def move(sample: dict, matrix: np.ndarray, *, target: str, fill: int = 255) -> d
     size = sample[target].shape[:2]
     moved = dict(sample)
     for key in _maps(sample):
-        if (key in GARMENT_MAPS) == (target == "garment"):
+        if _owner(key) == target:
             border = fill if key in PHOTOS else 0
             smooth = _kind(key) == "picture"
             moved[key] = _warp(sample[key], matrix, smooth=smooth, border=border)
     unit = unit_affine(matrix, size, size)
-    if "keypoints" in sample and target == "person":
-        moved["keypoints"] = move_keypoints(sample["keypoints"], unit)
+    for key in KEYPOINTS:
+        if key in sample and _owner(key) == target:
+            moved[key] = move_keypoints(sample[key], unit)
+    if "body" in sample:
+        moved["body"] = _move_body(sample["body"], matrix, "garment_" * (target == "garment"))
     for key in ("correspondences", "flow"):
         if key in sample:
             moved[key] = sample[key].affine(**{target: unit})
@@ -157,6 +178,18 @@ def move_keypoints(keypoints: np.ndarray, unit: torch.Tensor) -> np.ndarray:
     inside = ((points >= 0) & (points <= 1)).all(1) & (keypoints[:, 2] > 0)
     moved = np.concatenate([points, keypoints[:, 2:]], 1)
     return np.where(inside[:, None], moved, 0).astype(np.float32)
+
+
+def _move_body(body: Mapping[str, np.ndarray], matrix: np.ndarray, prefix: str) -> dict:
+    """One side's projected vertices and visible faces under a pixel-index affine."""
+    vertices = body[f"{prefix}vertices"].copy()
+    vertices[:, :2] = (vertices[:, :2] - 0.5) @ matrix[:, :2].T + matrix[:, 2] + 0.5
+    moved = {**body, f"{prefix}vertices": vertices}
+    if f"{prefix}visibility" in body:
+        seen = body[f"{prefix}visibility"]
+        faces = _warp(seen.astype(np.float32), matrix, smooth=False, border=-1)
+        moved[f"{prefix}visibility"] = faces.astype(seen.dtype)
+    return moved
 
 
 def _warp(picture: np.ndarray, matrix: np.ndarray, *, smooth: bool, border: int) -> np.ndarray:
@@ -179,28 +212,30 @@ class ColorJitter:
     colours of its product picture. The grey hole of the agnostic picture stays grey.
 
     Args:
-        brightness, contrast, saturation: largest relative change: a factor in [1 - b, 1 + b].
-        hue: largest turn of the hue, as a share of the full circle.
+        brightness, contrast, saturation: relative change: ``0.3`` for a factor in [0.7, 1.3], or
+            ``(-0.1, 0.02)`` for one in [0.9, 1.02].
+        hue: turn of the hue, likewise, as a share of the full circle.
         prob: probability of any change.
     """
 
     def __init__(
         self,
         *,
-        brightness: float = 0.0,
-        contrast: float = 0.0,
-        saturation: float = 0.0,
-        hue: float = 0.0,
+        brightness: float | Sequence[float] = 0.0,
+        contrast: float | Sequence[float] = 0.0,
+        saturation: float | Sequence[float] = 0.0,
+        hue: float | Sequence[float] = 0.0,
         prob: float = 1.0,
     ) -> None:
-        self.ranges, self.hue = (brightness, contrast, saturation), hue
+        self.ranges = [_change(v) for v in (brightness, contrast, saturation)]
+        self.hue = _change(hue)
         self.prob = _probability(prob)
 
     def __call__(self, sample: dict) -> dict:
         rng = sample["rng"]
         chance = rng.random()
-        factors = [rng.uniform(1 - r, 1 + r) for r in self.ranges]
-        matrix, offset = colour_map(*factors, rng.uniform(-self.hue, self.hue))
+        factors = [rng.uniform(1 + low, 1 + high) for low, high in self.ranges]
+        matrix, offset = colour_map(*factors, rng.uniform(*self.hue))
         if chance >= self.prob:
             return sample
         moved = dict(sample)
@@ -237,6 +272,55 @@ def recolour(picture: np.ndarray, matrix: np.ndarray, offset: np.ndarray) -> np.
     return np.clip(np.rint(changed), 0, 255).astype(np.uint8)
 
 
+@TRANSFORMS.register_module()
+class DilateMask:
+    """Grow the area to generate; the agnostic picture's hole grows with it, in its own grey.
+
+    Args:
+        size: radius of the growth as a share of the picture's height; ``(least, most)`` draws one.
+        fill: grey value of the hole.
+    """
+
+    def __init__(self, *, size: float | Sequence[float], fill: int = 128) -> None:
+        self.size = (size, size) if isinstance(size, (int, float)) else tuple(size)
+        if not 0 <= self.size[0] <= self.size[1] <= 1:
+            raise ValueError(f"DilateMask: size must be a share of the height, not {size!r}")
+        self.fill = fill
+
+    def __call__(self, sample: dict) -> dict:
+        if "mask" not in sample:
+            raise ValueError("DilateMask needs the sample's `mask`: add it to the data set's maps")
+        share = sample["rng"].uniform(*self.size)
+        mask = dilate(sample["mask"], round(share * sample["mask"].shape[0]))
+        moved = {**sample, "mask": mask}
+        if "agnostic" in sample:
+            grown = mask - sample["mask"]
+            moved["agnostic"] = agnostic_picture(sample["agnostic"], grown, self.fill)
+        return moved
+
+
+@TRANSFORMS.register_module()
+class Pack:
+    """Keep the named keys, and those that every sample has: what is not used need not travel.
+
+    Args:
+        keys: of the sample, such as ``["agnostic", "mask", "pose"]``.
+    """
+
+    def __init__(self, *, keys: Sequence[str]) -> None:
+        self.keys = tuple(keys)
+
+    def __call__(self, sample: dict) -> dict:
+        missing = [key for key in self.keys if key not in sample]
+        if missing:
+            raise ValueError(
+                f"Pack: the sample has no {missing[0]!r}, only {', '.join(sorted(sample))}; add it "
+                "to the data set's maps or take it out of Pack's keys"
+            )
+        kept = {*REQUIRED, "source_size", "rng", *self.keys}
+        return {key: value for key, value in sample.items() if key in kept}
+
+
 def _maps(sample: dict) -> list[str]:
     return [key for key in (*PICTURES, *MASKS, *LABEL_MAPS) if key in sample]
 
@@ -245,10 +329,21 @@ def _kind(key: str) -> str:
     """How a map is resampled: the name of `Canvas`'s method (photographs are pictures too)."""
     if key in MASKS:
         return "mask"
-    return "labels" if key in (*LABEL_MAPS, "iuv") else "picture"
+    return "labels" if key in (*LABEL_MAPS, *IUV_MAPS) else "picture"
+
+
+def _owner(key: str) -> str:
+    return "garment" if key in GARMENT_MAPS else "person"
 
 
 def _probability(value: float) -> float:
     if not 0 <= value <= 1:
         raise ValueError(f"prob must lie in [0, 1], not {value!r}")
     return value
+
+
+def _change(value: float | Sequence[float]) -> tuple[float, float]:
+    low, high = (-value, value) if isinstance(value, (int, float)) else value
+    if not -1 <= low <= high:
+        raise ValueError(f"ColorJitter: a change must be a number or (least, most), not {value!r}")
+    return low, high

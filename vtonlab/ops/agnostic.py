@@ -48,7 +48,6 @@ def agnostic_mask(
     Raises:
         ValueError: unknown category, or arrays of the wrong shape.
     """
-    import cv2
 
     if category not in GARMENT_LABELS:
         raise ValueError(f"category {category!r} is none of {', '.join(GARMENT_LABELS)}")
@@ -68,7 +67,7 @@ def agnostic_mask(
         _add_arms(mask, points, known, unit)
     if category != "upper_body":
         _add_legs(mask, parse, points, known, unit)
-    mask = cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * grow + 1,) * 2))
+    mask = dilate(mask, grow)
     kept = [HAT, HAIR, SUNGLASSES, FACE]
     kept += [] if category == "upper_body" else [LEFT_SHOE, RIGHT_SHOE]
     kept += [LEFT_ARM, RIGHT_ARM] if category == "lower_body" else []
@@ -83,6 +82,15 @@ def worn_garment(parse: np.ndarray, category: str) -> np.ndarray:
     ``gt_cloth_warped_mask`` for upper bodies (labels 5, 6, 7).
     """
     return np.isin(parse, WORN_LABELS[category]).astype(np.uint8)
+
+
+def dilate(mask: np.ndarray, radius: int) -> np.ndarray:
+    """Mask (H, W) uint8 grown by a disc of ``radius`` pixels."""
+    import cv2
+
+    if radius < 1:
+        return mask
+    return cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1,) * 2))
 
 
 def agnostic_picture(person: np.ndarray, mask: np.ndarray, fill: int = 128) -> np.ndarray:
