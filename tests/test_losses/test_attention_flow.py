@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vtonlab.losses import AttentionFlowLoss
+from vtonlab.losses.attention_flow import corner_coordinates, warp_by_flow
 from vtonlab.structures.attention_record import AttentionRecord
 
 NAME = "blocks.0.attn"
@@ -149,6 +150,47 @@ def test_identity_attention_warps_the_reference_onto_itself():
         [identity_record((4, 3))], batch, timesteps=torch.zeros(1), step=0
     )
     assert out["loss"] > 0.01
+
+
+def test_identity_gives_the_coordinate_map_and_uniform_the_centre():
+    """In float64, through the warp at picture size too."""
+    grid, key = (4, 3), torch.eye(12, dtype=torch.float64)[None, None]
+    picture = torch.rand(1, 3, 16, 12, dtype=torch.float64)
+    loss = AttentionFlowLoss(**ALL_LAYERS)
+    for query, wanted in (
+        (2e3 * key, corner_coordinates(grid, key)),
+        (0 * key, torch.zeros(12, 2)),
+    ):
+        record = AttentionRecord(
+            name=NAME, query=query, key=key, query_grid=grid, key_grid=grid, scale=1.0
+        )
+        flow = loss.flow(record)  # (1, 1, 12, 2)
+        torch.testing.assert_close(flow[0, 0], wanted.double(), rtol=0, atol=1e-12)
+        warped = warp_by_flow(picture, flow[:, 0].mT.unflatten(2, grid), (16, 12))
+        centre = sample(picture[0], *torch.zeros(2, 1, 1, dtype=torch.float64))[:, 0, 0]
+        shown = picture[0] if query.any() else centre[:, None, None].expand_as(picture[0])
+        torch.testing.assert_close(warped[0], shown, rtol=0, atol=1e-12)
+    assert corner_coordinates(grid, key)[[0, -1]].tolist() == [[-1, -1], [1, 1]]
+
+
+def test_samples_at_or_above_the_threshold_and_coarse_layers_add_exactly_nothing(naive):
+    """Their value is zero, their gradient is zero, and the mean still runs over all samples."""
+    case = naive.Case(3, 2, 4, (4, 3), (4, 3), 0, 1.0, 1)
+    batch, tensors = case.pictures(), case.tensors()
+    fine = case.record(tensors)
+    coarse = AttentionRecord(  # one row of queries: at 24 pixels, 1 / 24
+        name="blocks.1.attn", query=fine.query[:, :, :3], key=fine.key, query_grid=(1, 3),
+        key_grid=(4, 3), scale=1.0,
+    )  # fmt: skip
+    height = batch["person"].shape[-2]
+    loss = AttentionFlowLoss(t_max=500, min_grid_ratio=1 / height)
+    alone = AttentionFlowLoss(t_max=500, min_grid_ratio=0.0)
+    times = torch.tensor([500.0, 750.0, 499.0])
+    gated = loss([fine, coarse], batch, timesteps=times, step=0)["loss"]
+    assert gated == alone([fine], batch, timesteps=times, step=0)["loss"] > 0
+    gradient = torch.autograd.grad(gated, fine.query)[0]
+    assert not gradient[:2].any() and gradient[2].any()
+    assert alone([fine], batch, timesteps=times + 500, step=0)["loss"] == 0
 
 
 @pytest.mark.parametrize(("inclusive", "layers"), [(False, 1), (True, 2)])
