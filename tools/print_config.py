@@ -2,7 +2,8 @@
 
 Example:
     python tools/print_config.py configs/coral/dit_synthetic.py --cfg-options data_root=data/x
-    python tools/print_config.py someone_elses_config.py --static
+    python tools/print_config.py someone_elses_config.py --static   # the text, with base files
+    python tools/print_config.py someone_elses_config.py --safe     # the values, or a refusal
 
 Exit codes: 0 done, 2 bad input.
 """
@@ -12,7 +13,7 @@ import argparse
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    from vtonlab.engine.cli import add_cfg_options
+    from vtonlab.engine.cli import add_cfg_options, add_safe
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -23,18 +24,20 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         action="store_true",
         help="show the file and its base files without executing anything",
     )
+    add_safe(parser)
     add_cfg_options(parser)
     return parser.parse_args(argv)
 
 
 def main() -> None:
     args = parse_args()
-    from vtonlab.engine.config import finalize, load_config, static_text
+    from vtonlab.engine.config import finalize, load_config
+    from vtonlab.engine.config_sources import static_text
 
     if args.static:
         print(static_text(args.config))
         return
-    config = load_config(args.config, args.cfg_options)
+    config = load_config(args.config, args.cfg_options, safe=args.safe)
     print(finalize(config).pretty_text)
 
 

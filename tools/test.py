@@ -12,7 +12,7 @@ from pathlib import Path
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    from vtonlab.engine.cli import add_cfg_options
+    from vtonlab.engine.cli import add_cfg_options, add_safe
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -20,6 +20,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("config", help="the config that the checkpoint was trained with")
     parser.add_argument("checkpoint", help="iter_*.pth or model.safetensors; averaged weights")
     parser.add_argument("--out", help="folder for results.json; default work_dirs/<config>/test")
+    add_safe(parser)
     add_cfg_options(parser)
     return parser.parse_args(argv)
 
@@ -29,7 +30,7 @@ def main() -> None:
     from vtonlab.engine.config import finalize, load_config
     from vtonlab.engine.training import test
 
-    config = load_config(args.config, args.cfg_options)
+    config = load_config(args.config, args.cfg_options, safe=args.safe)
     finalize(config)
     out = Path(args.out) if args.out else Path(config.work_dir) / "test"
     results = test(config, args.checkpoint, out)

@@ -14,7 +14,7 @@ import argparse
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line; importable without torch."""
-    from vtonlab.engine.cli import add_cfg_options
+    from vtonlab.engine.cli import add_cfg_options, add_safe
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -30,12 +30,23 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--amp", action="store_true", help="bfloat16 autocast, on CPU or GPU")
     parser.add_argument("--seed", type=int, help="replaces the config's seed")
+    parser.add_argument(
+        "--deterministic",
+        action="store_true",
+        help="deterministic CUDA kernels only, where torch has them; slower",
+    )
+    parser.add_argument(
+        "--auto-scale-lr",
+        action="store_true",
+        help="learning rate x samples per iteration / the config's auto_scale_lr.base_batch_size",
+    )
     parser.add_argument("--launcher", choices=("none", "pytorch", "slurm"), default="none")
     parser.add_argument(
         "--dry-run",
         action="store_true",
         help="build everything, run one step and a pretend save, print the peak memory",
     )
+    add_safe(parser)
     add_cfg_options(parser)
     parser.add_argument("--local-rank", "--local_rank", type=int, help=argparse.SUPPRESS)
     return parser.parse_args(argv)
@@ -46,8 +57,16 @@ def main() -> None:
     from vtonlab.engine.config import finalize, load_config
     from vtonlab.engine.training import dry_run, train
 
-    config = load_config(args.config, args.cfg_options)
-    finalize(config, work_dir=args.work_dir, seed=args.seed, amp=args.amp, launcher=args.launcher)
+    config = load_config(args.config, args.cfg_options, safe=args.safe)
+    finalize(
+        config,
+        work_dir=args.work_dir,
+        seed=args.seed,
+        amp=args.amp,
+        launcher=args.launcher,
+        deterministic=args.deterministic,
+        auto_scale_lr=args.auto_scale_lr,
+    )
     if args.resume:
         config.resume = True
         config.load_from = None if args.resume == "auto" else args.resume

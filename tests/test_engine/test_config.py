@@ -12,9 +12,9 @@ from vtonlab.engine.config import (
     inject_data_root,
     inject_pretrained,
     load_config,
-    static_text,
 )
 from vtonlab.engine.config_check import check_config
+from vtonlab.engine.config_sources import static_text
 
 
 def test_data_root_option_arrives_in_every_data_set(toy_config_file, monkeypatch):

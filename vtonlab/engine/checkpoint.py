@@ -48,7 +48,8 @@ def save_file(
     """Write a file atomically, with its manifest.
 
     ``write`` fills a temporary file in the same folder; it is synced, hashed, described by the
-    manifest and only then renamed. Whatever happens before, what was there before stays.
+    manifest and only then renamed. Whatever happens before, what was there before stays, and stays
+    valid: while a file is replaced, its manifest describes the old and the new one.
 
     Args:
         path: the final name.
@@ -75,12 +76,33 @@ def save_file(
         size = temporary.stat().st_size
         manifest = {"file": path.name, "bytes": size, "sha256": sha256(temporary)}
         manifest |= {"torch": torch.__version__, "vtonlab": __version__, **(about or {})}
-        write_text(manifest_path(path), json.dumps(manifest) + "\n")
+        line, old = json.dumps(manifest) + "\n", _old_manifest(path)
+        write_text(manifest_path(path), line + old)
         os.replace(temporary, path)
         _sync(path.parent)
+        if old:
+            write_text(manifest_path(path), line)
     finally:
         temporary.unlink(missing_ok=True)
     return manifest
+
+
+def _old_manifest(path: Path) -> str:
+    """The manifest of the file that is about to be replaced, or nothing."""
+    if not path.is_file() or not manifest_path(path).is_file():
+        return ""
+    return manifest_path(path).read_text(encoding="utf-8", errors="replace").split("\n")[0] + "\n"
+
+
+def read_manifests(path: str | Path) -> list[dict]:
+    """What the manifest of a checkpoint describes: one file, or two where a replacement was cut.
+
+    Raises:
+        FileNotFoundError: there is no manifest.
+        ValueError: it is not JSON.
+    """
+    text = manifest_path(path).read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines() if line]
 
 
 def write_text(path: Path, text: str) -> None:
@@ -152,15 +174,17 @@ def find_problem(path: str | Path) -> str | None:
     if not path.is_file():
         return "the file is missing"
     try:
-        manifest = json.loads(manifest_path(path).read_text(encoding="utf-8"))
-        size, digest = manifest["bytes"], manifest["sha256"]
+        found = read_manifests(path)
+        described = {manifest["sha256"]: manifest["bytes"] for manifest in found}
     except FileNotFoundError:
         return f"its manifest {manifest_path(path).name} is missing"
     except (ValueError, KeyError, TypeError):
         return f"its manifest {manifest_path(path).name} is unreadable"
-    if path.stat().st_size != size:
-        return f"it has {path.stat().st_size} bytes where its manifest says {size}"
-    if sha256(path) != digest:
+    size = path.stat().st_size
+    if size not in described.values():
+        named = " or ".join(str(size) for size in described.values())
+        return f"it has {size} bytes where its manifest says {named}"
+    if sha256(path) not in described:
         return "its SHA-256 differs from its manifest's"
     return None
 
@@ -261,5 +285,11 @@ def _load_for_mmengine(filename: str, map_location: Any = None) -> dict:
     return read_checkpoint(filename, map_location or "cpu")
 
 
-# mmengine's own loaders of local files (Pretrained initialisers, load_from) go through ours.
+def _refuse_remote(filename: str, map_location: Any = None) -> dict:
+    raise ValueError(f"checkpoint {filename} is not a local file: download it and give its path")
+
+
+# mmengine's own loaders (Pretrained initialisers, load_from) go through ours.
+for _scheme in CheckpointLoader._schemes:
+    CheckpointLoader.register_scheme(prefixes=_scheme, loader=_refuse_remote, force=True)
 CheckpointLoader.register_scheme(prefixes="", loader=_load_for_mmengine, force=True)

@@ -29,6 +29,15 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_safe(parser: argparse.ArgumentParser) -> None:
+    """The ``--safe`` argument."""
+    parser.add_argument(
+        "--safe",
+        action="store_true",
+        help="refuse a config that could run code, and types outside the registries",
+    )
+
+
 def run_tool(main: Callable[[], int | None]) -> None:
     """Run a tool and exit: 0 done, 1 done with findings or stopped, 2 bad input.
 
@@ -45,6 +54,10 @@ def run_tool(main: Callable[[], int | None]) -> None:
         code = _report(f"{_OUT_OF_MEMORY} ({sentence(error)})", FINDINGS)
     except OSError as error:
         code = _report(sentence(error), BAD_INPUT)
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error):  # torch's words for it on a CPU
+            raise
+        code = _report(f"{_OUT_OF_MEMORY} ({sentence(error)})", FINDINGS)
     except KeyboardInterrupt:
         code = 130
     sys.stdout.flush()

@@ -1,6 +1,5 @@
 """From a config file and command-line options to the config that a runner is built from."""
 
-import ast
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,13 +11,17 @@ from mmengine.config.utils import ConfigParsingError
 from mmengine.utils import import_modules_from_strings
 
 from vtonlab.engine.config_check import TOP_KEYS, accepted_arguments, check_options
+from vtonlab.engine.config_sources import used_names
+from vtonlab.engine.safe_mode import check_file, check_types
 from vtonlab.registry import DATASETS, MODELS
 
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 LOADER_TIMEOUT_S = 300
 
 
-def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Config:
+def load_config(
+    path: str | Path, options: dict[str, Any] | None = None, *, safe: bool = False
+) -> Config:
     """Read a config and apply ``--cfg-options``.
 
     Top-level names that the file only computes with (``size = (64, 48)``, used further down) are
@@ -27,6 +30,7 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
     Args:
         path: a ``.py`` file in mmengine's ``read_base`` dialect (older dialects load too).
         options: dotted path -> value; list items by number (``custom_hooks.0.interval``).
+        safe: refuse files that do more than describe values, and types outside the registries.
 
     Raises:
         FileNotFoundError: no such file.
@@ -34,8 +38,12 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"no config at {path}: pass the path of a file under configs/")
+    if safe:
+        check_file(path)
     try:
-        config = Config.fromfile(str(path))
+        config = Config.fromfile(str(path), import_custom_modules=not safe)
+        if safe:
+            check_types(config._cfg_dict)
         _import_customs(config)
     except (ConfigParsingError, SyntaxError, NameError, ImportError, AttributeError) as error:
         raise ValueError(f"config {path} cannot be read: {error}") from error
@@ -48,6 +56,8 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
         config.pop(name)
     if options:
         config.merge_from_dict(dict(options), allow_list_keys=True)
+        if safe:
+            check_types(config._cfg_dict)
     return config
 
 
@@ -150,6 +160,8 @@ def finalize(
     seed: int | None = None,
     amp: bool = False,
     launcher: str = "none",
+    deterministic: bool = False,
+    auto_scale_lr: bool = False,
 ) -> Config:
     """Apply what the command line decides, in place.
 
@@ -158,16 +170,24 @@ def finalize(
         seed: replaces ``randomness.seed``.
         amp: bfloat16 autocast, on CPU as on CUDA.
         launcher: "none", "pytorch" or "slurm".
+        deterministic: deterministic CUDA kernels only, where torch has them.
+        auto_scale_lr: learning rate x samples per iteration / ``auto_scale_lr.base_batch_size``.
 
     Raises:
-        ValueError: ``amp`` with a config whose wrapper cannot be switched.
+        ValueError: ``amp`` with a config whose wrapper cannot be switched, or ``auto_scale_lr``
+            with one that does not say for which batch its learning rate is meant.
     """
     name = Path(config.filename).stem if config.filename else "unnamed"
     config.work_dir = str(work_dir or config.get("work_dir") or Path("work_dirs") / name)
     if seed is not None:
         config.randomness = dict(config.get("randomness") or {}, seed=seed)
+    if deterministic:
+        config.randomness = dict(config.get("randomness") or {}, deterministic=True)
+    if auto_scale_lr:
+        _scale_lr(config)
     if amp:
-        _use_autocast(config)
+        for path, wrapper in optim_wrappers(config):
+            _use_autocast(path, wrapper)
     config.launcher = launcher
     if launcher != "none" and not torch.cuda.is_available():
         _distribute_on_cpu(config)
@@ -180,20 +200,36 @@ def finalize(
     return config
 
 
-def _use_autocast(config: Config) -> None:
+def optim_wrappers(config: Config) -> Iterator[tuple[str, dict]]:
+    """Path and config of each optimiser wrapper: one, or one for each part of the model."""
     wrapper = config.optim_wrapper
-    if wrapper.get("type", "OptimWrapper") == "AmpOptimWrapper":
+    if "constructor" not in wrapper or "optimizer" in wrapper:
+        yield "optim_wrapper", wrapper
+        return
+    for name, part in wrapper.items():
+        if isinstance(part, dict):
+            yield f"optim_wrapper.{name}", part
+
+
+def _use_autocast(path: str, wrapper: dict) -> None:
+    kind = wrapper.get("type", "OptimWrapper")
+    if kind == "AmpOptimWrapper":
         return  # float16 with a scaler was asked for already
-    if wrapper.get("type", "OptimWrapper") not in (
-        "OptimWrapper",
-        "FiniteOptimWrapper",
-        "AutocastOptimWrapper",
-    ):
+    if kind not in ("OptimWrapper", "FiniteOptimWrapper", "AutocastOptimWrapper"):
         raise ValueError(
-            f"--amp cannot change optim_wrapper.type={wrapper['type']!r}: set "
-            f"'AutocastOptimWrapper' (bfloat16) or 'AmpOptimWrapper' (float16) in the config"
+            f"--amp cannot change {path}.type={kind!r}: set 'AutocastOptimWrapper' in the config"
         )
     wrapper["type"] = "AutocastOptimWrapper"
+
+
+def _scale_lr(config: Config) -> None:
+    settings = config.get("auto_scale_lr") or {}
+    if "base_batch_size" not in settings:
+        raise ValueError(
+            "--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=N) in the config: the "
+            "samples per iteration (batch size x processes) that its learning rate is meant for"
+        )
+    config.auto_scale_lr = dict(settings, enable=True)
 
 
 def _distribute_on_cpu(config: Config) -> None:
@@ -210,39 +246,3 @@ def _distribute_on_cpu(config: Config) -> None:
         **wrapper,
     )
     config.model_wrapper_cfg["device_ids"] = None
-
-
-def static_text(path: str | Path) -> str:
-    """The text of a config and of the base files it reads; nothing is executed.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: not Python.
-    """
-    return "\n".join(f"# ---- {file}\n{text}" for file, text, _ in _sources(Path(path)))
-
-
-def used_names(path: str | Path) -> set[str]:
-    """Names that a config or a base file of it reads somewhere, as in ``size=size``."""
-    nodes = (node for _, _, tree in _sources(Path(path)) for node in ast.walk(tree))
-    return {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
-
-
-def _sources(path: Path) -> Iterator[tuple[Path, str, ast.Module]]:
-    """A config file, then the files that its relative imports name, as text and parsed."""
-    if not path.is_file():
-        raise FileNotFoundError(f"no config at {path}")
-    text = path.read_text(encoding="utf-8")
-    try:
-        tree = ast.parse(text)
-    except SyntaxError as error:
-        raise ValueError(
-            f"config {path} is not Python: line {error.lineno}: {error.msg}"
-        ) from error
-    yield path, text, tree
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            folder = path.resolve().parents[node.level - 1]
-            base = folder.joinpath(*(node.module or "").split(".")).with_suffix(".py")
-            if base.is_file():
-                yield from _sources(base)

@@ -25,6 +25,7 @@ HOOK_SLOTS = frozenset(  # mmengine's, then ours: see configs/_base_/default_run
 TOP_KEYS = frozenset(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"} | {
     "data_root",
     "pretrained",
+    "partial_load",
     "custom_imports",
     "model_wrapper_cfg",
     "find_unused_parameters",
@@ -99,6 +100,7 @@ _ALL += [
 ]
 _ALL += [running.MODEL_WRAPPERS, mm.FUNCTIONS]
 _ALWAYS = frozenset(["type", "_scope_", "_delete_"])
+_PART = frozenset(["modules", "paramwise_cfg"])  # see MultiOptimWrapperConstructor
 
 
 def accepted_arguments(target: Any) -> frozenset[str]:
@@ -186,8 +188,7 @@ def allowed_keys(node: Mapping[str, Any], path: tuple[str, ...]) -> frozenset[st
     found = _resolve(node, path)
     if found is None:
         return None
-    names = accepted_arguments(found) | _ALWAYS | _extras(node, path)
-    return names
+    return accepted_arguments(found) | _ALWAYS | _extras(node, path)
 
 
 def _extras(node: Mapping[str, Any], path: tuple[str, ...]) -> frozenset[str]:
@@ -199,7 +200,7 @@ def _extras(node: Mapping[str, Any], path: tuple[str, ...]) -> frozenset[str]:
             extra |= accepted_arguments(averaged) - {"model"} if averaged else set()
         return frozenset(extra)
     if _is_wrapper(node, path):
-        return frozenset(["constructor", "paramwise_cfg"])
+        return frozenset(["constructor", "paramwise_cfg"] if len(path) == 1 else _PART)
     if path[0] == "param_scheduler":
         return frozenset(["convert_to_iter_based"])
     if path == ("train_cfg",):
@@ -239,7 +240,9 @@ def _default_type(node: Mapping[str, Any], path: tuple[str, ...]) -> str | None:
     if path[-1] in ("val_evaluator", "test_evaluator") and "metrics" in node:
         return "Evaluator"
     if path[0] == "optim_wrapper":
-        return "OptimWrapper" if _is_wrapper(node, path) or len(path) == 1 else None
+        if len(path) == 1:
+            return "OptimWrapper"
+        return "FiniteOptimWrapper" if _is_wrapper(node, path) else None
     return _DEFAULT_TYPES.get(".".join(path))
 
 
@@ -271,13 +274,38 @@ def _check(node: Any, path: tuple[str, ...]) -> None:
     if not isinstance(node, Mapping):
         return
     valid = allowed_keys(node, path)
-    several = path == ("optim_wrapper",) and "constructor" in node and "optimizer" not in node
+    several = path == ("optim_wrapper",) and "optimizer" not in node
+    if several:
+        _check_parts(node)
     for key, value in node.items():
         if not path and (key.startswith("_") or callable(value) or inspect.ismodule(value)):
             continue  # private, or a name that the config file imported
         if valid is not None and key not in valid and not several:
             raise ValueError(_unknown((*path, key), valid, "the config"))
         _check(value, (*path, key))
+
+
+def _check_parts(node: Mapping[str, Any]) -> None:
+    """Several optimisers: a constructor that exists, and parts that have an optimiser each."""
+    constructor = node.get("constructor")
+    if constructor is None:
+        raise ValueError(
+            "optim_wrapper has no 'optimizer'; for several set constructor="
+            "'MultiOptimWrapperConstructor' beside one part for each"
+        )
+    if isinstance(constructor, str) and running.OPTIM_WRAPPER_CONSTRUCTORS.get(constructor) is None:
+        names = _registered([running.OPTIM_WRAPPER_CONSTRUCTORS])
+        raise ValueError(
+            f"optim_wrapper.constructor is {constructor!r}, which is not registered"
+            + _hint(constructor, names)
+        )
+    for name, part in node.items():
+        if name not in _ALWAYS | {"constructor", "paramwise_cfg"} and not (
+            isinstance(part, Mapping) and "optimizer" in part
+        ):
+            raise ValueError(
+                f"optim_wrapper.{name} has no optimizer: each part is dict(type=..., optimizer=...)"
+            )
 
 
 def _unknown(path: tuple[str, ...], names: Iterable[str], where: str) -> str:

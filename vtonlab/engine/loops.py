@@ -1,5 +1,6 @@
 """The training loop whose resumed run equals the uninterrupted one to the bit."""
 
+from mmengine.optim import OptimWrapperDict
 from mmengine.runner import BaseLoop
 from torch.utils.data import DataLoader
 
@@ -69,9 +70,16 @@ class ResumableTrainLoop(BaseLoop):
         return self._iter
 
     def run(self):
-        """Train to ``max_iters``; returns the model."""
+        """Train to ``max_iters``; returns the model.
+
+        A resumed run first repeats a validation that is due where it resumes: whether the run
+        before came to it is not known.
+        """
+        self._count_from_here()
         self.runner.call_hook("before_train")
         self.runner.call_hook("before_train_epoch")
+        if self._iter > 0 and self._validates():
+            self.runner.val_loop.run()
         self.dataloader.sampler.skip(self._iter * self.dataloader.batch_size)
         batches = iter(self.dataloader)
         while self._iter < self._max_iters and not self.stop_training:
@@ -91,6 +99,13 @@ class ResumableTrainLoop(BaseLoop):
         outputs = self.runner.model.train_step(data_batch, optim_wrapper=self.runner.optim_wrapper)
         self.runner.call_hook("after_train_iter", **here, outputs=outputs)
         self._iter += 1
+
+    def _count_from_here(self) -> None:
+        """Several optimisers: each learns where the run is (mmengine tells only a single one)."""
+        wrappers = self.runner.optim_wrapper
+        if isinstance(wrappers, OptimWrapperDict):
+            for wrapper in wrappers.values():
+                wrapper.initialize_count_status(self.runner.model, self._iter, self._max_iters)
 
     def _next(self, batches) -> dict:
         try:

@@ -10,7 +10,8 @@ What differs from ``mmengine.runner.Runner`` (0.10.7; upstream #1655, #1520):
 
 A model may say ``checkpoint_meta()`` (facts that a checkpoint must share with it),
 ``frozen_prefixes`` (parameters that come from pretrained folders: neither saved nor expected) and
-``train_only_prefixes`` (left out of exports; by default the losses' own parameters).
+``train_only_prefixes`` (left out of exports; by default the losses' own parameters). A config may
+say ``partial_load=["prefix."]``: tensors so named may be missing or left over in ``load_from``.
 """
 
 import copy
@@ -26,6 +27,7 @@ import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import get_world_size, is_main_process
+from mmengine.logging import HistoryBuffer
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
@@ -179,7 +181,18 @@ class SafeRunner(Runner):
             "log_scalars": {},
             "runtime_info": info,
             "resumed_keys": dict.fromkeys(info, True),
+            "recent_scalars": self._recent_scalars(),
         }
+
+    def _recent_scalars(self) -> dict[str, list[list[float]]]:
+        """What logs are smoothed over: the last values and counts of each series, as numbers."""
+        custom = [c.get("window_size") for c in self.log_processor.custom_cfg]
+        sizes = [self.log_processor.window_size, *(n for n in custom if isinstance(n, int))]
+        recent = {}
+        for name, series in self.message_hub.log_scalars.items():
+            if self.message_hub._resumed_keys.get(name, True):
+                recent[name] = [part[-max(sizes) :].tolist() for part in series.data]
+        return recent
 
     def _scheduler_states(self) -> list | dict:
         if isinstance(self.param_schedulers, dict):
@@ -245,12 +258,21 @@ class SafeRunner(Runner):
             optional += self._train_only_prefixes()
         missing, unexpected = model.load_state_dict(state, strict=False)
         missing = [key for key in missing if not key.startswith(optional)]
+        missing, unexpected = self._excused(missing, "missing"), self._excused(unexpected, "unused")
         if strict and (missing or unexpected):
             raise ValueError(
                 f"checkpoint {filename} does not fit the model: {len(missing)} keys missing "
                 f"{missing[:3]}, {len(unexpected)} unexpected {unexpected[:3]}; use the config it "
-                f"was trained with"
+                f"was trained with, or name what may differ in partial_load=['prefix.']"
             )
+
+    def _excused(self, keys: list[str], what: str) -> list[str]:
+        """Keys that ``partial_load`` does not excuse; those it does are counted and named."""
+        prefixes = tuple(self.cfg.get("partial_load") or ())
+        excused = [key for key in keys if key.startswith(prefixes)] if prefixes else []
+        if excused:
+            self.logger.warning(f"partial_load: {len(excused)} tensors {what}: {excused}")
+        return [key for key in keys if key not in excused]
 
     def load_or_resume(self) -> None:
         """Resume from the newest valid checkpoint when asked to without a name."""
@@ -277,10 +299,13 @@ class SafeRunner(Runner):
                 holds no training state.
         """
         where = get_device() if map_location == "default" else map_location
-        self._check_resumable(filename)
+        recent = self._check_resumable(filename)
         super().resume(filename, resume_optimizer, resume_param_scheduler, where)
+        for name, (values, counts) in recent.items():
+            self.message_hub.log_scalars[name] = HistoryBuffer(values, counts)
 
-    def _check_resumable(self, filename: str) -> None:
+    def _check_resumable(self, filename: str) -> dict[str, list[list[float]]]:
+        """Refuse what cannot be continued, show what changed; returns the recent log scalars."""
         checkpoint = read_checkpoint(filename)
         meta = checkpoint.get("meta", {})
         if "optimizer" not in checkpoint or "iter" not in meta:
@@ -301,6 +326,7 @@ class SafeRunner(Runner):
                 "The config differs from the checkpoint's; optimiser and schedule settings "
                 "(learning rate among them) continue as saved:\n" + "\n".join(changes)
             )
+        return checkpoint.get("message_hub", {}).get("recent_scalars", {})
 
 
 _NOT_A_CHANGE = (

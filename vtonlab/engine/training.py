@@ -1,6 +1,7 @@
 """The ways a run goes: training, a dry run of one step, testing."""
 
 import json
+import math
 import resource
 import sys
 import tempfile
@@ -13,7 +14,8 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 
-from vtonlab.engine.checkpoint import find_problem, manifest_path, write_text
+from vtonlab.engine.checkpoint import find_problem, manifest_path, sha256, write_text
+from vtonlab.engine.config import optim_wrappers
 from vtonlab.engine.config_check import check_config
 from vtonlab.engine.distributed import WorkDirLock
 from vtonlab.engine.hooks import SampleTraceHook, SaveOnSignalHook
@@ -81,7 +83,9 @@ def dry_run(config: Config) -> dict[str, Any]:
     check_config(config)
     with tempfile.TemporaryDirectory(prefix="vtonlab-dry-") as scratch:
         config.work_dir = scratch
-        config.train_cfg.max_iters = config.optim_wrapper.get("accumulative_counts", 1)
+        parts = [part for _, part in optim_wrappers(config)]
+        counts = math.lcm(*(part.get("accumulative_counts", 1) for part in parts))
+        config.train_cfg.max_iters = counts
         config.load_from, config.resume = config.get("load_from"), False
         config.default_hooks.checkpoint.interval = -1
         start = time.perf_counter()
@@ -159,8 +163,7 @@ def _drop_training(config: Config) -> None:
 
 
 def _digest_of(checkpoint: str) -> str | None:
-    manifest = manifest_path(checkpoint)
-    return json.loads(manifest.read_text())["sha256"] if manifest.is_file() else None
+    return sha256(checkpoint) if manifest_path(checkpoint).is_file() else None
 
 
 def _number(value: Any) -> Any:

@@ -1,5 +1,7 @@
 """Saving at intervals: the new checkpoint is complete before an old one goes."""
 
+import json
+import math
 from pathlib import Path
 
 from mmengine.dist import is_main_process
@@ -7,7 +9,7 @@ from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
 from mmengine.optim import OptimWrapperDict
 
-from vtonlab.engine.checkpoint import remove_checkpoint, sweep, write_text
+from vtonlab.engine.checkpoint import find_problem, remove_checkpoint, sweep, write_text
 from vtonlab.registry import HOOKS
 
 
@@ -20,13 +22,15 @@ class SafeCheckpointHook(CheckpointHook):
             gradient under accumulation is not saved.
         max_keep_ckpts: at least 2 (with one, a kill while saving loses the run), or -1 for all.
         save_last: also save the last iteration.
-        save_best: metric whose best checkpoint is kept as well; None: none.
+        save_best: metric whose best checkpoint is kept as well, as ``best_<metric>_iter_<n>.pth``
+            (weights only), with its score in ``best.json``; None: none.
         rule: "greater" or "less", for ``save_best``.
         save_begin: first iteration that may be saved.
         export: write ``model.safetensors`` (averaged weights where there are any) after training.
 
     Raises:
-        ValueError: ``max_keep_ckpts`` or ``interval`` out of range.
+        ValueError: ``max_keep_ckpts`` or ``interval`` out of range, or ``save_best`` without a
+            ``rule`` that its name implies.
     """
 
     def __init__(
@@ -45,6 +49,8 @@ class SafeCheckpointHook(CheckpointHook):
                 f"max_keep_ckpts={max_keep_ckpts}: keep at least 2, because a run killed while it "
                 f"saves its only checkpoint is lost (-1 keeps all)"
             )
+        if rule not in (None, "greater", "less"):
+            raise ValueError(f"rule={rule!r}: choose 'greater' or 'less'")
         super().__init__(
             interval=interval,
             by_epoch=False,
@@ -57,6 +63,7 @@ class SafeCheckpointHook(CheckpointHook):
         self.export = export
         self.kept: list[int] = []
         self.saved_at = -1  # iterations done when last saved
+        self.best: tuple[float, str] | None = None  # score and file name
 
     def before_train(self, runner) -> None:
         """Clean up after killed runs, check the interval, recall what was kept."""
@@ -72,7 +79,7 @@ class SafeCheckpointHook(CheckpointHook):
             sweep(self.out_dir)
         known = runner.message_hub.runtime_info
         self.kept = [int(step) for step in known.get("keep_ckpt_ids", [])]
-        self.best_ckpt_path = known.get("best_ckpt")
+        self.best = self._known_best() if runner.iter > 0 else None
 
     def after_train(self, runner) -> None:
         """Export the weights that inference uses."""
@@ -101,9 +108,45 @@ class SafeCheckpointHook(CheckpointHook):
             for old in outdated:
                 remove_checkpoint(Path(self.out_dir) / self.filename_tmpl.format(old))
 
+    def _save_best_checkpoint(self, runner, metrics: dict) -> None:
+        """Save and note a better one; only then remove the one before."""
+        if not self.save_best:
+            return
+        (metric,) = self.key_indicators
+        if metric not in metrics:
+            names = ", ".join(metrics)
+            raise ValueError(f"save_best={metric!r} is no metric of this run: choose of {names}")
+        score = float(metrics[metric])
+        if math.isnan(score) or (
+            self.best is not None and not self.is_better_than[metric](score, self.best[0])
+        ):
+            return
+        previous, name = self.best, f"best_{metric}_iter_{runner.iter}.pth".replace("/", "_")
+        meta = dict(epoch=runner.epoch, iter=runner.iter)
+        runner.save_checkpoint(
+            self.out_dir, name, save_optimizer=False, save_param_scheduler=False, meta=meta
+        )
+        self.best = score, name
+        if is_main_process():
+            text = json.dumps({"metric": metric, "score": score, "file": name})
+            write_text(Path(self.out_dir) / "best.json", text + "\n")
+            if previous is not None and previous[1] != name:
+                remove_checkpoint(Path(self.out_dir) / previous[1])
+        runner.logger.info(f"best {metric} so far, {score:.4f}: {name}")
+
+    def _known_best(self) -> tuple[float, str] | None:
+        """The best of a run that is resumed, if its file is whole."""
+        try:
+            known = json.loads((Path(self.out_dir) / "best.json").read_text(encoding="utf-8"))
+            name, score = known["file"], float(known["score"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        whole = known["metric"] == self.save_best and not find_problem(Path(self.out_dir) / name)
+        return (score, name) if whole else None
+
 
 def accumulative_counts(optim_wrapper) -> int:
-    """Iterations per optimiser step; with several optimisers, their largest."""
+    """Iterations after which no optimiser has a gradient under accumulation."""
     several = isinstance(optim_wrapper, OptimWrapperDict)
     wrappers = optim_wrapper.values() if several else [optim_wrapper]
-    return max(wrapper._accumulative_counts for wrapper in wrappers)
+    return math.lcm(*(wrapper._accumulative_counts for wrapper in wrappers))

@@ -1,0 +1,58 @@
+"""The text of a config file and of the base files it reads, without running any of it."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def static_text(path: str | Path) -> str:
+    """The text of a config and of the base files it reads; nothing is executed.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not Python.
+    """
+    if Path(path).suffix in (".json", ".yml", ".yaml") and Path(path).is_file():
+        return f"# ---- {path}\n{Path(path).read_text(encoding='utf-8')}"
+    return "\n".join(f"# ---- {file}\n{text}" for file, text, _ in sources(Path(path)))
+
+
+def used_names(path: str | Path) -> set[str]:
+    """Names that a config or a base file of it reads somewhere, as in ``size=size``."""
+    if Path(path).suffix != ".py":
+        return set()
+    nodes = (node for _, _, tree in sources(Path(path)) for node in ast.walk(tree))
+    return {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+
+
+def sources(
+    path: Path, *, missing_is_error: bool = False, above: tuple[Path, ...] = ()
+) -> Iterator[tuple[Path, str, ast.Module]]:
+    """A config file, then the files that its relative imports name, as text and parsed.
+
+    ``above`` are the files that led here.
+
+    Raises:
+        FileNotFoundError: no such file; with ``missing_is_error`` also a base file.
+        ValueError: not Python.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no config at {path}")
+    if path.absolute() in above or len(above) > 20:
+        raise ValueError(f"config {path} reads itself through its base files")
+    text = path.read_text(encoding="utf-8")
+    try:
+        tree = ast.parse(text)
+    except SyntaxError as error:
+        raise ValueError(
+            f"config {path} is not Python: line {error.lineno}: {error.msg}"
+        ) from error
+    yield path, text, tree
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            up = [".."] * (node.level - 1)  # as mmengine finds it: links are not resolved
+            base = path.absolute().parent.joinpath(*up, *(node.module or "").split("."))
+            base = base.with_suffix(".py")
+            if base.is_file() or missing_is_error:
+                here = (*above, path.absolute())
+                yield from sources(base, missing_is_error=missing_is_error, above=here)
