@@ -95,6 +95,10 @@ UNET = {
     "norm_num_groups": 8,
 }
 UNET_CONDITIONER = {"type": "GarmentTokensConditioner", "channels": 12, "dim": 16}
+SELF_ATTENTION = [
+    "down_blocks.1.attentions.0.transformer_blocks.0.attn1",
+    "mid_block.attentions.0.transformer_blocks.0.attn1",
+]
 OUTPUT = ["norm_out.", "proj_out."]
 # row: backbone, conditioner, supervised layers, parameters of what runs after the last of them
 ROWS = {
@@ -114,6 +118,14 @@ ROWS = {
         UNET, UNET_CONDITIONER,
         ["down_blocks.1.attentions.0.transformer_blocks.0.attn2",
          "mid_block.attentions.0.transformer_blocks.0.attn2"],
+        ["up_blocks.", "conv_norm_out.", "conv_out."],
+    ),
+    "spatial concatenation, two UNets": (
+        UNET, {"type": "SpatialConcatConditioner", "reference": "unet"}, SELF_ATTENTION,
+        ["up_blocks.", "conv_norm_out.", "conv_out."],
+    ),
+    "spatial concatenation, one UNet": (
+        UNET, {"type": "SpatialConcatConditioner", "reference": "self"}, SELF_ATTENTION,
         ["up_blocks.", "conv_norm_out.", "conv_out."],
     ),
 }  # fmt: skip
