@@ -6,6 +6,7 @@ from vtonlab.datasets.dresscode import DressCodeDataset
 from vtonlab.datasets.files import FileTryOnDataset
 from vtonlab.datasets.mpv import MPVDataset
 from vtonlab.datasets.pair_list import PairListDataset
+from vtonlab.datasets.pose_transfer import GenerateWholePicture
 from vtonlab.datasets.samplers import EvalSampler, ResumableSampler, SampleKey
 from vtonlab.datasets.synthetic import SyntheticTryOn
 from vtonlab.datasets.transforms import ColorJitter, RandomAffine, RandomHFlip, Resize
@@ -17,6 +18,7 @@ __all__ = [
     "DressCodeDataset",
     "EvalSampler",
     "FileTryOnDataset",
+    "GenerateWholePicture",
     "MPVDataset",
     "PairListDataset",
     "RandomAffine",
