@@ -121,11 +121,15 @@ def leaves(node, path: str = "") -> dict[str, object]:
     return {path: node}
 
 
-def test_golden_trace(tmp_path):
-    """Recorded again by ``python tests/golden/record.py`` where a change is meant."""
-    record = module_at("tests/golden/record.py")
-    (config,) = record.CONFIGS
-    expected = json.loads(record.path_of(config).read_text())["trace"]
-    assert len(expected["loss_diffusion"]) == record.STEPS
-    different = record.differences(expected, record.trace(config, tmp_path))
+RECORD = module_at("tests/golden/record.py")
+
+
+@pytest.mark.parametrize("config", RECORD.CONFIGS)
+def test_golden_trace(config, tmp_path):
+    """A new one is recorded by ``python tests/golden/record.py``; a meant change by naming it."""
+    path = RECORD.path_of(config)
+    assert path.exists(), f"{config} has no trace yet: run `python tests/golden/record.py`"
+    expected = json.loads(path.read_text())["trace"]
+    assert {len(series) for series in expected.values()} == {RECORD.STEPS}
+    different = RECORD.differences(expected, RECORD.trace(config, tmp_path))
     assert not different, "; ".join(different)

@@ -1,11 +1,13 @@
-"""Ten-step loss traces of shipped configs, at one thread: what a refactoring must not change.
+"""Ten-step loss traces of all ``*_synthetic`` configs, at one thread: refactorings keep them.
 
 Example:
-    python tests/golden/record.py            # after a change that is meant to change the numbers
-    python tests/golden/record.py --check    # exit code 1 where a trace differs
+    python tests/golden/record.py                              # those without a trace yet
+    python tests/golden/record.py configs/coral/dit_synthetic.py    # a change meant to change it
+    python tests/golden/record.py --check                      # exit code 1 where one differs
 
-Writes ``tests/golden/<config>.json``. The pictures are noise, the same on every machine: the trace
-guards model, losses, noise, sampler order, optimiser and loop. Rendering has its own tests.
+A new config is found by itself. Writes ``tests/golden/<method>_<config>.json``. The pictures are
+noise, the same on every machine: the trace guards model, losses, noise, sampler order, optimiser
+and loop. Rendering has its own tests.
 """
 
 import argparse
@@ -22,8 +24,11 @@ from torch.utils.data import Dataset
 from vtonlab.registry import DATASETS
 
 ROOT = Path(__file__).parents[2]
-CONFIGS = ("configs/coral/dit_synthetic.py",)
+CONFIGS = tuple(
+    sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("configs/*/*_synthetic.py"))
+)
 STEPS, BATCH, TOLERANCE = 10, 2, 1e-4
+NOT_LOSSES = ("time", "data_time", "memory", "lr", "base_lr", "momentum", "grad_norm")
 PACKAGES = ("torch", "diffusers", "mmengine", "numpy")
 
 
@@ -69,18 +74,17 @@ def trace(config_path: str, work_dir: str | Path) -> dict[str, list[float]]:
         runner = train(finalize(config, work_dir=str(work_dir), seed=0))
     finally:
         torch.set_num_threads(threads)
-    keys = [*runner.bare_model.attention_losses, "loss"]
-    scalars = runner.message_hub.log_scalars
     return {
         name.removeprefix("train/"): [float(f"{v:.7g}") for v in scalar.data[0]]
-        for name, scalar in sorted(scalars.items())
-        if name.removeprefix("train/").split("_")[0] in keys
+        for name, scalar in sorted(runner.message_hub.log_scalars.items())
+        if name.startswith("train/") and name.split("/")[1].split(".")[-1] not in NOT_LOSSES
     }
 
 
 def path_of(config_path: str) -> Path:
     """Where the trace of a config is kept."""
-    return Path(__file__).with_name(f"{Path(config_path).stem}.json")
+    path = Path(config_path)
+    return Path(__file__).with_name(f"{path.parent.name}_{path.stem}.json")
 
 
 def differences(expected: dict, found: dict) -> list[str]:
@@ -108,10 +112,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("configs", nargs="*", help="default: those without a trace; --check: all")
     parser.add_argument("--check", action="store_true", help="compare, write nothing")
     args = parser.parse_args()
+    chosen = args.configs or [c for c in CONFIGS if args.check or not path_of(c).exists()]
     different = 0
-    for config in CONFIGS:
+    for config in chosen:
         with tempfile.TemporaryDirectory() as folder:
             losses = trace(config, folder)
         if args.check:

@@ -1,37 +1,43 @@
 """What the engine depends on in mmengine; an upgrade that changes it fails here, by name."""
 
+import importlib
 import inspect
+from functools import reduce
 
 import pytest
-from mmengine.hooks import CheckpointHook, EMAHook
-from mmengine.optim import OptimWrapper
-from mmengine.runner import BaseLoop, CheckpointLoader, Runner
+from mmengine.runner import CheckpointLoader, Runner
 
-OVERRIDDEN = {
-    Runner.save_checkpoint: "out_dir filename file_client_args save_optimizer save_param_scheduler "
-    "meta by_epoch backend_args",
-    Runner.load_checkpoint: "filename map_location strict revise_keys",
-    Runner.resume: "filename resume_optimizer resume_param_scheduler map_location",
-    Runner.load_or_resume: "",
-    Runner.build_dataloader: "dataloader seed diff_rank_seed",
-    CheckpointHook._save_checkpoint: "runner",
-    CheckpointHook._save_checkpoint_with_step: "runner step meta",
-    CheckpointHook.before_train: "runner",
-    OptimWrapper.update_params: "loss step_kwargs zero_kwargs",
-    OptimWrapper.step: "kwargs",
-    OptimWrapper.optim_context: "model",
-    EMAHook._swap_ema_parameters: "",
-    BaseLoop.__init__: "runner dataloader",
-    CheckpointLoader.register_scheme: "prefixes loader force",
-}
+import vtonlab.engine  # noqa: F401  (registers the loaders)
+from vtonlab.engine.upstream import OVERRIDES
 
 
-@pytest.mark.parametrize("function", OVERRIDDEN, ids=lambda f: f.__qualname__)
-def test_signature_is_the_one_we_rely_on(function):
-    parameters = [name for name in inspect.signature(function).parameters if name != "self"]
-    assert parameters == OVERRIDDEN[function].split()
+def find(path: str):
+    """``package.module:Class.method`` as the function itself."""
+    module, _, name = path.partition(":")
+    return reduce(getattr, name.split("."), importlib.import_module(module))
+
+
+@pytest.mark.parametrize("override", OVERRIDES, ids=lambda o: o.target)
+def test_signature_is_the_one_we_rely_on(override):
+    parameters = [n for n in inspect.signature(find(override.target)).parameters if n != "self"]
+    assert parameters == override.arguments.split()
+
+
+@pytest.mark.parametrize("override", OVERRIDES, ids=lambda o: o.target)
+def test_each_entry_names_what_is_ours(override):
+    module, _, name = override.ours.partition(".")
+    found = importlib.import_module(f"vtonlab.engine.{module}")
+    assert not name or inspect.isclass(getattr(found, name))
 
 
 def test_the_runner_still_sets_the_loop_s_private_counters():
     source = inspect.getsource(Runner.resume)
     assert "self.train_loop._epoch" in source and "self.train_loop._iter" in source
+
+
+def test_no_loader_of_mmengine_is_left():
+    """Its remote loaders would read pickles from the network."""
+    for loader in CheckpointLoader._schemes.values():
+        assert loader.__module__ == "vtonlab.engine.checkpoint"
+    with pytest.raises(ValueError, match="not a local file"):
+        CheckpointLoader.load_checkpoint("https://example.org/x.pth")
