@@ -69,6 +69,51 @@ class ToyModel(BaseModel):
         return [{"error": float(e)} for e in (out - y).abs()]
 
 
+@MODELS.register_module(force=True)
+class ToyAdversary(BaseModel):
+    """A generator and a discriminator with an optimiser each, as adversarial training has."""
+
+    def __init__(self, *, drop: float = 0.1) -> None:
+        super().__init__()
+        self.embedding = nn.Linear(8, 8)
+        self.generator = nn.Sequential(nn.Linear(8, 16), nn.Dropout(drop), nn.Linear(16, 8))
+        self.discriminator = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 1))
+
+    def forward(self, id, x, y, mode="tensor", step=None):
+        raise NotImplementedError("trained by train_step")
+
+    def fake(self, x):
+        return self.generator(self.embedding(x) + 0.1 * torch.randn_like(x))
+
+    def train_step(self, data, optim_wrapper):
+        x = self.data_preprocessor(data, True)["x"]
+        judge = optim_wrapper["discriminator"]
+        with judge.optim_context(self):
+            fake = self.fake(x).detach()
+            d_loss = nn.functional.softplus(self.discriminator(fake).float()).mean()
+            d_loss = d_loss + nn.functional.softplus(-self.discriminator(x).float()).mean()
+        judge.update_params(d_loss)
+        self.discriminator.requires_grad_(False)
+        maker = optim_wrapper["generator"]
+        with maker.optim_context(self):
+            g_loss = nn.functional.softplus(-self.discriminator(self.fake(x)).float()).mean()
+        maker.update_params(g_loss)
+        self.discriminator.requires_grad_(True)
+        return {"loss_d": d_loss.detach(), "loss_g": g_loss.detach()}
+
+
+TWO_OPTIMIZERS = dict(
+    constructor="MultiOptimWrapperConstructor",
+    generator=dict(
+        type="FiniteOptimWrapper",
+        modules=["embedding", "generator"],
+        optimizer=dict(type="Adam", lr=1e-3, betas=(0.0, 0.99)),
+        clip_grad=dict(max_norm=1.0),
+    ),
+    discriminator=dict(type="FiniteOptimWrapper", optimizer=dict(type="Adam", lr=2e-3)),
+)
+
+
 @METRICS.register_module(force=True)
 class ToyMetric(BaseMetric):
     """Mean absolute error."""
