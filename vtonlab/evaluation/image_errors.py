@@ -1,10 +1,8 @@
 """Errors of generated pictures, inside and outside the mask, before repaint."""
 
-from collections.abc import Sequence
-
 import numpy as np
-from mmengine.evaluator import BaseMetric
 
+from vtonlab.evaluation.base import PairMetric, psnr
 from vtonlab.registry import METRICS
 
 
@@ -16,11 +14,11 @@ def l1_inside(image: np.ndarray, target: np.ndarray, mask: np.ndarray) -> float:
     return float(np.abs(image[inside].astype(float) - target[inside].astype(float)).mean() / 255)
 
 
-def ssim_inside(image: np.ndarray, target: np.ndarray, mask: np.ndarray) -> float:
-    """Mean over the mask of the SSIM map (Gaussian window, sigma 1.5, per channel)."""
+def ssim_map(image: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """scikit-image's SSIM at every pixel and channel (Gaussian window, sigma 1.5), (H, W, 3)."""
     from skimage.metrics import structural_similarity
 
-    _, ssim_map = structural_similarity(
+    return structural_similarity(
         image,
         target,
         channel_axis=-1,
@@ -29,8 +27,12 @@ def ssim_inside(image: np.ndarray, target: np.ndarray, mask: np.ndarray) -> floa
         sigma=1.5,
         use_sample_covariance=False,
         full=True,
-    )
-    return float(ssim_map[mask.astype(bool)].mean())
+    )[1]
+
+
+def ssim_inside(image: np.ndarray, target: np.ndarray, mask: np.ndarray) -> float:
+    """Mean over the mask of the SSIM map (Gaussian window, sigma 1.5, per channel)."""
+    return float(ssim_map(image, target)[mask.astype(bool)].mean())
 
 
 def psnr_outside(image: np.ndarray, target: np.ndarray, mask: np.ndarray) -> float:
@@ -38,8 +40,7 @@ def psnr_outside(image: np.ndarray, target: np.ndarray, mask: np.ndarray) -> flo
     rest; at most 100.
     """
     outside = ~mask.astype(bool)
-    error = np.square(image[outside].astype(float) - target[outside].astype(float)).mean()
-    return float(min(100.0, 10 * np.log10(255.0**2 / max(error, 1e-12))))
+    return psnr(np.square(image[outside].astype(float) - target[outside].astype(float)).mean())
 
 
 def mean_colour_fill(target: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -52,7 +53,7 @@ def mean_colour_fill(target: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 @METRICS.register_module()
-class ImageErrors(BaseMetric):
+class ImageErrors(PairMetric):
     """``l1_inside``, ``ssim_inside``, ``psnr_outside``, and ``l1_inside_fill`` of the mean-colour
     fill, all before repaint.
 
@@ -61,28 +62,25 @@ class ImageErrors(BaseMetric):
     nothing.
     """
 
-    default_prefix = None
+    names = ("l1_inside", "ssim_inside", "psnr_outside", "l1_inside_fill")
+    directions = {"l1_inside": "down", "ssim_inside": "up", "psnr_outside": "up"}
+    needs = ("image", "target", "mask")
 
-    def __init__(self, *, collect_device: str = "cpu") -> None:
-        super().__init__(collect_device=collect_device)
+    def describe(self) -> str:
+        return "inside and outside the mask: L1, SSIM scikit-image gaussian RGB, PSNR"
 
-    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Needs ``image``, ``target`` (uint8 (H, W, 3)) and ``mask`` (H, W) in each result."""
-        for sample in data_samples:
-            image, target, mask = sample["image"], sample["target"], sample["mask"]
-            self.results.append(
-                dict(
-                    id=sample["id"],
-                    garment_id=sample["garment_id"],
-                    l1_inside=l1_inside(image, target, mask),
-                    ssim_inside=ssim_inside(image, target, mask),
-                    psnr_outside=psnr_outside(image, target, mask),
-                    l1_inside_fill=l1_inside(mean_colour_fill(target, mask), target, mask),
-                )
-            )
+    def score(self, sample: dict) -> dict[str, float | None]:
+        image, target, mask = sample["image"], sample["target"], sample["mask"]
+        if not mask.any():
+            return dict.fromkeys(self.names)
+        outside = psnr_outside(image, target, mask) if not mask.all() else None
+        return dict(
+            l1_inside=l1_inside(image, target, mask),
+            ssim_inside=ssim_inside(image, target, mask),
+            psnr_outside=outside,
+            l1_inside_fill=l1_inside(mean_colour_fill(target, mask), target, mask),
+        )
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """Means over pictures, and how many there were."""
-        names = ("l1_inside", "ssim_inside", "psnr_outside", "l1_inside_fill")
-        means = {name: float(np.mean([result[name] for result in results])) for name in names}
-        return means | {"pictures": len(results)}
+        return super().compute_metrics(results) | {"pictures": len(results)}

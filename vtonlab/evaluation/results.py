@@ -1,0 +1,170 @@
+"""The results folder: results.json, per_image.csv and the pictures, written and read here alone."""
+
+import csv
+import io
+import json
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from vtonlab.structures.match_store import write_atomic
+from vtonlab.version import __version__
+
+FORMAT = 1
+RESULTS, PER_IMAGE = "results.json", "per_image.csv"
+IDS = ("id", "garment_id", "category", "index")
+FILES = tuple(
+    f"{name}_file"
+    for name in (
+        *("generated", "repainted", "scored", "person", "garment", "agnostic", "mask", "target"),
+        "attention",
+    )
+)
+PACKAGES = (
+    *("torch", "torchvision", "diffusers", "transformers", "mmengine", "numpy", "pillow"),
+    *("opencv-python", "torchmetrics", "clean-fid", "scikit-image", "scipy"),
+)
+
+
+def pair_name(person: str, garment: str) -> str:
+    """The stem of a pair's files: ``<person>__<garment>``, with ``/`` and the like quoted."""
+    return f"{quote(person, safe='')}__{quote(garment, safe='')}"
+
+
+def versions() -> dict[str, str]:
+    """Of vtonlab and every library that a number may depend on."""
+    found = {"vtonlab": __version__, "python": sys.version.split()[0]}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def run_facts(start: float, processes: int = 1) -> dict[str, Any]:
+    """What differs between two equal runs: command, date, seconds since ``start``, processes."""
+    return {
+        "command": " ".join(["python", *sys.argv]),
+        "date": time.strftime("%Y-%m-%d %H:%M"),
+        "seconds": round(time.time() - start, 1),
+        "processes": processes,
+    }
+
+
+def write_results(folder: str | Path, results: Mapping[str, Any], rows: Sequence[Mapping]) -> None:
+    """Write ``results.json`` and ``per_image.csv``; the table first, so that a folder with
+    results.json is complete.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(folder / PER_IMAGE, table(rows).encode())
+    text = json.dumps({"format": FORMAT, **results}, indent=2, allow_nan=False) + "\n"
+    write_atomic(folder / RESULTS, text.encode())
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as CSV: ids, then numbers in the order they appear, then files; floats in full."""
+    middle = [key for row in rows for key in row if key not in IDS and key not in FILES]
+    names = [*IDS, *dict.fromkeys(middle), *FILES]
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, names, restval="", lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({key: "" if value is None else value for key, value in row.items()})
+    return stream.getvalue()
+
+
+@dataclass(frozen=True)
+class Results:
+    """A results folder, read.
+
+    ``facts`` is results.json; ``rows`` are those of per_image.csv, numbers as floats (None where a
+    pair has none), files as absolute paths (None where there is none).
+    """
+
+    folder: Path
+    facts: dict[str, Any]
+    rows: list[dict[str, Any]]
+
+    @property
+    def system(self) -> str:
+        return self.facts["system"]
+
+    @property
+    def numbers(self) -> list[str]:
+        """Columns of ``rows`` that hold numbers."""
+        skipped = (*IDS, *FILES)
+        return [key for key in (self.rows[0] if self.rows else ()) if key not in skipped]
+
+    def by_pair(self) -> dict[tuple[str, str], dict[str, Any]]:
+        return {(row["id"], row["garment_id"]): row for row in self.rows}
+
+
+def read_results(folder: str | Path) -> Results:
+    """Read a results folder.
+
+    Raises:
+        FileNotFoundError: it has no results.json or no per_image.csv.
+        ValueError: one of them is damaged, or of another format.
+    """
+    folder = Path(folder)
+    for name in (RESULTS, PER_IMAGE):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(
+                f"{folder} has no {name}: make it with tools/test.py or tools/evaluate.py"
+            )
+    try:
+        facts = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
+        found = facts.get("format")
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"{folder / RESULTS} is no results file ({error})") from None
+    if found != FORMAT:
+        raise ValueError(f"{folder / RESULTS} has format {found!r}, this vtonlab reads {FORMAT}")
+    with open(folder / PER_IMAGE, encoding="utf-8", newline="") as file:
+        rows = [_typed(row, folder) for row in csv.DictReader(file)]
+    return Results(folder, facts, rows)
+
+
+def _typed(row: dict[str, str], folder: Path) -> dict[str, Any]:
+    typed: dict[str, Any] = {}
+    for key, text in row.items():
+        if key in FILES:
+            typed[key] = (folder / text) if text else None  # an absolute path stays one
+        elif key == "index":
+            typed[key] = int(text)
+        elif key in IDS:
+            typed[key] = text
+        else:
+            typed[key] = float(text) if text else None
+    return typed
+
+
+def find_results(places: Iterable[str | Path]) -> list[Path]:
+    """Results folders at or below ``places``, sorted within each.
+
+    Raises:
+        FileNotFoundError: a place without any.
+    """
+    found: list[Path] = []
+    for place in places:
+        here = sorted(path.parent for path in Path(place).rglob(RESULTS))
+        if not here:
+            raise FileNotFoundError(
+                f"{place} holds no {RESULTS}: make one with tools/test.py or tools/evaluate.py"
+            )
+        found += [folder for folder in here if folder not in found]
+    return found
+
+
+def relative(path: Path | None, folder: Path) -> str:
+    """``path`` for the table: relative to ``folder`` where it lies below it, else absolute."""
+    if path is None:
+        return ""
+    path, folder = Path(path).absolute(), Path(folder).absolute()
+    return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)

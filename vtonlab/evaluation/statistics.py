@@ -1,0 +1,61 @@
+"""Intervals and agreement: what a mean, a share of votes or a panel of raters is worth."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+Z95 = 1.959963984540054
+
+
+def bootstrap_interval(
+    values: Sequence[float], seed: int = 0, draws: int = 1000, level: float = 0.95
+) -> tuple[float, float] | None:
+    """Percentile bootstrap interval of the mean over pairs; None below two values."""
+    values = np.asarray(values, dtype=np.float64)
+    if len(values) < 2:
+        return None
+    rng = np.random.default_rng([seed, len(values)])
+    means = [values[rng.integers(len(values), size=len(values))].mean() for _ in range(draws)]
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def wilson_interval(wins: float, count: int, z: float = Z95) -> tuple[float, float]:
+    """Wilson score interval of a share; (0, 1) where nothing was counted."""
+    if count == 0:
+        return 0.0, 1.0
+    share = wins / count
+    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = (
+        z / (1 + z * z / count) * np.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    )
+    return float(max(0.0, centre - half)), float(min(1.0, centre + half))
+
+
+def krippendorff_alpha(units: Sequence[Sequence[float]]) -> float | None:
+    """Krippendorff's alpha with interval distance: 1 raters agree, 0 as chance would.
+
+    Args:
+        units: the answers to each thing rated, any number of them; units with fewer than two do
+            not count.
+
+    Returns:
+        None where nothing can be said: no unit with two answers, or one answer everywhere.
+    """
+    units = [np.asarray(unit, dtype=np.float64) for unit in units if len(unit) >= 2]
+    if not units:
+        return None
+    pooled = np.concatenate(units)
+    observed = sum(2 * len(u) * len(u) / (len(u) - 1) * u.var() for u in units) / len(pooled)
+    expected = 2 * len(pooled) / (len(pooled) - 1) * pooled.var()
+    return None if expected == 0 else float(1 - observed / expected)
+
+
+def exact_agreement(units: Sequence[Sequence[float]]) -> float | None:
+    """Share of pairs of answers to one thing that are equal."""
+    equal = pairs = 0
+    for unit in units:
+        for place, answer in enumerate(unit):
+            pairs += len(unit) - place - 1
+            equal += sum(answer == other for other in unit[place + 1 :])
+    return equal / pairs if pairs else None
