@@ -198,7 +198,7 @@ def _box(mask):
 
 def test_shuffled_correspondences_belong_to_another_sample():
     plain = SyntheticTryOn(length=5)
-    shuffled = SyntheticTryOn(length=5, shuffle_correspondences=True)
+    shuffled = SyntheticTryOn(length=5, shuffle_correspondences="samples")
     partners = [shuffled.partner(i) for i in range(5)]
     assert sorted(partners) == list(range(5)) and all(p != i for i, p in enumerate(partners))
     got, other = shuffled[2]["correspondences"], plain[partners[2]]["correspondences"]
@@ -206,7 +206,22 @@ def test_shuffled_correspondences_belong_to_another_sample():
     assert (shuffled[2]["person"] == plain[2]["person"]).all()
     assert torch.equal(shuffled[2]["flow"].flow, plain[2]["flow"].flow)  # the truth stays true
     with pytest.raises(ValueError, match="at least two"):
-        SyntheticTryOn(length=1, shuffle_correspondences=True)[0]
+        SyntheticTryOn(length=1, shuffle_correspondences="samples")[0]
+
+
+def test_shuffled_points_come_from_another_sample_one_by_one():
+    plain = SyntheticTryOn(length=5)
+    shuffled = SyntheticTryOn(length=5, shuffle_correspondences="points")
+    got, own = shuffled[2]["correspondences"], plain[2]["correspondences"]
+    other = plain[shuffled.partner(2)]["correspondences"]
+    assert torch.equal(got.person_points, own.person_points)
+    assert set(map(tuple, got.garment_points.tolist())) <= set(
+        map(tuple, other.garment_points.tolist())
+    )
+    moved = got.garment_points - got.garment_points.mean(0)
+    along = own.garment_points - own.garment_points.mean(0)
+    assert abs((moved * along).sum() / (moved.norm() * along.norm())) < 0.15  # nothing is left
+    assert torch.equal(got.garment_points, shuffled[2]["correspondences"].garment_points)
 
 
 @pytest.mark.parametrize(
@@ -216,6 +231,7 @@ def test_shuffled_correspondences_belong_to_another_sample():
         ({"setting": "pairs"}, "setting must be one of"),
         ({"size": (8, 48)}, "at least 16x16"),
         ({"hardness": (0.5, 1.2)}, "range within"),
+        ({"shuffle_correspondences": "all"}, "must be one of samples, points, not 'all'"),
         ({"framing": 1.5}, "framing must be within"),
         ({"categories": ["shoes"]}, "categories must be one of"),
         ({"garments": ["skirt"], "categories": ["dresses"]}, "none of the garments"),
@@ -266,7 +282,7 @@ def test_cache_is_keyed_by_every_setting_that_changes_pictures(tmp_path):
         )
     }  # fmt: skip
     assert len(folders) == 10
-    same = SyntheticTryOn(length=99, cache_dir=tmp_path, maps=(), shuffle_correspondences=True)
+    same = SyntheticTryOn(length=99, cache_dir=tmp_path, maps=(), shuffle_correspondences="samples")
     assert same.cache.folder in folders
 
 

@@ -29,6 +29,7 @@ from vtonlab.utils.seeding import seed_from
 VERSION = 4  # of what is drawn: part of the cache key
 SETTINGS = ("paired", "unpaired", "person_to_person")
 SPLITS = ("train", "val", "test")
+SHUFFLES = ("samples", "points")
 ALWAYS = ("person", "garment", "agnostic", "mask", "garment_mask", "pose")
 OPTIONAL = ("worn_mask", "parse", "iuv", "keypoints", "flow", "correspondences")
 
@@ -57,7 +58,10 @@ class SyntheticTryOn(Dataset):
             free).
         with_body: adds ``body``, what 3D-GCL reads (parameters, projected vertices, face
             visibility).
-        shuffle_correspondences: every sample gets the correspondences of another one (a control).
+        shuffle_correspondences: controls of what correspondence teaches. True or ``"samples"``:
+            every sample gets the correspondences of another one, which still holds what the average
+            person has; ``"points"``: it keeps its person points, each with a garment point of
+            another sample, drawn at random.
         cache_dir: folder of rendered samples shared by runs and workers; None renders anew each
             time.
         data_root: unused here; data sets take it so that configs can inject one.
@@ -83,7 +87,7 @@ class SyntheticTryOn(Dataset):
         framing: float = 0.0,
         maps: Sequence[str] | None = None,
         with_body: bool = False,
-        shuffle_correspondences: bool = False,
+        shuffle_correspondences: bool | str = False,
         cache_dir: str | Path | None = None,
         data_root: str | Path | None = None,
         transforms: Sequence[Callable[[dict], dict] | dict] | None = None,
@@ -119,6 +123,8 @@ class SyntheticTryOn(Dataset):
         self.framing = float(framing)
         self.maps = _some_of("maps", maps, OPTIONAL)
         self.with_body = with_body
+        if not isinstance(shuffle_correspondences, bool):
+            _one_of("shuffle_correspondences", shuffle_correspondences, SHUFFLES)
         self.shuffle_correspondences = shuffle_correspondences
         self.data_root = data_root
         self.transforms = [_build_transform(t) for t in transforms or ()]
@@ -275,10 +281,16 @@ class SyntheticTryOn(Dataset):
         return sample
 
     def _correspondences(self, flow: FlowField, index: int) -> Correspondences:
-        if self.shuffle_correspondences:
-            other = self._load(self.partner(index))
-            flow = FlowField(torch.from_numpy(other["flow"]), torch.from_numpy(other["visible"]))
-        return flow.to_correspondences()
+        own = flow.to_correspondences()
+        if not self.shuffle_correspondences:
+            return own
+        arrays = self._load(self.partner(index))
+        flow = FlowField(torch.from_numpy(arrays["flow"]), torch.from_numpy(arrays["visible"]))
+        other = flow.to_correspondences()
+        if self.shuffle_correspondences != "points" or not len(other):
+            return other
+        drawn = torch.from_numpy(self.rng(index, "shuffle").integers(len(other), size=len(own)))
+        return Correspondences(own.person_points, other.garment_points[drawn], own.scores)
 
 
 def supersampling(size: tuple[int, int]) -> int:

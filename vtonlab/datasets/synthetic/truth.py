@@ -8,6 +8,7 @@ import numpy as np
 
 from vtonlab.datasets.synthetic.body import load_body
 from vtonlab.datasets.synthetic.render import BODY, Person, Picture
+from vtonlab.ops.labels import densepose_picture
 from vtonlab.ops.rasterize import Fragments, rasterize
 
 # BODY_25 index -> SMPL joint
@@ -91,20 +92,9 @@ def iuv_map(fragments: Fragments) -> np.ndarray:
     return out
 
 
-@cache
-def part_colors() -> np.ndarray:
-    """(25, 3) uint8 RGB, as DensePose's fine segmentation is drawn in VITON-HD's files."""
-    import cv2
-
-    ramp = (np.arange(25) * 255 // 24).astype(np.uint8)[None]
-    colors = cv2.applyColorMap(ramp, cv2.COLORMAP_PARULA)[0, :, ::-1].copy()
-    colors[0] = 0
-    return colors
-
-
 def pose_picture(iuv: np.ndarray) -> np.ndarray:
     """(h, w, 3) uint8 RGB rendering of the parts on black."""
-    return part_colors()[iuv[..., 0]]
+    return densepose_picture(iuv[..., 0])
 
 
 def worn_region(picture: Picture, part: int) -> np.ndarray:
@@ -113,6 +103,6 @@ def worn_region(picture: Picture, part: int) -> np.ndarray:
 
 
 __all__ = [
-    "BODY", "body_fragments", "iuv_map", "keypoints", "landmark_rows", "part_colors",
+    "BODY", "body_fragments", "iuv_map", "keypoints", "landmark_rows",
     "pose_picture", "worn_region",
 ]  # fmt: skip
