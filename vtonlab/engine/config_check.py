@@ -26,6 +26,7 @@ TOP_KEYS = frozenset(inspect.signature(Runner.__init__).parameters) - {"self", "
     "data_root",
     "pretrained",
     "partial_load",
+    "load_other_size",
     "custom_imports",
     "model_wrapper_cfg",
     "find_unused_parameters",

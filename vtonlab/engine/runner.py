@@ -11,7 +11,8 @@ What differs from ``mmengine.runner.Runner`` (0.10.7; upstream #1655, #1520):
 A model may say ``checkpoint_meta()`` (facts that a checkpoint must share with it),
 ``frozen_prefixes`` (parameters that come from pretrained folders: neither saved nor expected) and
 ``train_only_prefixes`` (left out of exports; by default the losses' own parameters). A config may
-say ``partial_load=["prefix."]``: tensors so named may be missing or left over in ``load_from``.
+say ``partial_load=["prefix."]``: tensors so named may be missing or left over in ``load_from``;
+and ``load_other_size=True``: it may have been trained at another picture size.
 """
 
 import copy
@@ -234,6 +235,8 @@ class SafeRunner(Runner):
             return
         mine = self.model_facts()
         differing = [key for key in saved if key in mine and saved[key] != mine[key]]
+        if self.cfg.get("load_other_size") and "size" in differing:
+            differing.remove("size")  # a later stage of training starts from a smaller picture
         if differing:
             theirs = ", ".join(f"{k}={saved[k]!r}" for k in differing)
             wanted = ", ".join(f"{k}={mine[k]!r}" for k in differing)
