@@ -38,6 +38,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--workers", type=int, default=len(os.sched_getaffinity(0)), help="default: one per core"
     )
     parser.add_argument("--device", default="cpu", help="of matchers that are networks")
+    parser.add_argument(
+        "--batch", type=int, default=1, help="pairs that a network sees at once, default 1"
+    )
     add_cfg_options(parser)
     return parser.parse_args(argv)
 
@@ -139,34 +142,61 @@ def start_worker(request: dict, device: str, parent: int, imports: list[str]) ->
     _JOB = dataset, matcher, MatchStore(directory)
 
 
-def extract(index: int) -> tuple[str, str]:
-    """Make sure that one pair is stored; returns what happened and why.
+def extract(indices: tuple[int, ...]) -> list[tuple[int, str, str]]:
+    """Make sure that these pairs are stored; returns index, what happened, and why.
 
     ``current``, ``done``, ``redone`` (with the reason) or ``failed`` (with the error).
     """
     dataset, matcher, store = _JOB
-    pair = tuple(dataset.pairs[index])
+    outcomes, work = [], []
+    for index in indices:
+        try:
+            files = dataset.files(index)
+            photos = (files["person"], files["garment"])
+            state = store.state(*dataset.pairs[index], photos)
+            if state == "current":
+                outcomes.append((index, "current", ""))
+            else:
+                work.append((index, state, photos, arguments_of(matcher, dataset.load(index))))
+        except Exception as error:
+            outcomes.append(_failure(index, error))
+    for (index, state, photos, _), report in zip(work, _reports(matcher, work), strict=True):
+        try:
+            if isinstance(report, Exception):
+                raise report
+            store.write(*dataset.pairs[index], report.matches, photos, report.counts)
+            new = state == "missing"
+            outcomes.append((index, "done" if new else "redone", "" if new else state))
+        except Exception as error:
+            outcomes.append(_failure(index, error))
+    return outcomes
+
+
+def _reports(matcher, work: list[tuple]) -> list:
+    """A report or an exception for each pair; a batch that fails is taken apart."""
+    pairs = [pair for *_, pair in work]
     try:
-        files = dataset.files(index)
-        photos = (files["person"], files["garment"])
-        state = store.state(*pair, photos)
-        if state == "current":
-            return "current", ""
-        report = explain_sample(matcher, dataset.load(index))
-        store.write(*pair, report.matches, photos, report.counts)
-        return ("done", "") if state == "missing" else ("redone", state)
+        return matcher.explain_batch(pairs)
     except Exception as error:
-        store.discard(*pair)
-        return "failed", f"{type(error).__name__}: {' '.join(str(error).split())}"
+        if len(work) == 1:
+            return [error]
+        return [_reports(matcher, [one])[0] for one in work]
 
 
-def explain_sample(matcher, sample: dict):
-    """The matcher's report for one sample: the worn garment's mask wins over the agnostic one."""
-    return matcher.explain(
-        sample["person"],
-        sample["garment"],
-        sample.get("worn_mask", sample.get("mask")),
-        sample.get("garment_mask"),
+def _failure(index: int, error: Exception) -> tuple[int, str, str]:
+    """Nothing stays stored of a pair that failed."""
+    dataset, _, store = _JOB
+    store.discard(*dataset.pairs[index])
+    return index, "failed", f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def arguments_of(matcher, sample: dict) -> dict:
+    """What the matcher sees of a sample: the worn garment's mask wins over the agnostic one."""
+    return dict(
+        person=sample["person"],
+        garment=sample["garment"],
+        person_mask=sample.get("worn_mask", sample.get("mask")),
+        garment_mask=sample.get("garment_mask"),
         **{name: sample[name] for name in matcher.maps if name in sample},
     )
 
@@ -174,8 +204,10 @@ def explain_sample(matcher, sample: dict):
 # all workers -----------------------------------------------------------------------------------
 
 
-def run_pairs(indices: list[int], workers: int, initargs: tuple) -> Iterator[tuple[int, tuple]]:
-    """``(index, outcome)`` of every pair, in any order.
+def run_pairs(
+    indices: list[int], workers: int, initargs: tuple, batch: int = 1
+) -> Iterator[tuple[int, str, str]]:
+    """Index, outcome and reason of every pair, in any order.
 
     A worker that dies takes its pool with it: the pairs then in work run again one by one, each in
     a process of its own, and only those that kill it once more count as failed.
@@ -187,28 +219,32 @@ def run_pairs(indices: list[int], workers: int, initargs: tuple) -> Iterator[tup
             count, mp_context=context, initializer=start_worker, initargs=initargs
         )
 
-    waiting = list(reversed(indices))
+    groups = [tuple(indices[i : i + batch]) for i in range(0, len(indices), batch)]
+    waiting = groups[::-1]
     while waiting:
         running = {}
         try:
             with pool(workers) as executor:
                 while waiting or running:
                     while waiting and len(running) < 2 * workers:
-                        index = waiting.pop()
-                        running[executor.submit(extract, index)] = index
+                        group = waiting.pop()
+                        running[executor.submit(extract, group)] = group
                     for future in wait(running, return_when=FIRST_COMPLETED).done:
-                        outcome = future.result()
-                        yield running.pop(future), outcome
+                        outcomes = future.result()
+                        del running[future]
+                        yield from outcomes
         except BrokenProcessPool:
-            for index in running.values():
+            for index in (index for group in running.values() for index in group):
                 try:
                     with pool(1) as executor:
-                        yield index, executor.submit(extract, index).result()
+                        yield from executor.submit(extract, (index,)).result()
                 except BrokenProcessPool:
-                    yield index, ("failed", "its process died (killed, or out of memory)")
+                    yield index, "failed", "its process died (killed, or out of memory)"
 
 
-def extract_store(request: dict, workers: int, device: str, imports: list[str]) -> dict[str, str]:
+def extract_store(
+    request: dict, workers: int, device: str, imports: list[str], batch: int = 1
+) -> dict[str, str]:
     """Fill one store with progress, close it, print its statistics.
 
     Returns:
@@ -229,7 +265,7 @@ def extract_store(request: dict, workers: int, device: str, imports: list[str]) 
     failed = {}
     print(f"{store.directory}: {len(first)} pairs of {dataset.data_root}, {workers} worker(s)")
     initargs = (request, device, os.getpid(), imports)
-    for index, (outcome, reason) in run_pairs(list(first.values()), workers, initargs):
+    for index, outcome, reason in run_pairs(list(first.values()), workers, initargs, batch):
         key = pair_key(*dataset.pairs[index])
         if outcome == "failed":
             failed[key] = reason
@@ -304,7 +340,7 @@ def print_statistics(store, pairs: list[tuple[str, str]]) -> None:
     print(f"  {'matches':>18} {sum(counts):9d}")
 
 
-def run_config(config: str, options: dict, workers: int, device: str) -> int:
+def run_config(config: str, options: dict, workers: int, device: str, batch: int = 1) -> int:
     """Fill every store the config asks for; returns the exit code."""
     import cv2
 
@@ -312,7 +348,7 @@ def run_config(config: str, options: dict, workers: int, device: str) -> int:
     loaded, failed = _load(config, options), 0
     imports = list((loaded.get("custom_imports") or {}).get("imports", ()))
     for request in _requests(loaded, config):
-        failed += len(extract_store(request, workers, device, imports))
+        failed += len(extract_store(request, workers, device, imports, batch))
     if failed:
         print(f"{failed} pair(s) failed; mend them and run the same command again")
     return 1 if failed else 0
@@ -320,9 +356,10 @@ def run_config(config: str, options: dict, workers: int, device: str) -> int:
 
 def main() -> int:
     args = parse_args()
-    if args.workers < 1:
-        raise ValueError(f"--workers must be at least 1, not {args.workers}")
-    return run_config(args.config, args.cfg_options, args.workers, args.device)
+    for name in ("workers", "batch"):
+        if getattr(args, name) < 1:
+            raise ValueError(f"--{name} must be at least 1, not {getattr(args, name)}")
+    return run_config(args.config, args.cfg_options, args.workers, args.device, args.batch)
 
 
 if __name__ == "__main__":

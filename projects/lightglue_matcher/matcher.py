@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vtonlab.matchers.base import Matcher, check_mask, check_picture
+from vtonlab.matchers.base import Matcher, check_mask, check_picture, weights_version
 from vtonlab.matchers.report import MatchReport
 from vtonlab.registry import MATCHERS
 from vtonlab.structures import Correspondences
@@ -37,7 +37,9 @@ class LightGlueMatcher(Matcher):
     def versions(self) -> dict[str, str]:
         import transformers
 
-        return {"LightGlueMatcher": "1", "transformers": transformers.__version__}
+        weights = weights_version(self.model_name, self.network)
+        found = {"transformers": transformers.__version__, "weights": weights}
+        return {"LightGlueMatcher": "1", **found}
 
     def to(self, device: str) -> LightGlueMatcher:
         """Load the network on ``device``; missing weights are an error here, before any pair."""

@@ -129,7 +129,7 @@ def test_masks_limit_both_sides_without_parsing(pair):
 
 
 def parts_case(pair, lossless):
-    from vtonlab.matchers.regions import densepose_palette
+    from vtonlab.ops.labels import densepose_palette
 
     palette = densepose_palette().astype(np.uint8)
     person, garment = pair
@@ -171,7 +171,7 @@ def test_pose_alone_falls_back_to_one_region_and_still_matches(pair):
 
 
 def test_densepose_palette_has_the_published_red_values():
-    from vtonlab.matchers.regions import densepose_labels, densepose_palette
+    from vtonlab.ops.labels import densepose_labels, densepose_palette
 
     red = densepose_palette()[:, 0]
     assert red[2] == 20

@@ -85,8 +85,8 @@ def write_config(tmp_path, root, matches, name="config.py"):
     return str(path)
 
 
-def run(config, workers=2):
-    return tool.run_config(config, {}, workers=workers, device="cpu")
+def run(config, workers=2, batch=1):
+    return tool.run_config(config, {}, workers=workers, device="cpu", batch=batch)
 
 
 def in_process(config, workers):
@@ -165,6 +165,32 @@ def test_failing_pair_is_isolated_named_and_mended(tmp_path, root, capsys):
     assert run(config) == 0
     assert f"1 computed, {PAIRS - 1} already there" in capsys.readouterr().out
     assert len(open_store(matches, root, "train").read("00004_00", "00004_00")) > 20
+
+
+def test_batches_store_the_same_and_a_failing_pair_leaves_its_batch(tmp_path, root, capsys):
+    from vtonlab.matchers import SIFTMatcher
+
+    @MATCHERS.register_module(force=True)
+    class BatchMatcher(SIFTMatcher):
+        def explain_batch(self, pairs):
+            (tmp_path / f"batch-{os.getpid()}-{time.monotonic_ns()}-{len(pairs)}").touch()
+            if any((pair["garment"] == fatal).all() for pair in pairs):
+                raise ValueError("cannot match this")
+            return super().explain_batch(pairs)
+
+    fatal = np.array(Image.open(root / "train/cloth/00006_00.jpg"))
+    single = matches_of(tmp_path)
+    assert run(write_config(tmp_path, root, single)) == 0
+    together = matches_of(tmp_path, "batched", type="BatchMatcher")
+    assert run(write_config(tmp_path, root, together), batch=5) == 1
+    assert "failed: 00006_00__00006_00: ValueError: cannot match this" in capsys.readouterr().out
+    calls = sorted(int(p.name.split("-")[-1]) for p in tmp_path.glob("batch-*"))
+    assert calls == [1] * 5 + [2, 5, 5]
+    one, many = open_store(single, root, "train"), open_store(together, root, "train")
+    pairs = (many.directory / "pairs").iterdir()
+    assert (
+        sum(p.read_bytes() == (one.directory / "pairs" / p.name).read_bytes() for p in pairs) == 11
+    )
 
 
 def test_truncated_file_and_changed_photograph_are_named_and_recomputed(tmp_path, root, capsys):

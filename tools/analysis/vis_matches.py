@@ -61,7 +61,7 @@ def pages_of_config(args: argparse.Namespace) -> Iterator[tuple[str, dict]]:
             photos = (sample["person"], sample["garment"])
             name = f"{dataset.split}_{'__'.join(dataset.pairs[index])}".replace("/", "_")
             if matcher is not None:
-                yield name, panels(photos, tool.explain_sample(matcher, sample))
+                yield name, panels(photos, matcher.explain(**tool.arguments_of(matcher, sample)))
             else:
                 yield name, {"matches": (*photos, store.read(*dataset.pairs[index]))}
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 
 from vtonlab.matchers.report import MatchReport
@@ -46,6 +50,13 @@ class Matcher:
         """
         raise NotImplementedError
 
+    def explain_batch(self, pairs: Sequence[dict]) -> list[MatchReport]:
+        """The reports of several pairs, given as the arguments of :meth:`explain`.
+
+        A network may see them together; what is found does not depend on the company.
+        """
+        return [self.explain(**pair) for pair in pairs]
+
     def __call__(
         self,
         person: np.ndarray,
@@ -56,6 +67,27 @@ class Matcher:
     ) -> Correspondences:
         """Matches of one pair; the arguments are those of :meth:`explain`."""
         return self.explain(person, garment, person_mask, garment_mask, **maps).matches
+
+
+def weights_version(path: str | Path, network=None) -> str:
+    """What tells weights under one name apart: a hash of local files, else the hub's commit.
+
+    Args:
+        path: a file, a folder of a model, or a name on the hub.
+        network: the loaded transformers model.
+    """
+    path = Path(path)
+    files = [path] if path.is_file() else sorted(path.glob("*")) if path.is_dir() else []
+    files = [x for x in files if x.is_file() and x.suffix not in (".md", ".txt")]
+    if not files:
+        return str(getattr(getattr(network, "config", None), "_commit_hash", None) or "unknown")
+    digest = hashlib.blake2b(digest_size=8)
+    for file in files:
+        digest.update(file.name.encode())
+        with open(file, "rb") as opened:
+            while block := opened.read(1 << 24):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def check_picture(owner: str, name: str, image: np.ndarray) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from importlib.metadata import version
+
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vtonlab.matchers.base import Matcher, check_mask, check_picture
+from vtonlab.matchers.base import Matcher, check_mask, check_picture, weights_version
 from vtonlab.matchers.report import MatchReport
 from vtonlab.ops.mutual_nearest import cycle_distance, nearest_both_ways
 from vtonlab.registry import MATCHERS
@@ -31,7 +34,8 @@ class DINOv3Matcher(Matcher):
             default is 1024x768 at patch 16: FLUX's token grid.
         max_cycle: largest distance from a person token to where its match leads back, tokens.
         chunk: person tokens compared at once; memory grows with it, not with the grid squared.
-        dtype: ``"float32"``, ``"bfloat16"`` or ``"float16"``, of the network and the comparison.
+        dtype: ``"float32"``, ``"bfloat16"`` or ``"float16"``, of the network. Similarities are
+            always float32: among 3072 rounded ones many would be equal.
     """
 
     def __init__(
@@ -60,8 +64,9 @@ class DINOv3Matcher(Matcher):
 
     @property
     def versions(self) -> dict[str, str]:
-        package = __import__(self.library)
-        return {"DINOv3Matcher": "1", self.library: package.__version__}
+        """The library's, and which weights (their files may change under one name)."""
+        weights = weights_version(self.checkpoint or self.model_name, self.network)
+        return {"DINOv3Matcher": "1", self.library: version(self.library), "weights": weights}
 
     def to(self, device: str) -> DINOv3Matcher:
         """Load the network on ``device``; missing weights are an error here, before any pair."""
@@ -99,7 +104,7 @@ class DINOv3Matcher(Matcher):
             images: ``(H, W, 3)`` uint8 RGB, of any sizes.
 
         Returns:
-            ``(B, h * w, D)`` on the device.
+            ``(B, h * w, D)`` float32 on the device.
         """
         if self.network is None:
             self.to(self.device)
@@ -118,7 +123,7 @@ class DINOv3Matcher(Matcher):
                 f"DINOv3Matcher: {self.model_name!r} gives {tokens.shape[1]} tokens after "
                 f"{prefix} prefix tokens, the grid {self.grid} needs {self.grid[0] * self.grid[1]}"
             )
-        return F.normalize(tokens.float(), dim=-1).to(self.dtype)
+        return F.normalize(tokens.float(), dim=-1)
 
     def _patch_and_prefix(self) -> tuple[int, int]:
         """Patch size, and how many tokens come before the patches (class and registers)."""
@@ -135,12 +140,34 @@ class DINOv3Matcher(Matcher):
         garment_mask: np.ndarray | None = None,
     ) -> MatchReport:
         """One match per person token at most, at token centres, scored by cosine similarity."""
-        check_picture("DINOv3Matcher", "person", person)
-        check_picture("DINOv3Matcher", "garment", garment)
-        check_mask("DINOv3Matcher", "person_mask", person_mask, person)
-        check_mask("DINOv3Matcher", "garment_mask", garment_mask, garment)
-        first, second = self.features([person, garment])
-        forward, backward, similarity = nearest_both_ways(first, second, self.chunk)
+        pair = dict(person=person, garment=garment)
+        pair |= dict(person_mask=person_mask, garment_mask=garment_mask)
+        return self.explain_batch([pair])[0]
+
+    def explain_batch(self, pairs: Sequence[dict]) -> list[MatchReport]:
+        """One forward pass for all pictures of ``pairs``, then pair by pair."""
+        pictures = []
+        for pair in pairs:
+            for side in ("person", "garment"):
+                check_picture("DINOv3Matcher", side, pair[side])
+                mask = pair.get(f"{side}_mask")
+                check_mask("DINOv3Matcher", f"{side}_mask", mask, pair[side])
+                pictures.append(pair[side])
+        features = self.features(pictures).unflatten(0, (len(pairs), 2))  # (P, 2, N, D)
+        return [
+            self._match(*both, pair.get("person_mask"), pair.get("garment_mask"))
+            for both, pair in zip(features, pairs, strict=True)
+        ]
+
+    def _match(
+        self,
+        person: Tensor,
+        garment: Tensor,
+        person_mask: np.ndarray | None,
+        garment_mask: np.ndarray | None,
+    ) -> MatchReport:
+        """Features ``(N, D)`` of both sides to matches."""
+        forward, backward, similarity = nearest_both_ways(person, garment, self.chunk)
         cycle = (cycle_distance(forward, backward, self.grid) <= self.max_cycle).cpu()
         forward, similarity = forward.cpu(), similarity.cpu()
         steps = {

@@ -15,39 +15,6 @@ PERSON_PARTS = {
 GARMENT_PARTS = {"torso": (5, 6, 7), "right_sleeve": (22,), "left_sleeve": (21,)}
 
 WHOLE = "whole"
-_BACKGROUND = 0
-
-
-def densepose_palette() -> np.ndarray:
-    """``(25, 3)`` int32 RGB of the usual DensePose rendering: black, then 24 parts in Parula."""
-    import cv2
-
-    values = (np.arange(25) * 255 / 24).astype(np.uint8)[None]
-    palette = cv2.applyColorMap(values, cv2.COLORMAP_PARULA)[0, :, ::-1].astype(np.int32)
-    palette[_BACKGROUND] = 0
-    return palette
-
-
-def densepose_labels(rendering: np.ndarray) -> np.ndarray:
-    """Part numbers 0 to 24 of a DensePose rendering, by the nearest palette colour.
-
-    Exact for a lossless rendering (the red values METHODS.md lists), robust for the JPEG that
-    VITON-HD ships.
-
-    Args:
-        rendering: ``(H, W, 3)`` uint8 RGB.
-
-    Returns:
-        ``(H, W)`` uint8.
-    """
-    palette = densepose_palette()
-    # few distinct colours: classify each once
-    flat = rendering.reshape(-1, 3).astype(np.int32)
-    code = (flat[:, 0] << 16) | (flat[:, 1] << 8) | flat[:, 2]
-    colours, member = np.unique(code, return_inverse=True)
-    rgb = np.stack([colours >> 16, (colours >> 8) & 255, colours & 255], 1)
-    nearest = ((rgb[:, None] - palette[None]) ** 2).sum(-1).argmin(1)
-    return nearest.astype(np.uint8)[member].reshape(rendering.shape[:2])
 
 
 def match_regions(

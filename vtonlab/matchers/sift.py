@@ -13,10 +13,10 @@ from vtonlab.matchers.regions import (
     GARMENT_PARTS,
     PERSON_PARTS,
     WHOLE,
-    densepose_labels,
     match_regions,
 )
 from vtonlab.matchers.report import MatchReport
+from vtonlab.ops.labels import densepose_labels
 from vtonlab.registry import MATCHERS
 from vtonlab.structures import Correspondences
 
