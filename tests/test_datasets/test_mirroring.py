@@ -6,13 +6,13 @@ from PIL import Image
 
 from vtonlab.datasets.mirroring import (
     DENSEPOSE_SIDES,
-    densepose_colours,
     mirror_iuv,
     mirror_keypoints,
     mirror_labels,
     mirror_pose,
     swapped,
 )
+from vtonlab.ops.labels import densepose_palette
 
 RNG = np.random.default_rng(0)
 
@@ -48,7 +48,7 @@ def test_densepose_sides_are_pairs_above_the_torso():
 
 @pytest.mark.parametrize("noise", [0, 2])
 def test_rendered_parts_change_colour_and_other_colours_stay(noise):
-    colours = densepose_colours()
+    colours = densepose_palette().astype(int)
     parts = np.repeat(np.repeat(RNG.integers(0, 25, (6, 5)), 8, 0), 8, 1)
     rendering = colours[parts] + RNG.integers(-noise, noise + 1, (*parts.shape, 3))
     rendering = np.clip(rendering, 0, 255).astype(np.uint8)
@@ -74,7 +74,7 @@ def test_twice_is_identity(mirror):
 def test_real_renderings_use_these_colours(real_data):
     for path in sorted((real_data / "vitonhd_mini/train/image-densepose").iterdir())[:3]:
         pose = np.array(Image.open(path)).astype(int)
-        distance = np.abs(pose[::4, ::4, None] - densepose_colours()).sum(-1).min(-1)
+        distance = np.abs(pose[::4, ::4, None] - densepose_palette().astype(int)).sum(-1).min(-1)
         assert (distance <= 20).mean() > 0.97
         twice = mirror_pose(mirror_pose(pose.astype(np.uint8))).astype(int)
         assert np.abs(twice - pose).mean() < 0.5

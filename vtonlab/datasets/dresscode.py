@@ -71,6 +71,7 @@ class DressCodeDataset(FileTryOnDataset):
 
     layout = DRESSCODE
     labels = "atr"
+    convention = "dresscode"
 
     def read_items(self, pairs: str | None) -> list[Item]:
         items = []

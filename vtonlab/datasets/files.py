@@ -20,7 +20,7 @@ from vtonlab.datasets.lists import (
 from vtonlab.datasets.pair_maps import PairMaps
 from vtonlab.datasets.reading import Canvas, place_body
 from vtonlab.datasets.verify import spread, verify_pictures
-from vtonlab.ops.agnostic import agnostic_picture
+from vtonlab.ops.agnostic import CONVENTIONS, agnostic_picture
 from vtonlab.structures.match_store import open_store
 from vtonlab.structures.sample import LABEL_MAPS, MASKS
 from vtonlab.utils.images import MAX_PIXELS
@@ -50,8 +50,9 @@ class FileTryOnDataset(TryOnDataset):
         maps: which to read beside person and garment. Some come from others where their folder is
             missing (``worn_mask`` from ``parse``, ``agnostic`` from person and mask, ...): the
             class's ``layout.derived`` says which, and the log.
-        build_mask: settings of `agnostic_mask`, such as ``dict(dilation=0.03)``: ``mask`` and
-            ``agnostic`` are then always built from ``parse`` and ``keypoints``.
+        build_mask: settings of `agnostic_mask`, such as ``dict(box=True)``: ``mask`` and
+            ``agnostic`` are then always built from ``parse`` and ``keypoints``, with
+            ``densepose=True`` from DensePose too. ``convention`` is by default the class's.
         missing: ``"error"`` refuses people whose files are not complete, by name; ``"skip"`` leaves
             them out and says so.
         paint_hair: paint the hair of ``parse`` over the pose picture, as CORAL does.
@@ -71,6 +72,7 @@ class FileTryOnDataset(TryOnDataset):
     layout: Layout
     tasks = ("try_on",)
     labels = "lip"
+    convention = "full"  # of masks that are built, see `agnostic_mask`
 
     def __init__(
         self,
@@ -120,7 +122,7 @@ class FileTryOnDataset(TryOnDataset):
         self.split, self.setting, self.size = split, setting, None if size is None else tuple(size)
         self.folder_split = "test" if split == "test" else "train"
         self.maps, self.paint_hair, self.max_pixels = tuple(maps), paint_hair, max_pixels
-        self.build_mask, self.aliases, self.derived = build_mask, {}, {}
+        self.build_mask, self.aliases, self.derived = _mask_settings(build_mask), {}, {}
         self.data_root = self._find_root(data_root)
         self.trees = self._open_trees(follow_links)
         items = self._choose(self.read_items(pairs), holdout, holdout_seed, exclude)
@@ -157,7 +159,8 @@ class FileTryOnDataset(TryOnDataset):
     def sources(self, name: str) -> tuple[str, ...] | None:
         """Maps that ``name`` is made from where it has no folder; None if it cannot be made."""
         if name == "mask" and self.build_mask is not None:
-            return ("parse", "keypoints")
+            parts = ("iuv",) if "iuv" in self.layout.places else ("pose",)
+            return ("parse", "keypoints", *(parts if self.build_mask.get("densepose") else ()))
         return self.layout.derived.get(name)
 
     # folders --------------------------------------------------------------------------------------
@@ -390,7 +393,7 @@ class FileTryOnDataset(TryOnDataset):
             category=item.category,
             task=self.task,
             labels=self.labels,
-            build_mask=self.build_mask,
+            build_mask=dict(convention=self.convention) | dict(self.build_mask or {}),
             paint_hair=self.paint_hair,
             max_pixels=self.max_pixels,
         )
@@ -443,3 +446,16 @@ def _place(maps: PairMaps, name: str, canvas: Canvas) -> np.ndarray:
     elif name in LABEL_MAPS or name.endswith("iuv"):
         kind = "labels"
     return getattr(canvas, kind)(maps[name], maps.source(name))
+
+
+def _mask_settings(settings: Mapping | None) -> dict | None:
+    unknown = set(settings or {}) - {"convention", "dilation", "box", "densepose"}
+    if unknown:
+        raise ValueError(
+            f"build_mask: {sorted(unknown)[0]!r} is none of convention, dilation, box, densepose"
+        )
+    if settings is not None and settings.get("convention", "full") not in CONVENTIONS:
+        raise ValueError(
+            f"build_mask: convention {settings['convention']!r} is none of {', '.join(CONVENTIONS)}"
+        )
+    return None if settings is None else dict(settings)

@@ -6,15 +6,15 @@ swap with the pixels. All functions are their own inverse.
 
 from functools import cache
 
-import cv2
 import numpy as np
+
+from vtonlab.ops.labels import DENSEPOSE_PARTS, densepose_palette
 
 LIP_SIDES = ((14, 15), (16, 17), (18, 19))  # arms, legs, shoes
 BODY_25_SIDES = (
     *((2, 5), (3, 6), (4, 7), (9, 12), (10, 13), (11, 14)),  # shoulder to ankle
     *((15, 16), (17, 18), (19, 22), (20, 23), (21, 24)),  # eyes, ears, toes, heels
 )
-DENSEPOSE_PARTS = 24
 DENSEPOSE_SIDES = tuple((part, part + 1) for part in range(3, DENSEPOSE_PARTS, 2))
 
 _BITS = 6  # of each colour channel in the lookup table
@@ -51,20 +51,12 @@ def mirror_keypoints(keypoints: np.ndarray) -> np.ndarray:
     return mirrored
 
 
-def densepose_colours() -> np.ndarray:
-    """``(25, 3)`` RGB of background and parts in DensePose's segmentation renderings (Parula)."""
-    values = (np.arange(DENSEPOSE_PARTS + 1) * 255 // DENSEPOSE_PARTS).astype(np.uint8)
-    colours = cv2.applyColorMap(values[:, None], cv2.COLORMAP_PARULA)[:, 0, ::-1].astype(np.int16)
-    colours[0] = 0
-    return colours
-
-
 @cache
 def _side_shift() -> np.ndarray:
     """For each coarse colour, what to add to it to show the mirrored part: ``(64**3, 3)`` int16."""
     levels = (np.arange(1 << _BITS) * 2 + 1) << (7 - _BITS)
     grid = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), -1).reshape(-1, 3)
-    colours = densepose_colours()
+    colours = densepose_palette().astype(np.int16)
     best = np.full(len(grid), _NEAR + 1, np.int16)
     shift = np.zeros((len(grid), 3), np.int16)
     partner = swapped(DENSEPOSE_SIDES, DENSEPOSE_PARTS + 1)

@@ -13,7 +13,7 @@ from vtonlab.datasets.reading import (
     read_keypoints,
 )
 from vtonlab.ops.agnostic import agnostic_mask, worn_garment
-from vtonlab.ops.labels import atr_to_lip, densepose_picture
+from vtonlab.ops.labels import atr_to_lip, densepose_labels, densepose_picture
 from vtonlab.structures.sample import MASKS
 from vtonlab.utils.images import read_image
 
@@ -32,7 +32,7 @@ class PairMaps:
             person, whose garment of ``category`` is carried over) or ``pose_transfer`` (the whole
             person is).
         labels: ``lip`` or ``atr``: what the files of ``parse`` hold; samples hold LIP.
-        build_mask: further arguments of `agnostic_mask`.
+        build_mask: further arguments of `agnostic_mask`; ``densepose=True`` reads it from the pair.
         paint_hair: paint the hair of ``parse`` over the pose picture.
         max_pixels: refuse larger pictures.
     """
@@ -74,7 +74,7 @@ class PairMaps:
     def _read(self, name: str):
         path, kind = self.files[name], name.removeprefix("garment_")
         if name in MASKS:
-            return mask_of(read_image(path, "rgb", self.max_pixels), path)
+            return mask_of(read_image(path, "mask", self.max_pixels), path)
         if name in PHOTOGRAPHS:
             picture = read_image(path, "rgb", self.max_pixels)
             return self._with_hair(picture, path) if name == "pose" else picture
@@ -120,6 +120,13 @@ class PairMaps:
         iuv = "iuv" if name == "pose" else "garment_iuv"
         picture = densepose_picture(self[iuv][..., 0])
         return self._with_hair(picture, self.source(iuv)) if name == "pose" else picture
+
+    def _mask(self) -> np.ndarray:
+        settings = dict(self.build_mask)
+        if settings.pop("densepose", False):
+            parts = self["iuv"][..., 0] if "iuv" in self.files else densepose_labels(self["pose"])
+            settings["densepose"] = parts
+        return agnostic_mask(self["parse"], self["keypoints"], self.category, **settings)
 
     def _garment_mask(self) -> np.ndarray:
         if self.task == "try_on":

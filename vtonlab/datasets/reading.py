@@ -119,21 +119,24 @@ def check_aspect(size: Size, photo: Size, path: Path | None) -> None:
 
 
 def mask_of(picture: np.ndarray, path: Path) -> np.ndarray:
-    """Threshold an RGB reading of a mask file to {0, 1}, 1 = white.
+    """Threshold a mask file, read in mode ``"mask"`` or ``"rgb"``, to {0, 1}, 1 = white.
 
     Raises:
         ValueError: the file is no mask but a photograph, such as the grey agnostic picture.
     """
-    red, green, blue = np.moveaxis(picture[::4, ::4].astype(np.int16), -1, 0)
-    coloured = (np.abs(red - green) + np.abs(green - blue) > 32).mean()
-    middle = (np.abs(green - 128) < 64).mean()
+    plane, coloured = picture, 0.0
+    if picture.ndim == 3:
+        red, green, blue = np.moveaxis(picture[::4, ::4].astype(np.int16), -1, 0)
+        coloured = (np.abs(red - green) + np.abs(green - blue) > 32).mean()
+        plane = cv2.extractChannel(picture, 1)
+    middle = (np.abs(plane[::4, ::4].astype(np.int16) - 128) < 64).mean()
     if coloured > _COLOUR_SHARE or middle > _GREY_SHARE:
         raise ValueError(
             f"{path} is no mask ({coloured:.0%} of it is coloured, {middle:.0%} grey): a mask is "
             "white where the picture is to be generated and black elsewhere; an agnostic picture "
             "is not one"
         )
-    return (picture[..., 1] > THRESHOLD).astype(np.uint8)
+    return (plane > THRESHOLD).view(np.uint8)
 
 
 def read_keypoints(path: Path, size: Size) -> np.ndarray:

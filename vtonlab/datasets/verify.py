@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
+
 from vtonlab.datasets.lists import some
 from vtonlab.datasets.reading import check_aspect, mask_of, read_arrays, read_body, read_keypoints
 from vtonlab.structures.sample import GARMENT_MAPS, MASKS
@@ -88,16 +90,34 @@ def _check(path: Path, name: str, deep: bool, max_pixels: int) -> tuple[int, int
         return check_image(path, deep=False, max_pixels=max_pixels)
     if kind == "iuv":
         return read_image(path, "rgb", max_pixels).shape[:2]
-    picture = read_image(path, "labels" if kind == "parse" else "rgb", max_pixels)
+    mode = "mask" if name in MASKS else "labels" if kind == "parse" else "rgb"
+    picture = read_image(path, mode, max_pixels)
     if name in MASKS:
-        share = mask_of(picture, path).mean()
-        low, high = _MASK_SHARE
-        if name == "mask" and not low <= share <= high:
-            raise ValueError(
-                f"{path} marks {share:.0%} of the picture as to be generated, {low:.0%} to "
-                f"{high:.0%} are plausible: white must be the area to generate"
-            )
+        _check_mask(mask_of(picture, path), name, path)
     return picture.shape[:2]
+
+
+def _check_mask(mask: np.ndarray, name: str, path: Path) -> None:
+    share, (low, high) = mask.mean(), _MASK_SHARE
+    if name == "mask" and not low <= share <= high:
+        raise ValueError(
+            f"{path} marks {share:.0%} of the picture as to be generated, {low:.0%} to "
+            f"{high:.0%} are plausible: white must be the area to generate"
+        )
+    if looks_inverted(mask):
+        raise ValueError(
+            f"{path} is white all around and black within: white must be the "
+            f"{'area to generate' if name == 'mask' else 'garment'}; invert it"
+        )
+
+
+def looks_inverted(mask: np.ndarray) -> bool:
+    """Whether a mask (H, W) in {0, 1} is white along its upper border and black within: what it
+    should mark never fills that border.
+    """
+    upper = mask.shape[0] // 2
+    border = np.concatenate([mask[0], mask[:upper, 0], mask[:upper, -1]])
+    return border.mean() > 0.9 and mask.mean() < 0.98
 
 
 def _wrong_sizes(pairs: Mapping[str, Mapping[str, Path]], sizes: Mapping) -> Iterator[str]:

@@ -37,6 +37,7 @@ class VITONHDDataset(FileTryOnDataset):
     """
 
     layout = VITONHD
+    convention = "vitonhd"
 
     def read_items(self, pairs: str | None) -> list[Item]:
         path = self.list_path(pairs)

@@ -6,6 +6,17 @@ LIP's.
 
 import numpy as np
 
+from vtonlab.ops import agnostic_shapes as shapes
+from vtonlab.ops.agnostic_shapes import (
+    NECK,
+    NOSE,
+    add_arms,
+    add_legs,
+    add_trunk,
+    body_unit,
+    hands,
+)
+
 HAT, HAIR, UPPER, DRESS, COAT, SOCKS, PANTS, JUMPSUIT, SCARF, SKIRT, FACE = (
     1, 2, 5, 6, 7, 8, 9, 10, 11, 12, 13,
 )  # fmt: skip
@@ -21,34 +32,56 @@ WORN_LABELS = {
     "lower_body": (PANTS, SKIRT),
     "dresses": (UPPER, DRESS, COAT, SKIRT),
 }
-# BODY_25 indices
-NECK, R_SHOULDER, R_ELBOW, R_WRIST, L_SHOULDER, L_ELBOW, L_WRIST = 1, 2, 3, 4, 5, 6, 7
-MID_HIP, R_HIP, R_KNEE, R_ANKLE, L_HIP, L_KNEE, L_ANKLE = 8, 9, 10, 11, 12, 13, 14
+CONVENTIONS = ("full", "vitonhd", "dresscode")
+_HEAD = (HAT, HAIR, SUNGLASSES, FACE)
+_DRESS_SHARE = 0.02  # of the picture, above which somebody wears a dress
+# DensePose parts
+_TRUNK_PARTS, _HAND_PARTS = (1, 2), (3, 4)
+_ARM_PARTS, _LEG_PARTS = tuple(range(15, 23)), tuple(range(7, 15))
 
 
 def agnostic_mask(
-    parse: np.ndarray, keypoints: np.ndarray, category: str, dilation: float = 0.035
+    parse: np.ndarray,
+    keypoints: np.ndarray,
+    category: str,
+    dilation: float | None = None,
+    *,
+    convention: str = "full",
+    box: bool = False,
+    densepose: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Area to generate: the worn garment, and all the area another garment of the category might
-    take.
+    """Area to generate: the worn garment, and the area that another garment of the category takes.
 
-    The head stays; for upper garments the arms go down to the wrists whatever the sleeve, for lower
-    garments and dresses the legs go down to the ankles whatever the length. Shapes come from
-    keypoints and convex hulls, so that the outline of the worn garment cannot be read off the mask.
+    ==============  ==============================================================================
+    ``full``        all the area that any garment of the category might take: for upper garments
+                    down to hips and wrists, for others down to the ankles whatever the length; the
+                    outline of the worn garment cannot be read off the mask
+    ``vitonhd``     as VITON-HD ships: trunk and arms drawn from keypoints, trousers kept (its hem
+                    shows the worn garment's); upper bodies alone
+    ``dresscode``   as try-on on Dress Code is evaluated: the labels of garment and legs, grown,
+                    and the arms from keypoints
+    ==============  ==============================================================================
+
+    The head stays in all of them. **Cross-category rule:** who wears a dress has all of it hidden,
+    as for ``dresses``, whatever the category of the new garment.
 
     Args:
         parse: (H, W) uint8 LIP labels.
         keypoints: (25, 3) BODY_25: x, y in [0, 1], confidence; points of confidence 0 are not used.
-        category: upper_body, lower_body or dresses.
-        dilation: growth in units of the picture's height.
+        category: of the new garment: upper_body, lower_body or dresses.
+        dilation: growth in units of the picture's height; by default 0.035 for ``full``, 0 for
+            ``vitonhd`` and 0.02 for ``dresscode``.
+        convention: see above.
+        box: fill the bounding box of the area, but for the head: no outline is left at all.
+        densepose: (H, W) DensePose parts 0 to 24, where there are: the body's own arms, trunk and
+            legs are added, and hands are its hands.
 
     Returns:
         (H, W) uint8, 1 = to be generated.
 
     Raises:
-        ValueError: unknown category, or arrays of the wrong shape.
+        ValueError: unknown category or convention, or arrays of the wrong shape.
     """
-
     if category not in GARMENT_LABELS:
         raise ValueError(f"category {category!r} is none of {', '.join(GARMENT_LABELS)}")
     if parse.ndim != 2 or keypoints.shape != (25, 3):
@@ -56,25 +89,133 @@ def agnostic_mask(
             f"agnostic_mask needs parse (H, W) and keypoints (25, 3), "
             f"not {parse.shape} and {keypoints.shape}"
         )
-    height, width = parse.shape
-    points = keypoints[:, :2] * np.array([width, height])
-    known = keypoints[:, 2] > 0
-    unit = _body_unit(points, known, height)
+    if convention not in CONVENTIONS:
+        raise ValueError(f"convention {convention!r} is none of {', '.join(CONVENTIONS)}")
+    if densepose is not None and densepose.shape != parse.shape:
+        raise ValueError(f"densepose is {densepose.shape}, parse {parse.shape}: use one size")
+    if (parse == DRESS).mean() > _DRESS_SHARE:
+        category = "dresses"
+    build = {"full": _full, "vitonhd": _vitonhd, "dresscode": _dresscode}[convention]
+    points = keypoints[:, :2] * np.array(parse.shape[::-1])
+    mask = build(parse, points, keypoints[:, 2] > 0, category, dilation, densepose)
+    return _box(mask, parse) if box else mask
+
+
+def _full(parse, points, known, category, dilation, densepose) -> np.ndarray:
+    unit = body_unit(points, known, parse.shape[0])
     mask = np.isin(parse, GARMENT_LABELS[category]).astype(np.uint8)
-    grow = max(1, round(dilation * height))
+    grow = max(1, round((0.035 if dilation is None else dilation) * parse.shape[0]))
     if category != "lower_body":
-        _add_trunk(mask, parse, points, known, unit)
-        _add_arms(mask, points, known, unit)
+        add_trunk(mask, parse == JUMPSUIT, points, known, unit)
+        add_arms(mask, points, known, unit)
     if category != "upper_body":
-        _add_legs(mask, parse, points, known, unit)
+        legs = np.isin(parse, (PANTS, SKIRT, DRESS, LEFT_LEG, RIGHT_LEG))
+        add_legs(mask, legs, points, known, unit)
+    _add_parts(mask, densepose, category)
     mask = dilate(mask, grow)
-    kept = [HAT, HAIR, SUNGLASSES, FACE]
+    kept = [*_HEAD]
     kept += [] if category == "upper_body" else [LEFT_SHOE, RIGHT_SHOE]
     kept += [LEFT_ARM, RIGHT_ARM] if category == "lower_body" else []
     mask[np.isin(parse, kept)] = 0
     if category != "lower_body":
-        mask[_hands(parse, points, known, unit)] = 0
+        arms = (parse == LEFT_ARM, parse == RIGHT_ARM)
+        mask[_hands(arms, densepose, lambda: hands(arms, points, known, unit))] = 0
     return mask
+
+
+def _vitonhd(parse, points, known, category, dilation, densepose) -> np.ndarray:
+    if category != "upper_body":
+        raise ValueError(
+            f"convention 'vitonhd' is for upper bodies, not for {category} (or who wears a dress): "
+            "use 'full' or 'dresscode'"
+        )
+    mask = np.zeros(parse.shape, np.uint8)
+    drawn = shapes.upper_body(mask, points, known)
+    _add_parts(mask, densepose, category)
+    mask[np.isin(parse, GARMENT_LABELS[category])] = 1
+    mask = dilate(mask, round((dilation or 0.0) * parse.shape[0]))
+    lower = (PANTS, SKIRT, LEFT_LEG, RIGHT_LEG, LEFT_SHOE, RIGHT_SHOE)
+    mask[np.isin(parse, (SUNGLASSES, FACE, *lower))] = 0
+    arms = ((parse == LEFT_ARM), (parse == RIGHT_ARM))
+    mask[_hands(arms, densepose, lambda: _beyond(arms, drawn))] = 0
+    return mask
+
+
+def _dresscode(parse, points, known, category, dilation, densepose) -> np.ndarray:
+    height = parse.shape[0]
+    labels = [*GARMENT_LABELS[category]]
+    labels += [] if category == "upper_body" else [LEFT_LEG, RIGHT_LEG]
+    mask = np.isin(parse, labels).astype(np.uint8)
+    fixed = [HAT, HAIR, SUNGLASSES, LEFT_SHOE, RIGHT_SHOE]
+    fixed += {
+        "upper_body": [PANTS, SKIRT, LEFT_LEG, RIGHT_LEG],
+        "lower_body": [UPPER, COAT, SCARF, FACE, LEFT_ARM, RIGHT_ARM],
+        "dresses": [],
+    }[category]
+    kept = np.isin(parse, fixed)
+    if category != "lower_body":
+        drawn = shapes.sleeves(mask, points, known, 45 / 512 * height)
+        _add_parts(mask, densepose, category)
+        head = parse == FACE
+        throat = _throat(head, points, known) | (parse == JUMPSUIT)
+        mask[throat] = 1
+        arms = ((parse == LEFT_ARM), (parse == RIGHT_ARM))
+        kept |= (head & ~throat) | _hands(arms, densepose, lambda: _beyond(arms, drawn))
+    mask = dilate(mask, round((0.02 if dilation is None else dilation) * height))
+    mask[kept] = 0
+    return mask
+
+
+def _throat(head: np.ndarray, points: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """The lower part of a face label that includes the neck: collars show there."""
+    if not known[NECK]:
+        return np.zeros_like(head)
+    reach = 3 * shapes.shoulder_unit(points, known, head.shape[0])
+    if known[NOSE]:
+        reach = min(reach, 0.5 * max(points[NECK, 1] - points[NOSE, 1], 0))
+    below = np.zeros_like(head)
+    below[max(0, round(float(points[NECK, 1] - reach))) :] = True
+    return head & below
+
+
+def _beyond(arms, drawn: np.ndarray) -> np.ndarray:
+    return (arms[0] & (drawn[0] == 0)) | (arms[1] & (drawn[1] == 0))
+
+
+def _hands(arms, densepose: np.ndarray | None, from_points) -> np.ndarray:
+    """(H, W) bool: DensePose's hands where they are known, else what ``from_points`` says."""
+    if densepose is None or not np.isin(densepose, _HAND_PARTS).any():
+        return from_points()
+    return (arms[0] | arms[1]) & np.isin(densepose, _HAND_PARTS)
+
+
+def _add_parts(mask: np.ndarray, densepose: np.ndarray | None, category: str) -> None:
+    if densepose is not None:
+        parts = () if category == "lower_body" else (*_TRUNK_PARTS, *_ARM_PARTS)
+        parts += () if category == "upper_body" else _LEG_PARTS
+        mask[np.isin(densepose, parts)] = 1
+
+
+def _box(mask: np.ndarray, parse: np.ndarray) -> np.ndarray:
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    filled = np.zeros_like(mask)
+    if len(rows):
+        filled[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = 1
+        filled[np.isin(parse, _HEAD) & (mask == 0)] = 0
+    return filled
+
+
+def leak_score(mask: np.ndarray, parse: np.ndarray, category: str) -> float:
+    """Share of the worn garment (LIP labels of ``parse``) that the mask leaves in sight, in [0, 1].
+
+    0 where no such garment is worn.
+    """
+    return leak_share(mask, worn_garment(parse, category))
+
+
+def leak_share(mask: np.ndarray, worn: np.ndarray) -> float:
+    """As `leak_score`, from the worn garment's mask (H, W)."""
+    return float((worn.astype(bool) & (mask == 0)).sum() / max(int(worn.sum()), 1))
 
 
 def worn_garment(parse: np.ndarray, category: str) -> np.ndarray:
@@ -96,91 +237,3 @@ def dilate(mask: np.ndarray, radius: int) -> np.ndarray:
 def agnostic_picture(person: np.ndarray, mask: np.ndarray, fill: int = 128) -> np.ndarray:
     """Person (H, W, 3) uint8 with the area to generate (mask 1) painted grey."""
     return np.where(mask[..., None].astype(bool), np.uint8(fill), person)
-
-
-def _body_unit(points: np.ndarray, known: np.ndarray, height: int) -> float:
-    """Trunk length in pixels, about half a metre; shoulder width stands in, then a fifth of the
-    picture.
-    """
-    if known[NECK] and known[MID_HIP]:
-        return float(np.linalg.norm(points[NECK] - points[MID_HIP]))
-    if known[L_SHOULDER] and known[R_SHOULDER]:
-        return 1.5 * float(np.linalg.norm(points[L_SHOULDER] - points[R_SHOULDER]))
-    return 0.3 * height
-
-
-def _fill_hull(mask: np.ndarray, points: np.ndarray) -> None:
-    import cv2
-
-    if len(points) >= 3:
-        hull = cv2.convexHull(np.asarray(points, np.float32))
-        cv2.fillConvexPoly(mask, np.rint(hull).astype(np.int32), 1)
-
-
-def _pixels(mask: np.ndarray) -> np.ndarray:
-    y, x = np.nonzero(mask)
-    return np.stack([x, y], axis=1).astype(np.float32)
-
-
-def _add_trunk(mask, parse, points, known, unit) -> None:
-    """Hull of shoulders, hips and bare trunk, down past any ordinary hem, and the neck opening."""
-    trunk = [points[k] for k in (L_SHOULDER, R_SHOULDER, L_HIP, R_HIP, NECK) if known[k]]
-    for hip, side in ((L_HIP, L_SHOULDER), (R_HIP, R_SHOULDER)):
-        if known[hip] and known[side]:
-            down = points[MID_HIP] - points[NECK] if known[MID_HIP] and known[NECK] else None
-            down = np.array([0.0, unit]) if down is None else down
-            outwards = 0.25 * (points[hip] - (points[L_HIP] + points[R_HIP]) / 2)
-            trunk += [points[hip] + outwards + 0.22 * down, points[hip] + outwards]
-    skin = _pixels(parse == JUMPSUIT)
-    _fill_hull(mask, np.array(trunk + list(_outline(skin)), np.float32).reshape(-1, 2))
-
-
-def _outline(points: np.ndarray) -> np.ndarray:
-    import cv2
-
-    return cv2.convexHull(points)[:, 0] if len(points) >= 3 else points
-
-
-def _add_legs(mask, parse, points, known, unit) -> None:
-    """Hull of the garment, both legs and their joints, from the waist down to the ankles."""
-    lower = _pixels(np.isin(parse, (PANTS, SKIRT, DRESS, LEFT_LEG, RIGHT_LEG)))
-    if known[MID_HIP]:
-        waist = points[MID_HIP, 1] - 0.45 * unit
-        lower = lower[lower[:, 1] >= waist]
-    joints = []
-    for side, chain in ((1, (L_HIP, L_KNEE, L_ANKLE)), (-1, (R_HIP, R_KNEE, R_ANKLE))):
-        for k in chain:
-            if known[k]:
-                reach = 0.22 if k in (L_HIP, R_HIP) else 0.14
-                joints += [points[k] + [side * reach * unit, 0], points[k] - [side * 0.1 * unit, 0]]
-        if known[chain[0]]:
-            joints.append(points[chain[0]] + [side * 0.2 * unit, -0.28 * unit])
-    _fill_hull(mask, np.concatenate([np.array(joints, np.float32).reshape(-1, 2), _outline(lower)]))
-
-
-def _add_arms(mask, points, known, unit) -> None:
-    """Capsules from shoulder to wrist, wide enough for a loose sleeve."""
-    import cv2
-
-    for chain in ((L_SHOULDER, L_ELBOW, L_WRIST), (R_SHOULDER, R_ELBOW, R_WRIST)):
-        for start, end, share in ((chain[0], chain[1], 0.26), (chain[1], chain[2], 0.20)):
-            if known[start] and known[end]:
-                a, b = (tuple(round(float(c)) for c in points[k]) for k in (start, end))
-                cv2.line(mask, a, b, 1, max(1, round(share * unit)), cv2.LINE_8)
-
-
-def _hands(parse, points, known, unit) -> np.ndarray:
-    """(H, W) bool: arm pixels beyond the wrists."""
-    height, width = parse.shape
-    y, x = np.mgrid[:height, :width]
-    hands = np.zeros(parse.shape, bool)
-    for label, elbow, wrist in ((LEFT_ARM, L_ELBOW, L_WRIST), (RIGHT_ARM, R_ELBOW, R_WRIST)):
-        if known[elbow] and known[wrist]:
-            along = points[wrist] - points[elbow]
-            length = np.linalg.norm(along) + 1e-6
-            fore = max(length, 0.3 * unit)  # foreshortened arms point anywhere: keep a minimum
-            dx, dy = x + 0.5 - points[wrist, 0], y + 0.5 - points[wrist, 1]
-            beyond = (dx * along[0] + dy * along[1]) / length > 0.06 * fore
-            near = np.hypot(dx, dy) < 0.5 * unit
-            hands |= (parse == label) & beyond & near
-    return hands

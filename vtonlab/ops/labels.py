@@ -62,6 +62,28 @@ def densepose_palette() -> np.ndarray:
     return palette
 
 
+def densepose_labels(rendering: np.ndarray) -> np.ndarray:
+    """Part numbers 0 to 24 of a DensePose rendering, by the nearest palette colour.
+
+    Exact for a lossless rendering (the red values METHODS.md lists), robust for the JPEG that
+    VITON-HD ships.
+
+    Args:
+        rendering: ``(H, W, 3)`` uint8 RGB.
+
+    Returns:
+        ``(H, W)`` uint8.
+    """
+    palette = densepose_palette().astype(np.int32)
+    # few distinct colours: classify each once
+    flat = rendering.reshape(-1, 3).astype(np.int32)
+    code = (flat[:, 0] << 16) | (flat[:, 1] << 8) | flat[:, 2]
+    colours, member = np.unique(code, return_inverse=True)
+    rgb = np.stack([colours >> 16, (colours >> 8) & 255, colours & 255], 1)
+    nearest = ((rgb[:, None] - palette[None]) ** 2).sum(-1).argmin(1)
+    return nearest.astype(np.uint8)[member].reshape(rendering.shape[:2])
+
+
 def densepose_picture(parts: np.ndarray) -> np.ndarray:
     """Rendering ``(H, W, 3)`` uint8 of DensePose parts ``(H, W)``, as VITON-HD ships it."""
     return densepose_palette()[parts]

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from vtonlab.ops.agnostic import leak_share, worn_garment
 from vtonlab.ops.skeleton import draw_skeleton
 from vtonlab.visualization.colors import label_colors
 from vtonlab.visualization.correspondences import (
@@ -25,15 +26,15 @@ def sample_tiles(sample: dict) -> Iterator[tuple[np.ndarray, str]]:
     if "agnostic" in sample:
         yield sample["agnostic"], "agnostic"
     if "mask" in sample:
-        share = float(np.mean(sample["mask"] > 0))
-        yield tint(person, sample["mask"]), f"mask ({share:.0%})"
+        yield mask_tile(sample)
     if "worn_mask" in sample:
         yield tint(person, sample["worn_mask"], (40, 180, 120)), "worn_mask"
-    for key in ("pose", "iuv"):
+    for key in ("pose", "garment_pose", "iuv", "garment_iuv"):
         if key in sample:
             yield sample[key], key
-    if "parse" in sample:
-        yield label_colors(sample["parse"]), "parse"
+    for key in ("parse", "garment_parse"):
+        if key in sample:
+            yield label_colors(sample[key]), key
     if "keypoints" in sample:
         dim = (person * 0.45).astype(np.uint8)
         yield draw_skeleton(sample["keypoints"], *person.shape[:2], image=dim), "keypoints"
@@ -46,6 +47,21 @@ def sample_tiles(sample: dict) -> Iterator[tuple[np.ndarray, str]]:
         yield draw_flow(flow, person), "flow"
         yield draw_places(garment, sample.get("garment_mask")), "key to the flow"
         yield warp_garment(garment, flow, person), "garment through flow"
+
+
+def mask_tile(sample: dict) -> tuple[np.ndarray, str]:
+    """The try-on area over the person; what it leaves of the worn garment in red, with its share.
+
+    The worn garment is ``worn_mask``, else that of ``parse``; without both no leak is shown.
+    """
+    mask, worn = sample["mask"], sample.get("worn_mask")
+    if worn is None and "parse" in sample:
+        worn = worn_garment(sample["parse"], sample["category"])
+    picture, caption = tint(sample["person"], mask), f"mask ({np.mean(mask > 0):.0%}"
+    if worn is not None:
+        picture = tint(picture, ((worn > 0) & (mask == 0)).astype(np.uint8), (255, 0, 0))
+        caption += f", leak {leak_share(mask, worn):.1%}"
+    return picture, f"{caption})"
 
 
 def draw_sample(sample: dict, *, height: int = 256, columns: int = 5) -> np.ndarray:
