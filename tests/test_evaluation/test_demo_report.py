@@ -10,7 +10,6 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from vtonlab.evaluation.report.charts import line_chart, smooth
 from vtonlab.evaluation.report.demo import MODELS, SCORES, Curves, Exhibit, build_page
 from vtonlab.evaluation.report.pictures import data_url, packed_maps
 
@@ -163,34 +162,6 @@ def test_data_urls_are_lossless():
     head, _, body = data_url(picture).partition(",")
     assert head == "data:image/png;base64"
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(body)))), picture)
-
-
-def test_smooth_is_a_trailing_mean():
-    points = [(1, 4.0), (2, 2.0), (3, 0.0), (4, 8.0)]
-    assert smooth(points, 2) == [(1, 4.0), (2, 3.0), (3, 1.0), (4, 4.0)]
-    assert smooth([], 3) == []
-
-
-def test_line_chart_places_points_linearly():
-    chart = line_chart(
-        {"a<b": [(0, 0.0), (50, 0.5), (100, 2.0)]},
-        {"a<b": "#123456"},
-        x_label="steps",
-        y_label="score",
-        y_range=(0.0, 1.0),
-        reference=("guessing", 0.25),
-        size=(460, 240),
-    )
-    left, right, top, bottom = 46, 448, 10, 210  # the plot within 460 x 240
-    (line,) = re.findall(r'<polyline points="([^"]+)"', chart)
-    places = [tuple(map(float, p.split(","))) for p in line.split()]
-    middle = ((left + right) / 2, (top + bottom) / 2)
-    assert places == [(left, bottom), middle, (right, top)]  # 2.0 is cut at the range
-    assert "<title>a&lt;b</title>" in chart and "stroke:#123456" in chart
-    (height,) = re.findall(r'class="ref"[^>]*y1="([\d.]+)"', chart)
-    assert float(height) == bottom - 0.25 * (bottom - top)
-    assert chart.count('class="grid"') == 5
-    assert line_chart({"a": []}, {"a": "red"}, x_label="", y_label="").startswith("<p>")
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium to open the page with")

@@ -1,1 +1,6 @@
 """HTML reports."""
+
+from vtonlab.evaluation.report.page import Chart, Story, write_page
+from vtonlab.evaluation.report.systems import Group, System, collect
+
+__all__ = ["Chart", "Group", "Story", "System", "collect", "write_page"]

@@ -1,10 +1,11 @@
 """Line charts as SVG text: small, sharp at any size, no script."""
 
+import math
 from collections.abc import Sequence
 from html import escape
 
 Series = Sequence[tuple[float, float]]  # (x, y) points
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 10, 30
+_LEFT, _RIGHT, _TOP, _BOTTOM = 40, 20, 34, 38  # room for labels
 
 
 def line_chart(
@@ -22,7 +23,7 @@ def line_chart(
     Args:
         series: name -> points; drawn in order.
         colours: name -> CSS colour.
-        y_range: limits of the y axis; the data's own, from 0, by default.
+        y_range: limits of the y axis; by default the data's own with 0, to round numbers.
         reference: name and value of a dashed horizontal line.
         size: width and height in pixels of its own.
     """
@@ -31,7 +32,7 @@ def line_chart(
         return "<p>No curve was logged.</p>"
     width, height = size
     x_max = max(x for x, _ in points) or 1
-    y_min, y_max = y_range or (0.0, 1.05 * max(y for _, y in points))
+    y_min, y_max = y_range or _round_range([y for _, y in points])
 
     def place(x: float, y: float) -> tuple[float, float]:
         share = (min(max(y, y_min), y_max) - y_min) / ((y_max - y_min) or 1)
@@ -54,23 +55,33 @@ def line_chart(
     return f'<svg class="chart" viewBox="0 0 {width} {height}" role="img">{"".join(parts)}</svg>'
 
 
+def _round_range(values: Sequence[float]) -> tuple[float, float]:
+    """From 0 (or a round number below all values) to a round number, in four equal steps."""
+    low, high = min(0.0, *values), max(0.0, *values)
+    span = (high - low) or 1.0
+    scale = 10.0 ** math.floor(math.log10(span / 4))
+    step = next(k * scale for k in (1, 1.5, 2, 2.5, 3, 4, 5, 7.5, 10) if 4 * k * scale >= span)
+    bottom = math.floor(low / step) * step
+    return bottom, max(bottom + 4 * step, math.ceil(high / step) * step)
+
+
 def _axes(place, x_max, y_min, y_max, width, height, x_label, y_label) -> str:
-    parts = []
+    parts = [f'<text x="2" y="14" class="ylabel">{escape(y_label)}</text>']
     for step in range(5):
         value = y_min + step / 4 * (y_max - y_min)
         _, y = place(0, value)
         parts.append(
             f'<line class="grid" x1="{_LEFT}" x2="{width - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
         )
-        parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.2g}</text>')
+        parts.append(f'<text x="{_LEFT - 7}" y="{y + 4:.1f}" text-anchor="end">{value:.3g}</text>')
     for step in range(5):
-        x, _ = place(step / 4 * x_max, y_min)
+        x, y = place(step / 4 * x_max, y_min)
         label = f"{step / 4 * x_max:.0f}"
-        parts.append(f'<text x="{x:.1f}" y="{height - 14}" text-anchor="middle">{label}</text>')
+        parts.append(f'<text x="{x:.1f}" y="{y + 17:.1f}" text-anchor="middle">{label}</text>')
+    middle = (_LEFT + width - _RIGHT) / 2
     parts.append(
-        f'<text x="{width / 2}" y="{height - 1}" text-anchor="middle">{escape(x_label)}</text>'
+        f'<text x="{middle}" y="{height - 5}" text-anchor="middle">{escape(x_label)}</text>'
     )
-    parts.append(f'<text x="2" y="{_TOP + 2}" class="ylabel">{escape(y_label)}</text>')
     return "".join(parts)
 
 

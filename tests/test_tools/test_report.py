@@ -1,0 +1,32 @@
+"""tools/report.py: from folders to a page, and what it refuses."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from fake_results import fake_results
+
+ROOT = Path(__file__).parents[2]
+
+
+def report(*arguments) -> subprocess.CompletedProcess:
+    command = [sys.executable, "tools/report.py", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+def test_makes_a_page_of_two_systems(tmp_path):
+    fake_results(tmp_path / "a" / "test", "plain", attention=1)
+    fake_results(tmp_path / "b" / "test", "sharp", attention=1, skill=1.0)
+    done = report(f"first={tmp_path / 'a'}", tmp_path / "b", "--title", "Two & two")
+    assert done.returncode == 0, done.stderr
+    assert "paired, ours: first, sharp (6 pairs)" in done.stdout
+    page = (tmp_path / "a" / "report.html").read_text(encoding="utf-8")
+    assert "<title>Two &amp; two</title>" in page
+
+
+def test_refuses_folders_without_results(tmp_path):
+    (tmp_path / "empty").mkdir()
+    done = report(tmp_path / "empty")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "holds no results.json: make one with tools/test.py" in done.stderr

@@ -1,0 +1,28 @@
+"""What a training run logged, as points over iterations."""
+
+import json
+from pathlib import Path
+
+from vtonlab.evaluation.report.charts import Series
+
+
+def read_curves(work_dir: str | Path) -> dict[str, Series]:
+    """Every scalar of a work directory: name -> (iteration, value) points in order.
+
+    All starts of a resumed run are joined; where two logged one iteration, the later counts.
+    Validation scores that were logged without an iteration stand at the last one before them.
+    """
+    points: dict[str, dict[int, float]] = {}
+    for path in sorted(Path(work_dir).glob("*/vis_data/scalars.json")):
+        step = 0
+        for row in _rows(path):
+            step = int(row.get("iter") or row.get("step") or step)
+            for key, value in row.items():
+                if key not in ("iter", "step") and isinstance(value, int | float):
+                    points.setdefault(key, {})[step] = float(value)
+    return {key: sorted(line.items()) for key, line in points.items()}
+
+
+def _rows(path: Path) -> list[dict]:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines if line.endswith("}")]  # the last may be half done

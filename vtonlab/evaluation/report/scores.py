@@ -1,0 +1,178 @@
+"""What scores are called, what they mean, and the table of them."""
+
+from collections.abc import Sequence
+from html import escape
+
+from vtonlab.evaluation.report.systems import Group
+
+# name, meaning, and the metric that tells what no model at all would score
+KNOWN = {
+    "ssim": ("SSIM", "structural similarity to the true picture", ""),
+    "ms_ssim": ("MS-SSIM", "structural similarity at five scales", ""),
+    "psnr": ("PSNR", "decibels against the true picture", ""),
+    "lpips_alex": ("LPIPS (AlexNet)", "distance in the features of a network", ""),
+    "lpips_vgg": ("LPIPS (VGG)", "distance in the features of a network", ""),
+    "lpips_squeeze": ("LPIPS (SqueezeNet)", "distance in the features of a network", ""),
+    "fid": ("FID", "distance between the sets of generated and real pictures", ""),
+    "kid_x1000": ("KID x1000", "the same by kernels, times 1000", ""),
+    "clip_fid": ("CLIP-FID", "distance between the sets, in CLIP's features", ""),
+    "dino_garment_similarity": ("DINO similarity", "of the worn garment to the given one", ""),
+    "clip_garment_similarity": ("CLIP similarity", "of the worn garment to the given one", ""),
+    "warp_miou": ("Warped garment mIoU", "overlap with the worn garment, percent", ""),
+    "delta_e": ("Delta E", "colour difference inside the garment, CIEDE2000", ""),
+    "delta_e_mean_colour": ("Delta E of the mean colour", "of the garment as a whole", ""),
+    "attention_pck": (
+        "Attention PCK",
+        "share of visible garment points whose most attended garment cell is right, within one "
+        "cell, in the supervised block",
+        "attention_pck_chance",
+    ),
+    "attention_pck_any_layer": (
+        "Attention PCK, best block",
+        "the same for whichever block is best, supervised or not",
+        "attention_pck_chance",
+    ),
+    "attention_entropy": ("Attention entropy", "0: one place alone; 1: everywhere alike", ""),
+    "garment_mass": ("Garment mass", "share of all attention that falls on the garment", ""),
+    "l1_inside": (
+        "Error inside the mask",
+        "mean absolute error on a scale of 0 to 1",
+        "l1_inside_fill",
+    ),
+    "ssim_inside": ("SSIM inside the mask", "structural similarity there", ""),
+    "psnr_outside": ("PSNR outside the mask", "decibels; how well the rest is left alone", ""),
+    "ssim_outside": ("SSIM outside the mask", "structural similarity there", ""),
+    "l1_outside": ("Error outside the mask", "mean absolute error, 0 to 1", ""),
+    "mask_leak": ("Mask leak", "worn garment outside the mask, percent", ""),
+}
+REFERENCES = {"attention_pck_chance": "guessing", "l1_inside_fill": "the true mean colour"}
+_ARROWS = {"up": "higher is better", "down": "lower is better"}
+
+
+def label_of(key: str) -> str:
+    """A metric's name for people."""
+    return KNOWN[key][0] if key in KNOWN else key.replace("_", " ")
+
+
+def show(value: object) -> str:
+    """A score as text: three decimals, two above ten, none for counts."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return "" if value is None else str(value)
+    if isinstance(value, int) or (float(value).is_integer() and abs(value) >= 1000):
+        return f"{value:.0f}"
+    if value != 0 and abs(value) < 0.0005:
+        return f"{value:.1e}"
+    return f"{value:.2f}" if abs(value) >= 10 else f"{value:.3f}"
+
+
+def score_table(group: Group) -> str:
+    """The group's table: a row per metric that has a direction, the best value bold."""
+    directions, metrics = group.directions(), group.metrics()
+    rows = [key for key in metrics if key in directions or key in KNOWN]
+    rows.sort(key=lambda key: list(KNOWN).index(key) if key in KNOWN else len(KNOWN))
+    with_reference = [key for key in rows if _reference(group, key) is not None]
+    head = "".join(
+        f'<th class="n"><i class="dot" style="--c:{s.colour}"></i>{escape(s.name)}</th>'
+        for s in group.systems
+    )
+    head += '<th class="n quiet">without a model</th>' * bool(with_reference)
+    body = "".join(_row(group, key, directions.get(key), bool(with_reference)) for key in rows)
+    table = f"<thead><tr><th>score</th>{head}</tr></thead><tbody>{body}</tbody>"
+    columns = len(group.systems) + bool(with_reference)
+    table = f'<table class="scores" style="--n:{columns}">{table}</table>'
+    return f'<div class="scroll">{table}</div>{_missing(group)}'
+
+
+def _row(group: Group, key: str, direction: str | None, reference: bool) -> str:
+    values = [s.facts["metrics"].get(key) for s in group.systems]
+    best = _best(values, direction)
+    meaning = KNOWN[key][1] if key in KNOWN else ""
+    hint = "; ".join(filter(None, [meaning, _ARROWS.get(direction or "")]))
+    cells = [f"<td>{escape(label_of(key))}<small>{escape(hint)}</small></td>"]
+    for system, value in zip(group.systems, values, strict=True):
+        spread = _spread(system.facts, key)
+        style = "n best" if value is not None and value == best else "n"
+        text = escape(show(value)) or '<span class="quiet">not computed</span>'
+        cells.append(f'<td class="{style}">{text}<small>{spread}</small></td>')
+    if reference:
+        name, value = _reference(group, key) or ("", None)
+        cells.append(f'<td class="n quiet">{show(value)}<small>{escape(name)}</small></td>')
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def _best(values: Sequence, direction: str | None) -> float | None:
+    numbers = [v for v in values if isinstance(v, int | float)]
+    if direction is None or len(numbers) < 2:
+        return None
+    return max(numbers) if direction == "up" else min(numbers)
+
+
+def _spread(facts: dict, key: str) -> str:
+    if key in (facts.get("intervals") or {}):
+        low, high = facts["intervals"][key]
+        return f"{show(low)} to {show(high)}"
+    spread = facts["metrics"].get(f"{key}_std")
+    return f"± {show(spread)}" if spread is not None else ""
+
+
+def _reference(group: Group, key: str) -> tuple[str, float] | None:
+    other = KNOWN[key][2] if key in KNOWN else ""
+    for system in group.systems:
+        if other and other in system.facts["metrics"]:
+            return REFERENCES[other], system.facts["metrics"][other]
+    return None
+
+
+def _missing(group: Group) -> str:
+    """Which metrics were not computed, and why, each reason once."""
+    reasons: dict[str, None] = {}
+    for system in group.systems:
+        for key, reason in (system.facts.get("not_computed") or {}).items():
+            reasons[f"<b>{escape(label_of(key))}</b> was not computed: {escape(reason)}"] = None
+    return "".join(f'<p class="note">{text}</p>' for text in reasons)
+
+
+def fact_sheet(group: Group) -> str:
+    """Per system, what its numbers depend on: list, repaint, seeds, versions, weights."""
+    parts = []
+    for system in group.systems:
+        facts = system.facts
+        pairs = facts.get("list") or {}
+        shown = {
+            "protocol": group.line,
+            "pairs": f"{facts.get('images')} of {pairs.get('name')} "
+            f"(sha256 {str(pairs.get('sha256'))[:12]})",
+            "scored pictures": (facts.get("pictures") or {}).get("scored"),
+            "repaint": facts.get("repaint"),
+            "mask": facts.get("mask_source"),
+            "seeds": _joined(facts.get("seeds")),
+            "sampler": _joined(facts.get("sampler")),
+            "config": facts.get("config"),
+            "checkpoint": facts.get("checkpoint"),
+            "sha256": str(facts.get("sha256") or "")[:12],
+            "versions": _joined(facts.get("versions")),
+            "weights": _weights(facts.get("weights") or {}),
+            "date": (facts.get("run") or {}).get("date"),
+        }
+        lines = "".join(
+            f"<dt>{escape(key)}</dt><dd>{escape(str(value))}</dd>"
+            for key, value in shown.items()
+            if value not in (None, "", {})
+        )
+        parts.append(
+            f'<h4><i class="dot" style="--c:{system.colour}"></i>{escape(system.name)}</h4>'
+            f"<dl>{lines}</dl>"
+        )
+    return "".join(parts)
+
+
+def _joined(facts: dict | None) -> str:
+    return ", ".join(f"{key} {value}" for key, value in (facts or {}).items())
+
+
+def _weights(weights: dict) -> str:
+    shown = []
+    for name, facts in weights.items():
+        doubt = "" if facts.get("official") else " (not the official file)"
+        shown.append(f"{name} {facts.get('sha256', '')[:8]}{doubt}")
+    return ", ".join(shown)

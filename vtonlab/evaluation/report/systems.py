@@ -1,0 +1,129 @@
+"""Results folders as systems that can be compared, and groups of those that may be."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vtonlab.evaluation.report.charts import Series
+from vtonlab.evaluation.report.curves import read_curves
+from vtonlab.evaluation.results import Results, find_results, read_results
+
+COLOURS = ("#64748b", "#e4572e", "#0f9d8a", "#7c5cbf", "#c98a00", "#2f7fd6", "#b0457b", "#5b8c2a")
+
+
+@dataclass
+class System:
+    """One results folder: what a model scored and drew in one setting under one protocol."""
+
+    name: str
+    results: Results
+    curves: dict[str, Series] = field(default_factory=dict)
+    colour: str = COLOURS[0]
+
+    @property
+    def facts(self) -> dict:
+        """The content of ``results.json``."""
+        return self.results.facts
+
+    @property
+    def rows(self) -> list[dict]:
+        """The rows of ``per_image.csv``."""
+        return self.results.rows
+
+    def side_file(self, name: str) -> dict | None:
+        """``judge.json`` or ``study.json`` of the folder, None where there is none."""
+        path = self.results.folder / name
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+@dataclass
+class Group:
+    """Systems scored on the same pairs under the same protocol; only these stand side by side."""
+
+    name: str
+    systems: list[System]
+
+    @property
+    def line(self) -> str:
+        """Everything the numbers depend on, in one line."""
+        protocol = self.systems[0].facts.get("protocol")
+        return protocol["line"] if protocol else "the config's own metrics, no named protocol"
+
+    def directions(self) -> dict[str, str]:
+        """Metric -> "up" or "down", of all systems."""
+        return {k: v for s in self.systems for k, v in (s.facts.get("directions") or {}).items()}
+
+    def metrics(self) -> list[str]:
+        """Names of all metrics, in the order of the first system that has them."""
+        return list({name: None for s in self.systems for name in s.facts["metrics"]})
+
+
+def collect(work_dirs: Sequence[str | Path], names: Mapping[str, str] | None = None) -> list[Group]:
+    """Every results folder below ``work_dirs``, grouped by what may be compared.
+
+    Args:
+        work_dirs: results folders, or folders above them. ``NAME=DIR`` names what is below.
+        names: other names for systems, by the name in their results.
+
+    Raises:
+        FileNotFoundError: a folder that is missing or holds no results.
+        ValueError: results that are not what ``tools/test.py`` writes.
+    """
+    found: dict[Path, System] = {}
+    for given in map(str, work_dirs):
+        label, _, path = given.rpartition("=") if not Path(given).exists() else ("", "", given)
+        for folder in find_results([path]):
+            results = read_results(folder)
+            name = label or (names or {}).get(results.system, results.system)
+            found.setdefault(folder.resolve(), System(name, results, _curves_of(results)))
+    systems = list(found.values())
+    groups = _grouped(systems)
+    for group in groups:
+        _tell_apart(group.systems)
+    labels = list(dict.fromkeys(system.name for system in systems))
+    for system in systems:
+        place = labels.index(system.name) if len(labels) > 1 else 1
+        system.colour = COLOURS[place % len(COLOURS)]
+    return groups
+
+
+def _grouped(systems: list[System]) -> list[Group]:
+    groups: dict[tuple, Group] = {}
+    for system in systems:
+        facts = system.facts
+        protocol = (facts.get("protocol") or {}).get("name") or "no protocol"
+        pairs = facts.get("list") or {}
+        key = (facts["setting"], protocol, pairs.get("sha256"))
+        name = f"{facts['setting']}, {protocol}"
+        if key not in groups:
+            if any(group.name == name for group in groups.values()):
+                name += f", {pairs.get('name')} ({pairs.get('pairs')} pairs)"
+            groups[key] = Group(name, [])
+        groups[key].systems.append(system)
+    return list(groups.values())
+
+
+def _tell_apart(systems: list[System]) -> None:
+    """Systems of one name get the part of their path that differs."""
+    for name in {system.name for system in systems}:
+        same = [system for system in systems if system.name == name]
+        if len(same) == 1:
+            continue
+        parts = [system.results.folder.resolve().parts for system in same]
+        width = max(map(len, parts))
+        padded = [("",) * (width - len(p)) + p for p in parts]
+        differ = [i for i in range(width) if len({p[i] for p in padded}) > 1]
+        for system, path in zip(same, padded, strict=True):
+            system.name = f"{name} ({'/'.join(path[i] for i in differ if path[i])})"
+
+
+def _curves_of(results: Results) -> dict[str, Series]:
+    """Of the run that the tested checkpoint came from, where it still lies."""
+    checkpoint = results.facts.get("checkpoint")
+    places = [Path(checkpoint).parent] if checkpoint else []
+    for place in [*places, results.folder.parent, results.folder.parent.parent]:
+        curves = read_curves(place)
+        if curves:
+            return curves
+    return {}
