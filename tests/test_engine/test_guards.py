@@ -1,51 +1,18 @@
-"""Numbers that are not finite, bfloat16, averages, counters, signals and locks."""
+"""Numbers that are not finite, half precision, averages, counters, previews, dry runs."""
 
 import copy
-import multiprocessing
-import os
-import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import toy
-from mmengine.hooks import Hook
 from torch import nn
 
-from vtonlab.engine import NonFiniteError, WarmupEMA, build_runner
-from vtonlab.engine.distributed import WorkDirLock
-from vtonlab.engine.hooks import SaveOnSignalHook
+from vtonlab.engine import NonFiniteError, WarmupEMA
 from vtonlab.engine.hooks.counter_rng import step_seed
 from vtonlab.engine.optim import AutocastOptimWrapper, FiniteOptimWrapper
 from vtonlab.engine.training import dry_run, train
-
-
-def test_a_poisoned_sample_stops_before_the_step_and_is_named(toy_config):
-    toy_config.train_dataloader.dataset.poison = 3
-    config = copy.deepcopy(toy_config)
-    with pytest.raises(NonFiniteError, match=r"iteration \d+ \(loss_a=nan.*item3\b.*loss is nan"):
-        train(config)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler  # given back
-    runner = build_runner(toy_config)
-    with pytest.raises(NonFiniteError):
-        runner.train()
-    for hook in runner.hooks:
-        if isinstance(hook, SaveOnSignalHook):
-            hook.after_train(runner)
-    assert all(torch.isfinite(p).all() for p in runner.model.parameters())
-
-
-def test_poisoned_steps_can_be_skipped_and_are_counted(toy_config):
-    toy_config.train_dataloader.dataset.poison = 3
-    toy_config.optim_wrapper.update(on_nonfinite="skip", max_skips=5)
-    runner = train(toy_config)
-    assert runner.iter == 20 and 1 <= runner.optim_wrapper.skips <= 5
-    assert all(torch.isfinite(p).all() for p in runner.model.parameters())
-    toy_config.optim_wrapper.max_skips = 0
-    toy_config.work_dir += "b"
-    with pytest.raises(NonFiniteError, match="more than max_skips"):
-        train(toy_config)
 
 
 def wrapper(cls=FiniteOptimWrapper, **kwargs):
@@ -140,57 +107,6 @@ def test_step_seeds_differ_by_seed_rank_and_iteration():
     seeds = {step_seed(s, r, i) for s in range(3) for r in range(3) for i in range(300)}
     assert len(seeds) == 3 * 3 * 300
     assert step_seed(0, 0, 0) == step_seed(0, 0, 0)
-
-
-class SendSignal(Hook):
-    """Sends this process a signal in the middle of iteration 7."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-
-    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
-        if runner.iter == 6:
-            os.kill(os.getpid(), self.number)
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_saves_at_a_boundary_and_resumes_exactly(toy_config, number, code):
-    toy_config.optim_wrapper.accumulative_counts = 2
-    whole = copy.deepcopy(toy_config)
-    whole.work_dir += "_whole"
-    expected = train(whole).model.state_dict()
-
-    handler = signal.getsignal(number)
-    stopped = build_runner(toy_config)
-    stopped.register_hook(SendSignal(number))
-    with pytest.raises(SystemExit) as exit_code:
-        stopped.train()
-    assert exit_code.value.code == code and signal.getsignal(number) is handler
-    assert (Path(toy_config.work_dir) / "iter_8.pth").is_file()  # 7 is in mid-accumulation
-
-    toy_config.resume = True
-    resumed = train(toy_config).model.state_dict()
-    assert all(torch.equal(expected[k], v) for k, v in resumed.items())
-
-
-def _hold(folder: str, ready, release) -> None:
-    with WorkDirLock(folder):
-        ready.set()
-        release.wait(20)
-
-
-def test_one_run_per_work_directory(tmp_path):
-    context = multiprocessing.get_context("fork")
-    ready, release = context.Event(), context.Event()
-    other = context.Process(target=_hold, args=(str(tmp_path), ready, release))
-    other.start()
-    assert ready.wait(20)
-    with pytest.raises(ValueError, match=rf"in use by process {other.pid} on .*--work-dir"):
-        WorkDirLock(tmp_path).__enter__()
-    other.kill()  # the lock goes with its process
-    other.join()
-    with WorkDirLock(tmp_path):
-        pass
 
 
 def test_pictures_are_drawn_at_intervals(toy_config):

@@ -9,6 +9,8 @@ from collections.abc import Callable
 import torch
 from mmengine.config import DictAction
 
+from vtonlab.engine.loops import LoaderError
+
 OK, FINDINGS, BAD_INPUT = 0, 1, 2
 _OUT_OF_MEMORY = (
     "out of memory; levers, cheapest first: a smaller train_dataloader.batch_size with "
@@ -48,7 +50,7 @@ def run_tool(main: Callable[[], int | None]) -> None:
         code = main() or OK
     except (ValueError, FileNotFoundError) as error:
         code = _report(sentence(error), BAD_INPUT)
-    except FloatingPointError as error:
+    except (FloatingPointError, LoaderError) as error:
         code = _report(sentence(error), FINDINGS)
     except torch.OutOfMemoryError as error:
         code = _report(f"{_OUT_OF_MEMORY} ({sentence(error)})", FINDINGS)

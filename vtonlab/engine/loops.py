@@ -7,6 +7,10 @@ from torch.utils.data import DataLoader
 from vtonlab.registry import LOOPS
 
 
+class LoaderError(RuntimeError):
+    """A worker of the training loader died or hung."""
+
+
 @LOOPS.register_module()
 class ResumableTrainLoop(BaseLoop):
     """Iteration-based training that resumes in O(1): the sampler skips, nothing is loaded again.
@@ -25,6 +29,7 @@ class ResumableTrainLoop(BaseLoop):
 
     Raises:
         ValueError: the sampler cannot skip, or ends before ``max_iters``.
+        LoaderError: a worker died, or gave nothing for the loader's ``timeout``.
     """
 
     def __init__(
@@ -115,6 +120,14 @@ class ResumableTrainLoop(BaseLoop):
                 f"the training sampler ended after {self._iter} of {self._max_iters} iterations: "
                 f"use an infinite one, sampler=dict(type='ResumableSampler')"
             ) from None
+        except (ConnectionError, EOFError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and not str(error).startswith("DataLoader"):
+                raise
+            raise LoaderError(
+                f"a loader worker died or hung before iteration {self._iter + 1} ({error}): it may "
+                f"have been killed for want of memory; try a smaller train_dataloader.num_workers, "
+                f"and continue with --resume"
+            ) from error
 
     def _validates(self) -> bool:
         if self.runner.val_loop is None or self._iter < self.val_begin:
