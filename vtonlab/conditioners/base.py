@@ -30,7 +30,12 @@ class Conditioner(nn.Module):
 
     The diffusion process of a try-on model runs on ``target(...)``; everything the network is told
     beside the noisy latents is computed once by ``prepare(...)`` and reused at every sampling step.
+
+    ``saved_when_frozen`` lists beginnings of parameter names that checkpoints hold even where they
+    do not train, because an earlier stage may have trained them.
     """
+
+    saved_when_frozen: tuple[str, ...] = ()
 
     def attach(self, backbone: nn.Module) -> None:
         """Fit ``backbone`` to this conditioner, once, before anything is frozen or trained.

@@ -48,6 +48,8 @@ class ZeroCrossAttentionConditioner(Conditioner):
             SIFT-VTON does not).
     """
 
+    saved_when_frozen = ("image_encoder.proj_out.", "image_encoder.uncond_vector")
+
     def __init__(
         self,
         *,

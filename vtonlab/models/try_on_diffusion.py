@@ -104,7 +104,8 @@ class TryOnDiffusion(BaseModel):
             add_lora(self.backbone, **lora)
         elif trainable is not None:
             train_only(self.backbone, trainable)
-        keep_only_trained(self)
+        saved = [f"conditioner.{name}" for name in self.conditioner.saved_when_frozen]
+        keep_only_trained(self, also=saved)
 
     def train(self, mode: bool = True) -> "TryOnDiffusion":
         """As ``nn.Module.train``; the codec stays in evaluation mode."""
