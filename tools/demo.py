@@ -3,8 +3,8 @@
 Example:
     python tools/demo.py
     python tools/demo.py --seed 1 --out work_dirs/demo_seed1
-    python tools/demo.py --control          # a third model learns from correspondences of other
-    samples
+    python tools/demo.py --control          # a third model learns from garment points of
+    other samples
 
 Writes summary.json and report.html into --out. Exit codes: 0 done, 1 a run failed (its log is
 named), 2 bad input.
@@ -23,7 +23,7 @@ CONFIGS = {
     "coral": "configs/coral/dit_synthetic.py",
     "shuffled": "configs/coral/dit_synthetic.py",
 }
-CONTROL = "train_dataloader.dataset.shuffle_correspondences=True"
+CONTROL = "train_dataloader.dataset.shuffle_correspondences=points"
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
