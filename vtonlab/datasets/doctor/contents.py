@@ -15,7 +15,8 @@ from vtonlab.datasets.doctor.kinds import Kind
 from vtonlab.datasets.doctor.pictures import Probes
 from vtonlab.datasets.doctor.survey import Member, Part, relative
 from vtonlab.datasets.reading import mask_of, read_keypoints
-from vtonlab.ops.agnostic import worn_garment
+from vtonlab.datasets.verify import looks_inverted
+from vtonlab.ops.agnostic import leak_share, worn_garment
 from vtonlab.ops.labels import atr_to_lip
 from vtonlab.utils.images import PictureError, read_image
 
@@ -138,7 +139,7 @@ def _check_mask(maps: _Maps, mask: np.ndarray, worn: np.ndarray | None) -> None:
     if not low <= hidden.mean() <= high:
         return maps.tell("mask-area", "mask", f"marks {hidden.mean():.1%} of the picture")
     if worn is not None:
-        leak = float((worn & ~hidden).sum() / worn.sum())
+        leak = leak_share(mask, worn)
         if leak > 0.5:
             text = f"{leak:.0%} of the worn garment lies outside"
             return maps.tell("mask-of-another", "mask", text)
@@ -164,7 +165,7 @@ def _inverted(hidden: np.ndarray, hole: np.ndarray | None, worn: np.ndarray | No
     if hole is not None and hole.mean() > 0.02:
         return hole[~hidden].mean() > 0.5 > 2 * hole[hidden].mean()
     if worn is None:
-        return False
+        return looks_inverted(hidden)
     return (worn & ~hidden).sum() > 0.9 * worn.sum() and (~hidden).mean() < 0.9
 
 
@@ -172,9 +173,8 @@ def _check_garment_mask(maps: _Maps) -> None:
     mask = maps.mask("garment_mask")
     if mask is None:
         return
-    border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]]).mean()
-    if border > 0.6 and mask.mean() < 0.99:
-        maps.tell("mask-inverted", "garment_mask", f"white on {border:.0%} of the border")
+    if looks_inverted(mask):
+        maps.tell("mask-inverted", "garment_mask", "white all around, black within")
     else:
         _check_area(maps, "garment_mask", mask)
 

@@ -30,6 +30,7 @@ class Kind:
         labels: of its parse.
         not_shipped: maps that the official download does not have, by split; "" means any.
         root_lists: further lists, with the category in the third column.
+        twins: the official download has some maps under two names.
         listed: maps come from the columns of a table, not from folders.
     """
 
@@ -42,6 +43,7 @@ class Kind:
     labels: str = "lip"
     not_shipped: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     root_lists: tuple[str, ...] = ()
+    twins: bool = False
     listed: bool = False
 
     def is_person(self, name: str) -> bool:
@@ -78,6 +80,7 @@ KINDS = {
             DEEPFASHION,
             columns=("garment", "person", "category"),
             not_shipped={"": ("iuv", "body", "garment_iuv", "garment_body")},
+            twins=True,
         ),
         Kind(
             "mpv",
@@ -118,12 +121,12 @@ def hits(kind: Kind, root: Path) -> int:
     return sum((parent / name).is_dir() for parent in parents for name in folders)
 
 
-def recognise(root: Path, name: str | None = None) -> Kind | None:
-    """The kind with most of its folders below ``root``; None if there is no trace of any.
+def recognise(root: Path, name: str | None = None) -> tuple[Kind, int] | None:
+    """The kind with most of its folders below ``root``, and how many; None without a trace of any.
 
     A table of pairs (``pairs.csv``) decides where no folders do.
     """
     candidates = [KINDS[name]] if name else list(KINDS.values())
     scores = {kind.name: hits(kind, root) for kind in candidates}
     best = max(candidates, key=lambda kind: scores[kind.name])
-    return best if scores[best.name] else None
+    return (best, scores[best.name]) if scores[best.name] else None

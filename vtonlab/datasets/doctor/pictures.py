@@ -17,6 +17,7 @@ from vtonlab.utils.images import ImageFacts, PictureError, inspect_image
 
 PHOTOGRAPHS = ("person", "garment")
 _FORMATS = {".jpg": ("JPEG", "MPO"), ".jpeg": ("JPEG", "MPO"), ".png": ("PNG",), ".webp": ("WEBP",)}
+_LABEL_MODES = ("P", "L", "1")
 _COLOURLESS = ("L", "1", "I;16", "I")
 _TRANSPARENT = ("RGBA", "LA", "PA")
 
@@ -78,6 +79,10 @@ def check_pictures(root: Path, parts: Sequence[Part], probes: Probes, report: Re
             continue
         if seen.facts.format not in _FORMATS[path.suffix.lower()]:
             report.add("wrong-extension", where, [f"{name}: {seen.facts.format}"])
+        if names[path].endswith("parse"):
+            if seen.facts.format in _FORMATS[".jpg"] or seen.facts.mode not in _LABEL_MODES:
+                text = f"{name}: {seen.facts.mode} {seen.facts.format}"
+                report.add("parse-colour", where, [text])
         if names[path] in PHOTOGRAPHS:
             _check_photograph(where, name, seen.facts, report)
     for part in parts:

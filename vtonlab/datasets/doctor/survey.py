@@ -77,15 +77,16 @@ def find_root(root: Path, wanted: str | None, report: Report) -> tuple[Path, Kin
     Returns:
         None, with findings or without, where no data set is recognised.
     """
-    kind = recognise(root, wanted)
-    if kind is not None:
-        return root, kind
+    here = recognise(root, wanted)
     below = sorted(path for path in root.iterdir() if path.is_dir())
     for near in (*below, root.parent):
-        kind = recognise(near, wanted)
-        if kind is not None and not kind.listed:
+        found = recognise(near, wanted) if os.access(near, os.R_OK | os.X_OK) else None
+        clearer = here is None or (found is not None and found[1] > 2 * here[1])
+        if found is not None and clearer and not found[0].listed:
             report.add("nested-root", ".", [str(near)])
-            return near, kind
+            return near, found[0]
+    if here is not None:
+        return root, here[0]
     packed = sorted(p.name for p in root.iterdir() if p.suffix.lower() in ARCHIVES)
     if packed:
         report.add("archive", ".", packed)
@@ -155,7 +156,7 @@ def open_folders(root: Path, kind: Kind, part: Part, report: Report) -> None:
         if folder is not None:
             part.folders[name] = folder
             if first:
-                _check_folder(root, part, name, place, folder, report)
+                _check_folder(root, kind, part, place, folder, report)
         elif first and not near_names & set(place.folders):
             _report_missing(root, kind, part, name, place, report)
 
@@ -182,14 +183,14 @@ def _names(paths: Iterable[Path], root: Path) -> list[str]:
 
 
 def _check_folder(
-    root: Path, part: Part, name: str, place: Place, folder: Folder, report: Report
+    root: Path, kind: Kind, part: Part, place: Place, folder: Folder, report: Report
 ) -> None:
     where = relative(folder.path, root)
     used = folder.path.relative_to(part.parent).as_posix()
     if used != place.folders[0]:
         report.add("folder-alias", where, detail=f"read as {place.folders[0]}/")
     twins = [n for n in place.folders if n != used and (part.parent / n).is_dir()]
-    if twins:
+    if twins and not kind.twins:
         report.add("folder-twice", where, detail=f"{used}/ is read, {', '.join(twins)}/ is not")
     if not folder.files:
         report.add("folder-empty", where)
@@ -206,10 +207,8 @@ def _report_missing(
         report.add("folder-required", where, detail=describe_folder(part.parent))
     elif any(kind.shipped(name, split) for split in part.splits):
         source = kind.layout.derived.get(name)
-        made = f"{name} is then made from {' and '.join(source)}" if source else f"there is no {name}"
-        if any(s not in kind.layout.places for s in source or ()):
-            made = f"there is no {name}"
-        report.add("folder-missing", where, detail=made)
+        made = f"{name} is then made from {' and '.join(source)}" if source else ""
+        report.add("folder-missing", where, detail=made or f"there is no {name}")
 
 
 def add_members(kind: Kind, part: Part, listed: Iterable[tuple[str, str, str, str]]) -> None:
