@@ -1,4 +1,4 @@
-"""Every kind of typo stops before training and names the nearest valid key (RELIABILITY.md R28)."""
+"""Every kind of typo stops before training and names the nearest valid key (reliability.md R28)."""
 
 import pytest
 import toy  # noqa: F401  (registers the toy classes)

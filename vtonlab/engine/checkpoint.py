@@ -1,7 +1,7 @@
 """Checkpoint files: written in one atomic act, verified by hash, read without running code.
 
 A checkpoint ``iter_100.pth`` has a manifest ``iter_100.pth.json`` beside it with its size and
-SHA-256; without a matching manifest it is not resumed from (RELIABILITY.md 3.2 to 3.4).
+SHA-256; without a matching manifest it is not resumed from (reliability.md 3.2 to 3.4).
 """
 
 import hashlib

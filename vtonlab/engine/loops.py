@@ -17,7 +17,7 @@ class ResumableTrainLoop(BaseLoop):
 
     Differs from mmengine's ``IterBasedTrainLoop``: the loader's iterator is made once, when
     training starts, after the sampler was told how many samples this rank has drawn; past batches
-    are never replayed and the loop never sleeps (RELIABILITY.md 3.1). A batch, a dictionary, gets
+    are never replayed and the loop never sleeps (reliability.md 3.1). A batch, a dictionary, gets
     the key ``step``, the number of iterations done: schedules inside the model read it.
 
     Args:

@@ -24,7 +24,7 @@ class NonFiniteError(FloatingPointError):
 
 @OPTIM_WRAPPERS.register_module()
 class FiniteOptimWrapper(OptimWrapper):
-    """mmengine's wrapper with one check before each step (RELIABILITY.md 3.8).
+    """mmengine's wrapper with one check before each step (reliability.md 3.8).
 
     The gradient norm is computed once per step, logged as ``train/grad_norm`` (with several
     optimisers as ``train/<name>.grad_norm``), used to clip and tested to be finite. A non-finite

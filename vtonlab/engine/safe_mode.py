@@ -1,4 +1,4 @@
-"""``--safe``: read somebody else's config without letting it run code (RELIABILITY R29).
+"""``--safe``: read somebody else's config without letting it run code (reliability.md R29).
 
 A guard rail, not a sandbox. A config file may hold values, ``dict(...)``, simple arithmetic and
 relative ``read_base`` imports of files that obey the same rules; every ``type`` must be the plain

@@ -1,4 +1,4 @@
-"""One resize for data, metrics and pipelines: antialiased, equal to Pillow's (RELIABILITY.md R24).
+"""One resize for data, metrics and pipelines: antialiased, equal to Pillow's (reliability.md R24).
 
 Other resizers differ by up to 26 grey levels on fine patterns and silently change FID. Pictures use
 `resize_picture` (uint8, Pillow itself) or `resize` (float tensors, differentiable; Pillow's float

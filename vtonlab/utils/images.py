@@ -1,4 +1,4 @@
-"""Safe intake of pictures: one reader for photographs, masks and label maps (RELIABILITY.md 3.6).
+"""Safe intake of pictures: one reader for photographs, masks and label maps (reliability.md 3.6).
 
 The size is read from the header and checked before a pixel is decoded, only JPEG, PNG and WebP are
 opened, a file cut short is always an error, and EXIF rotation is always applied. Every failure is
@@ -7,7 +7,7 @@ one sentence that names the file.
 Pillow reads every header. Ordinary JPEG pixels (RGB or grey, upright) are then decoded by
 torchvision, which gives the same values in two thirds of the time; whatever it will not take,
 Pillow decodes or refuses. PNG stays with Pillow: torchvision's decoder (0.29) crashes the process
-on damaged files. OpenCV fills truncated JPEG files up in grey (RELIABILITY.md R20).
+on damaged files. OpenCV fills truncated JPEG files up in grey (reliability.md R20).
 """
 
 import io
@@ -114,7 +114,7 @@ def inspect_image(path: Source, *, deep: bool, max_pixels: int = MAX_PIXELS) -> 
     Args:
         deep: decode every pixel; else read header and end of file, and decode only where the end
             marker is not in its place. Damage in the middle of a file needs ``deep``, and even then
-            a JPEG may decode without complaint (RELIABILITY.md R21).
+            a JPEG may decode without complaint (reliability.md R21).
 
     Raises:
         FileNotFoundError, PictureError: as `read_image`.

@@ -1,4 +1,4 @@
-"""Names from lists never leave the data root (RELIABILITY.md R27)."""
+"""Names from lists never leave the data root (reliability.md R27)."""
 
 from pathlib import Path, PureWindowsPath
 

@@ -1,7 +1,7 @@
 """Counter-based seeds: every random draw is a function of where we are, not of the past.
 
 A stream is named by its coordinates, for example ``seed_from(seed, "noise", sample_position,
-step)``. Restarts, worker counts and batch sizes then cannot change what is drawn (RELIABILITY.md
+step)``. Restarts, worker counts and batch sizes then cannot change what is drawn (reliability.md
 3.1).
 """
 

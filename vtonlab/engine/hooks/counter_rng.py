@@ -19,7 +19,7 @@ def step_seed(seed: int, rank: int, iteration: int) -> int:
 
 @HOOKS.register_module()
 class CounterRNGHook(Hook):
-    """Seeds torch, numpy and random before every training iteration (RELIABILITY.md 3.1).
+    """Seeds torch, numpy and random before every training iteration (reliability.md 3.1).
 
     Dropout and every other draw from the global generators then need no state in a checkpoint:
     a resumed run draws the same numbers, for any number of loader workers.
