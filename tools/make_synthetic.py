@@ -15,7 +15,7 @@ import argparse
 import sys
 from collections import Counter
 
-LAYOUTS = ("vitonhd", "dresscode", "deepfashion")
+LAYOUTS = ("vitonhd", "dresscode", "deepfashion", "mpv")
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

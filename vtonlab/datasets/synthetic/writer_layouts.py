@@ -3,12 +3,14 @@
 from vtonlab.datasets.synthetic.writer import Layout, Settings
 from vtonlab.datasets.synthetic.writer_deepfashion import DeepFashionLayout
 from vtonlab.datasets.synthetic.writer_dresscode import DressCodeLayout
+from vtonlab.datasets.synthetic.writer_mpv import MPVLayout
 from vtonlab.datasets.synthetic.writer_vitonhd import VITONHDLayout
 
 LAYOUTS = {
     "vitonhd": VITONHDLayout,
     "dresscode": DressCodeLayout,
     "deepfashion": DeepFashionLayout,
+    "mpv": MPVLayout,
 }
 
 
