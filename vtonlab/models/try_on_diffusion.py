@@ -216,8 +216,8 @@ class TryOnDiffusion(BaseModel):
         Each result holds ``id``, ``garment_id``, ``category``, ``image`` (H, W, 3) uint8 as
         generated, ``repainted`` (outside the mask the photograph), ``target``, ``mask`` (H, W), and
         with ``probe`` also ``attention``: layer -> ``argmax`` (Nq,) int64 garment key of the head
-        mean, ``mass`` (Nq,) and ``grids``; ``flow`` where the truth is known. A picture depends on
-        its pair and the seed alone.
+        mean, ``mass`` and ``entropy`` (Nq,), and ``grids``; ``flow`` where the truth is known. A
+        picture depends on its pair and the seed alone.
         """
         conditions = self.conditioner.prepare(batch, self.encode)
         generators = self._pair_generators(batch, "picture")
@@ -290,10 +290,12 @@ class TryOnDiffusion(BaseModel):
         sigma, layers = self.probe.get("sigma", 0.5), self.probe["layers"]
         for record in self._read_attention(batch, clean, conditions, sigma, layers):
             best, mass = record.argmax(), record.garment_mass().mean(1)
+            entropy = record.mean_map_entropy()
             for place, result in enumerate(results):
                 result.setdefault("attention", {})[record.name] = dict(
                     argmax=best[place].cpu(),
                     mass=mass[place].float().cpu(),
+                    entropy=entropy[place].float().cpu(),
                     grids=(record.query_grid, record.key_grid),
                 )
 
