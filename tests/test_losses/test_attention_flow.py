@@ -193,6 +193,21 @@ def test_samples_at_or_above_the_threshold_and_coarse_layers_add_exactly_nothing
     assert alone([fine], batch, timesteps=times + 500, step=0)["loss"] == 0
 
 
+def test_without_upsampling_it_compares_averages_at_the_token_grid():
+    """Identity attention: each token's mean colour with the garment's, weighted by the mask."""
+    g = torch.Generator().manual_seed(0)
+    person, garment = torch.rand(2, 1, 3, 24, 18, generator=g)
+    mask = torch.zeros(1, 1, 24, 18)
+    mask[:, :, 5:20, 4:13] = 1
+    batch = {"person": person[None], "garment": garment[None], "mask": mask}
+    batch = {k: v.reshape(1, -1, 24, 18) for k, v in batch.items()}
+    loss = AttentionFlowLoss(upsample=False, **ALL_LAYERS)
+    found = loss([identity_record((4, 3))], batch, timesteps=torch.zeros(1), step=0)["loss"]
+    cells = {k: v.unflatten(3, (3, 6)).unflatten(2, (4, 6)).mean((3, 5)) for k, v in batch.items()}
+    squares = (cells["person"] - cells["garment"]).square() * cells["mask"]
+    torch.testing.assert_close(found, squares.sum() / (3 * cells["mask"].sum()))
+
+
 @pytest.mark.parametrize(("inclusive", "layers"), [(False, 1), (True, 2)])
 def test_grid_ratio_is_strict_unless_asked(inclusive, layers):
     """At 96 pixels 1/32 is 3 rows; layers are summed, and identity layers cost the same."""

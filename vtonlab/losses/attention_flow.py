@@ -35,6 +35,11 @@ def warp_by_flow(picture: Tensor, flow: Tensor, size: Grid) -> Tensor:
     return F.grid_sample(picture, grid, padding_mode="border", align_corners=True)
 
 
+def averaged(picture: Tensor, size: Grid) -> Tensor:
+    """``picture (B, C, H, W)`` in ``size`` cells, each the mean of its pixels."""
+    return F.adaptive_avg_pool2d(picture, size)
+
+
 @ATTENTION_LOSSES.register_module()
 class AttentionFlowLoss(AttentionLoss):
     """``|| I_tgt I_m - I_warp I_m ||_2^2``, I_warp the garment warped by attention (eq. 2 to 4).
@@ -58,6 +63,8 @@ class AttentionFlowLoss(AttentionLoss):
         num_sinks: sinks per layer and head.
         renormalize: False lets the sinks keep their share, which pulls the flow to the centre.
         region: "worn_mask", "mask" or "auto": the first of them that the batch has.
+        upsample: False compares at the size of the token grid instead: the flow stays as it is,
+            pictures and mask are averaged down to it (an ablation of the paper).
         pixel_reduction: "mean" or "sum" over masked pixels and channels.
         t_max: strict gate, the paper's theta_t.
     """
@@ -72,6 +79,7 @@ class AttentionFlowLoss(AttentionLoss):
         num_sinks: int = 1,
         renormalize: bool = True,
         region: str = "auto",
+        upsample: bool = True,
         pixel_reduction: str = "mean",
         weight: float = 1.0,
         layers: Sequence[str] | None = None,
@@ -99,6 +107,7 @@ class AttentionFlowLoss(AttentionLoss):
         self.inclusive_ratio = inclusive_ratio
         self.renormalize = renormalize
         self.region = region
+        self.upsample = upsample
         self.pixel_reduction = pixel_reduction
         self.sinks = nn.ParameterDict(
             {
@@ -122,13 +131,17 @@ class AttentionFlowLoss(AttentionLoss):
         flow = self.flow(record)  # (B, H, Nq, 2)
         B, H, _, _ = flow.shape
         person, garment, mask = (x.to(device, flow.dtype) for x in (person, garment, mask))
+        supervised = masked_queries(mask, record.query_grid)
+        if not self.upsample:
+            person, mask = (averaged(x, record.query_grid) for x in (person, mask))
+            garment = averaged(garment, record.key_grid)
         field = flow.flatten(0, 1).mT.unflatten(2, record.query_grid)  # (B * H, 2, h, w)
         warped = warp_by_flow(garment.repeat_interleave(H, 0), field, person.shape[-2:])
         squares = (warped.unflatten(0, (B, H)) - person[:, None]).square() * mask[:, None]
         value = squares.sum((2, 3, 4)).mean(1)  # (B,)
         if self.pixel_reduction == "mean":
             value = value / (mask.sum((1, 2, 3)) * person.shape[1]).clamp(min=1)
-        return value, masked_queries(mask, record.query_grid)
+        return value, supervised
 
     def flow(self, record: AttentionRecord) -> Tensor:
         """Where each token looks, in corner coordinates: ``(B, 1, Nq, 2)``, or a flow per head."""
