@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 from mmengine.logging import print_log
 
+from vtonlab.datasets.assembling import Recipe
 from vtonlab.datasets.base import TryOnDataset, derangement
 from vtonlab.datasets.layout import Folder, Layout, describe_folder, owner, scan
 from vtonlab.datasets.lists import (
@@ -17,12 +17,9 @@ from vtonlab.datasets.lists import (
     read_exclusions,
     some,
 )
-from vtonlab.datasets.pair_maps import PairMaps
-from vtonlab.datasets.reading import Canvas, place_body
 from vtonlab.datasets.verify import spread, verify_pictures
-from vtonlab.ops.agnostic import CONVENTIONS, agnostic_picture
+from vtonlab.ops.agnostic import CONVENTIONS
 from vtonlab.structures.match_store import open_store
-from vtonlab.structures.sample import LABEL_MAPS, MASKS
 from vtonlab.utils.images import MAX_PIXELS
 
 SPLITS = ("train", "val", "test")
@@ -388,42 +385,21 @@ class FileTryOnDataset(TryOnDataset):
             raise kind(f"{error} (pair {index} of {self.split}: {named(pair)})") from error
 
     def _load(self, index: int, item: Item) -> dict:
-        maps = PairMaps(
-            files=self.files(index),
-            category=item.category,
+        matches = None if self.store is None else self._correspondences(index)
+        return self.recipe.assemble(item, self.files(index), matches)
+
+    @property
+    def recipe(self) -> Recipe:
+        """How samples are made from files."""
+        return Recipe(
+            size=self.size,
+            maps=self.maps,
             task=self.task,
             labels=self.labels,
             build_mask=dict(convention=self.convention) | dict(self.build_mask or {}),
             paint_hair=self.paint_hair,
             max_pixels=self.max_pixels,
         )
-        canvases = {n: Canvas(maps[n].shape[:2], self.size) for n in ("person", "garment")}
-        sample = dict(
-            id=item.pair.id,
-            garment_id=item.pair.garment_id,
-            category=item.category,
-            source_size=canvases["person"].source,
-            person=canvases["person"].photo(maps["person"]),
-            garment=canvases["garment"].photo(maps["garment"]),
-        )
-        for name in self.maps:
-            if name == "body":
-                garment = {f"garment_{k}": v for k, v in maps["garment_body"].items()}
-                sample[name] = place_body({**maps["body"], **garment}, canvases)
-            elif name != "agnostic":
-                sample[name] = _place(maps, name, canvases[maps.owner(name)])
-        if "agnostic" in self.maps:
-            sample["agnostic"] = self._agnostic(sample, maps, canvases["person"])
-        if self.store is not None:
-            affines = (canvases["person"].affine, canvases["garment"].affine)
-            sample["correspondences"] = self._correspondences(index).affine(*affines)
-        return sample
-
-    def _agnostic(self, sample: dict, maps: PairMaps, canvas: Canvas) -> np.ndarray:
-        if "agnostic" in maps.files:
-            return canvas.photo(maps["agnostic"], maps.files["agnostic"])
-        mask = sample["mask"] if "mask" in sample else _place(maps, "mask", canvas)
-        return agnostic_picture(sample["person"], mask)
 
     def _check_choice(self, key: str, value: str, choices: Sequence[str]) -> None:
         if value not in choices:
@@ -435,17 +411,6 @@ class FileTryOnDataset(TryOnDataset):
 def own_garment(items: Sequence[Pair], own) -> list[Pair]:
     """Everybody once, with ``own(id)``."""
     return [Pair(name, own(name)) for name in dict.fromkeys(pair.id for pair in items)]
-
-
-def _place(maps: PairMaps, name: str, canvas: Canvas) -> np.ndarray:
-    if name.endswith("keypoints"):
-        return canvas.keypoints(maps[name])
-    kind = "picture"
-    if name in MASKS:
-        kind = "mask"
-    elif name in LABEL_MAPS or name.endswith("iuv"):
-        kind = "labels"
-    return getattr(canvas, kind)(maps[name], maps.source(name))
 
 
 def _mask_settings(settings: Mapping | None) -> dict | None:
