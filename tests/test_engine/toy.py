@@ -73,10 +73,10 @@ class ToyModel(BaseModel):
 class ToyAdversary(BaseModel):
     """A generator and a discriminator with an optimiser each, as adversarial training has."""
 
-    def __init__(self, *, drop: float = 0.1) -> None:
+    def __init__(self, *, drop: float = 0.1, hidden: int = 16) -> None:
         super().__init__()
         self.embedding = nn.Linear(8, 8)
-        self.generator = nn.Sequential(nn.Linear(8, 16), nn.Dropout(drop), nn.Linear(16, 8))
+        self.generator = nn.Sequential(nn.Linear(8, hidden), nn.Dropout(drop), nn.Linear(hidden, 8))
         self.discriminator = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 1))
 
     def forward(self, id, x, y, mode="tensor", step=None):

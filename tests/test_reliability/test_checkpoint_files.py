@@ -1,4 +1,4 @@
-"""Checkpoint files: atomic, verified, never executing anything (R3, R5 to R7, R12, R30)."""
+"""Checkpoint files: atomic, verified, strict, never executing anything (R3, R5, R6, R12, R30)."""
 
 import json
 import os
@@ -16,12 +16,13 @@ from vtonlab.engine.checkpoint import (
     manifest_path,
     plain,
     read_checkpoint,
+    read_manifests,
     save_checkpoint_file,
     save_file,
     save_safetensors,
     sweep,
 )
-from vtonlab.engine.training import test as run_test
+from vtonlab.engine.testing import test as run_test
 from vtonlab.engine.training import train
 
 SMALL = {"state_dict": {"w": torch.arange(4000.0)}, "meta": {"iter": 3}}
@@ -260,3 +261,116 @@ def test_what_is_frozen_is_neither_saved_nor_missed(toy_config):
     again = read_checkpoint(folder / "b/iter_20.pth")
     for part in ("state_dict", "ema_state_dict"):
         assert all(torch.equal(v, again[part][k]) for k, v in checkpoint[part].items())
+
+
+def test_r5_a_full_disk_leaves_the_run_as_it_was(tmp_path):
+    """The limit of file sizes stands for the disk, in a process of its own."""
+    import resource
+
+    save_checkpoint_file(SMALL, tmp_path / "iter_1.pth")
+    pid = os.fork()
+    if pid == 0:
+        try:
+            import signal
+
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # writing then fails with EFBIG
+            resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+            save_checkpoint_file(SMALL, tmp_path / "iter_2.pth")
+        except (OSError, RuntimeError):
+            os._exit(7)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["iter_1.pth", "iter_1.pth.json"]
+    assert find_latest(tmp_path) == tmp_path / "iter_1.pth"
+
+
+@pytest.mark.parametrize("moment", ["manifest written", "file replaced"])
+def test_a_file_is_valid_at_every_moment_of_its_replacement(tmp_path, monkeypatch, moment):
+    """As `model.safetensors` of a run that goes on: killed anywhere, old or new is whole."""
+    path = tmp_path / "iter_3.pth"
+    save_checkpoint_file(SMALL, path)
+    replace, calls = os.replace, []
+
+    def stop(source, target):
+        calls.append(str(target))
+        if len(calls) == (2 if moment == "manifest written" else 3):
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", stop)
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint_file({**SMALL, "new": torch.ones(3)}, path)
+    assert find_problem(path) is None
+    assert ("new" in read_checkpoint(path)) == (moment == "file replaced")
+    assert len(read_manifests(path)) == 2
+    monkeypatch.undo()
+    save_checkpoint_file(SMALL, path)
+    assert find_problem(path) is None and len(read_manifests(path)) == 1
+
+
+class Scores:
+    """A metric that says what the test wants, in turn."""
+
+    def __init__(self, values: list[float]) -> None:
+        self.values = iter(values)
+
+    def __call__(self, metric, results) -> dict:
+        return {"l1": next(self.values)}
+
+
+def best_of(config, scores: list[float], monkeypatch) -> Path:
+    monkeypatch.setattr(toy.ToyMetric, "compute_metrics", lambda *a: Scores.__call__(found, *a))
+    found = Scores(scores)
+    config.update(val_dataloader=config.test_dataloader, val_cfg=dict())
+    config.val_evaluator = dict(type="ToyMetric")
+    config.train_cfg.val_interval = 5
+    config.default_hooks.checkpoint.update(save_best="l1", rule="less")
+    train(config)
+    return Path(config.work_dir)
+
+
+def test_the_best_is_kept_until_the_next_is_whole(toy_config, monkeypatch):
+    removed = []
+    original = checkpointing.remove_checkpoint
+    monkeypatch.setattr(
+        checkpointing,
+        "remove_checkpoint",
+        lambda path: (
+            removed.append((Path(path).name, find_problem(folder / "best_l1_iter_15.pth"))),
+            original(path),
+        ),
+    )
+    folder = Path(toy_config.work_dir)
+    best_of(toy_config, [3.0, float("nan"), 2.0, 4.0], monkeypatch)
+    assert ("best_l1_iter_5.pth", None) in removed  # the new one was whole by then
+    assert [p.name for p in folder.glob("best*.pth")] == ["best_l1_iter_15.pth"]
+    assert json.loads((folder / "best.json").read_text())["score"] == 2.0
+    toy_config.train_cfg.max_iters = 30
+    toy_config.resume = True
+    best_of(toy_config, [4.0, 2.5, 1.0], monkeypatch)  # 20 again, 25, 30
+    assert [p.name for p in folder.glob("best*.pth")] == ["best_l1_iter_30.pth"]
+
+
+def test_a_metric_that_is_not_there_is_named(toy_config, monkeypatch):
+    toy_config.default_hooks.checkpoint.update(save_best="l2", rule="less")
+    toy_config.update(val_dataloader=toy_config.test_dataloader, val_cfg=dict())
+    toy_config.val_evaluator = dict(type="ToyMetric")
+    with pytest.raises(ValueError, match=r"save_best='l2' is no metric.*l1"):
+        train(toy_config)
+
+
+def test_r12_what_may_differ_is_named_and_counted(trained):
+    config, _, folder = trained
+    checkpoint = read_checkpoint(folder / "iter_20.pth")
+    del checkpoint["state_dict"]["net.0.bias"], checkpoint["ema_state_dict"]
+    checkpoint["state_dict"]["old.weight"] = torch.ones(1)
+    save_checkpoint_file(checkpoint, folder / "odd.pth")
+    config.update(load_from=str(folder / "odd.pth"), work_dir=str(folder / "b"), custom_hooks=[])
+    config.partial_load = ["net.0.", "old."]
+    runner = build_runner(config)
+    seen = []
+    runner.logger.warning = lambda text, *a, **k: seen.append(str(text))
+    runner.train()
+    assert "partial_load: 1 tensors missing: ['net.0.bias']" in seen
+    assert "partial_load: 1 tensors unused: ['old.weight']" in seen

@@ -1,4 +1,4 @@
-"""A resumed run equals an undisturbed one to the bit (reliability.md R1, R2, R4, R8, R9, R10, R16)."""
+"""A resumed run equals an undisturbed one to the bit (R1, R2, R4, R8, R9, R10, R11, R16)."""
 
 import copy
 import shutil

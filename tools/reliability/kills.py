@@ -36,6 +36,7 @@ class Runs:
         self.config, self.folder, self.options = config, folder, options
         self.random = random.Random(seed)
         self.seconds = 0.0  # of the undisturbed run
+        self.events: dict[str, list[str]] = {}  # what was done to each run
         spec = importlib.util.spec_from_file_location("train_tool", ROOT / "tools/train.py")
         self.tool = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(self.tool)
@@ -74,9 +75,12 @@ class Runs:
 
     def calm(self) -> None:
         """The undisturbed run."""
-        start = time.monotonic()
-        self.finish("calm", 0)
-        self.seconds = time.monotonic() - start
+        seconds = self.folder / "calm.seconds"
+        if not seconds.exists():
+            start = time.monotonic()
+            self.finish("calm", 0)
+            seconds.write_text(str(time.monotonic() - start))
+        self.seconds = float(seconds.read_text())
 
     def finish(self, name: str, workers: int) -> None:
         """Run to the end."""
@@ -93,6 +97,7 @@ class Runs:
                 if temporary and len(self._saves(folder) - before) >= wanted:
                     self._kill(pid)
                     if any(path.exists() for path in temporary):
+                        self._note(name, f"killed inside the save of {temporary[0].name}")
                         return
                     break
                 time.sleep(0.0005)
@@ -105,6 +110,7 @@ class Runs:
         if not self._running(pid):
             raise RuntimeError("the run ended before it was killed")
         self._kill(pid)
+        self._note(name, f"killed after {len(self._saves(self.folder / name))} files were there")
 
     def terminate(self, name: str, workers: int) -> None:
         """SIGTERM at a random moment after training began; the run saves and exits with 143."""
@@ -114,6 +120,8 @@ class Runs:
         time.sleep(self.random.uniform(0.0, 0.1) * self.seconds)
         os.kill(pid, signal.SIGTERM)
         self._expect(name, self._wait(pid), 143)
+        latest = max(self._saves(self.folder / name), key=lambda n: int(n[5:-4]))
+        self._note(name, f"terminated, saved {latest}")
 
     def compare(self, name: str, last: int) -> list[str]:
         """What differs from the undisturbed run, and what is left behind."""
@@ -131,6 +139,9 @@ class Runs:
         files = [*other.glob("*.pth"), other / "model.safetensors"]
         wrong += [f"{path.name}: {problem}" for path in files if (problem := find_problem(path))]
         return wrong + [f"left over: {path.name}" for path in other.glob(".*tmp*")]
+
+    def _note(self, name: str, what: str) -> None:
+        self.events.setdefault(name, []).append(what)
 
     def _pause(self, pid: int) -> None:
         end = time.monotonic() + self.random.uniform(0.1, 0.5) * self.seconds
@@ -166,8 +177,26 @@ class Runs:
             raise RuntimeError(f"run {name!r} ended with {code} instead of {wanted}:\n{tail}")
 
 
-def measure(config: str, folder: Path, *, iterations: int, options: list[str], seed: int) -> dict:
-    """Run everything; scenario -> names of what differs."""
+SCENARIOS = {
+    "killed_0": "3 x SIGKILL, 0 workers",
+    "killed_2": "3 x SIGKILL, 2 workers",
+    "terminated": "SIGTERM, 2 workers",
+}
+
+
+def measure(
+    config: str,
+    folder: Path,
+    *,
+    iterations: int,
+    options: list[str],
+    seed: int,
+    only: list[str] | None = None,
+) -> dict:
+    """Run everything; scenario -> names of what differs.
+
+    An undisturbed run that ``folder`` already holds serves again.
+    """
     import torch
 
     from vtonlab.engine import training  # noqa: F401  (imported once, before any fork)
@@ -178,18 +207,19 @@ def measure(config: str, folder: Path, *, iterations: int, options: list[str], s
     runs = Runs(config, folder, fixed + options, seed)
     runs.calm()
     results = {}
-    for workers in (0, 2):
-        name = f"killed_{workers}"
-        kills = [runs.kill_inside_a_save, runs.kill_somewhere, runs.kill_somewhere]
-        runs.random.shuffle(kills)
-        for kill in kills:
-            kill(name, workers)
+    for name in only if only is not None else SCENARIOS:
+        workers = int(name != "killed_0") * 2
+        if name == "terminated":
+            runs.terminate(name, workers)
+        else:
+            kills = [runs.kill_inside_a_save, runs.kill_somewhere, runs.kill_somewhere]
+            runs.random.shuffle(kills)
+            for kill in kills:
+                kill(name, workers)
         runs.finish(name, workers)
-        results[f"3 x SIGKILL, {workers} workers"] = runs.compare(name, iterations)
-        print(f"{name}: {[kill.__name__ for kill in kills]}, {results}", flush=True)
-    runs.terminate("terminated", 2)
-    runs.finish("terminated", 2)
-    results["SIGTERM, 2 workers"] = runs.compare("terminated", iterations)
+        results[SCENARIOS[name]] = runs.compare(name, iterations)
+        shown = runs.events[name]
+        print(f"{name}: {', '.join(shown)}: {len(results[SCENARIOS[name]])} differ", flush=True)
     return results
 
 
@@ -202,11 +232,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of the kill times")
     parser.add_argument("--folder", help="keep the runs here; default a temporary folder")
     parser.add_argument("--out", help="write the result as JSON")
+    parser.add_argument("--only", nargs="*", choices=list(SCENARIOS), help="default all")
     parser.add_argument("--options", nargs="*", default=[], help="as --cfg-options of train.py")
     args = parser.parse_args()
     print(f"seed of the kill times: {args.seed}", flush=True)
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(args.folder or scratch)
+        folder = Path(args.folder or scratch)  # kept, its undisturbed run serves again
         folder.mkdir(parents=True, exist_ok=True)
         results = measure(
             args.config,
@@ -214,6 +245,7 @@ def main() -> int:
             iterations=args.iterations,
             options=args.options,
             seed=args.seed,
+            only=args.only,
         )
     for name, wrong in results.items():
         print(f"{name}: {'no bit differs' if not wrong else f'{len(wrong)} differ: {wrong[:5]}'}")

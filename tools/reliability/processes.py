@@ -61,7 +61,7 @@ def metric_of_two(folder: Path) -> Measured:
 
 def _test(folder: Path, out: Path, launcher: str) -> dict:
     from vtonlab.engine.config import finalize
-    from vtonlab.engine.training import test
+    from vtonlab.engine.testing import test
 
     config = small_config(out, folder)
     config.test_dataloader.update(batch_size=2)
