@@ -22,6 +22,7 @@ from vtonlab.engine.checkpoint import (
     save_safetensors,
     sweep,
 )
+from vtonlab.engine.hooks import checkpointing
 from vtonlab.engine.testing import test as run_test
 from vtonlab.engine.training import train
 
@@ -283,6 +284,13 @@ def test_r5_a_full_disk_leaves_the_run_as_it_was(tmp_path):
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
     assert sorted(p.name for p in tmp_path.iterdir()) == ["iter_1.pth", "iter_1.pth.json"]
     assert find_latest(tmp_path) == tmp_path / "iter_1.pth"
+
+
+def test_r5_a_disk_too_small_for_one_checkpoint_stops_before_training(toy_config, monkeypatch):
+    usage = type("Usage", (), {"free": 100})
+    monkeypatch.setattr(checkpointing.shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(ValueError, match=r"has 100 bytes free .* one checkpoint .*--work-dir"):
+        train(toy_config)
 
 
 @pytest.mark.parametrize("moment", ["manifest written", "file replaced"])

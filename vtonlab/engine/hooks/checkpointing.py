@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 from mmengine.dist import is_main_process
@@ -77,9 +78,22 @@ class SafeCheckpointHook(CheckpointHook):
             )
         if is_main_process():
             sweep(self.out_dir)
+            self._check_space(runner)
         known = runner.message_hub.runtime_info
         self.kept = [int(step) for step in known.get("keep_ckpt_ids", [])]
         self.best = self._known_best() if runner.iter > 0 else None
+
+    def _check_space(self, runner) -> None:
+        """Better refused now than at the first save."""
+        frozen = tuple(getattr(runner.bare_model, "frozen_prefixes", ()))
+        state = runner.bare_model.state_dict()
+        sizes = (v.numel() * v.element_size() for k, v in state.items() if not k.startswith(frozen))
+        needed, free = sum(sizes), shutil.disk_usage(self.out_dir).free
+        if free < needed:
+            raise ValueError(
+                f"{self.out_dir} has {free} bytes free and the weights of one checkpoint alone "
+                f"take {needed}: free some, or give another --work-dir"
+            )
 
     def after_train(self, runner) -> None:
         """Export the weights that inference uses."""
