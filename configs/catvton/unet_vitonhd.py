@@ -1,0 +1,65 @@
+"""CatVTON at the paper's setting: one SD-1.5 inpainting UNet, person above garment, VITON-HD.
+
+Only self-attention trains (49.6 M parameters). Settings are those of the authors' paper and
+inference code; theirs has no training code.
+"""
+
+from mmengine.config import read_base
+
+with read_base():
+    from .._base_.default_runtime import *
+
+data_root = "data/vitonhd"
+pretrained = "stable-diffusion-v1-5/stable-diffusion-inpainting"  # unet/, vae/
+size = (512, 384)
+steps, accumulate = 16000, 2
+
+model = dict(
+    type="TryOnDiffusion",
+    size=size,
+    categories=["upper_body"],
+    backbone=dict(type="from_pretrained", cls="UNet2DConditionModel", path=None, subfolder="unet"),
+    codec=dict(type="from_pretrained", cls="AutoencoderKL", path=None, subfolder="vae"),
+    conditioner=dict(
+        type="SpatialConcatConditioner",
+        reference="self",
+        inputs=["mask", "agnostic"],  # SD-inpainting's own nine channels
+        cross_attention="residual",  # as the authors' weights
+    ),
+    trainable=["*.attn1.*"],
+    gradient_checkpointing=True,
+    condition_dropout=0.1,
+    noise_schedule=dict(type="DDPMSchedule"),
+    sampler=dict(type="DDIMSampler", num_steps=50, eta=1.0, guidance_scale=2.5),
+    attention_losses=dict(),
+)
+
+maps = ["agnostic", "mask", "garment_mask"]
+dataset = dict(type="VITONHDDataset", size=size)
+train_dataloader = dict(
+    batch_size=8,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type="ResumableSampler"),
+    collate_fn=dict(type="collate_samples"),
+    dataset=dict(**dataset, split="train", maps=maps),
+)
+test_dataloader = dict(
+    batch_size=8,
+    num_workers=2,
+    sampler=dict(type="EvalSampler"),
+    collate_fn=dict(type="collate_samples"),
+    dataset=dict(**dataset, split="test", maps=maps),
+)
+test_evaluator = [dict(type="ImageErrors")]
+test_cfg = dict()
+
+train_cfg = dict(type="ResumableTrainLoop", max_iters=steps * accumulate)
+optim_wrapper = dict(
+    type="AutocastOptimWrapper",
+    dtype="bfloat16",
+    optimizer=dict(type="AdamW", lr=1e-5),
+    accumulative_counts=accumulate,  # 8 processes x 8 x 2 = 128
+)
+param_scheduler = []
+default_hooks.checkpoint.update(interval=4000)
