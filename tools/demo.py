@@ -98,7 +98,7 @@ def test_command(name: str, work_dir: Path, iterations: int, seed: int) -> list[
     checkpoint = work_dir / f"iter_{iterations}.pth"
     return [
         *["python", "tools/test.py", CONFIGS[name], str(checkpoint)],
-        *["--out", str(work_dir / "test"), "--cfg-options", f"randomness.seed={seed}"],
+        *["--out", str(work_dir / "test"), "--restart", "--cfg-options", f"randomness.seed={seed}"],
     ]
 
 

@@ -1,42 +1,81 @@
-"""Test a checkpoint on a config's test data and write results.json.
+"""Test a checkpoint: draw the pictures of a config's test data, score them, write a results folder.
+
+A killed test goes on where it stopped when the same command is given again: each pair is drawn by
+itself, so batch size, number of processes and restarts change nothing.
 
 Example:
-    python tools/test.py configs/coral/dit_synthetic.py work_dirs/dit_synthetic/iter_800.pth
+    python tools/test.py configs/coral/dit_synthetic.py work_dirs/dit_synthetic/iter_1200.pth
+    python tools/test.py configs/coral/dit_tiny_vitonhd.py work_dirs/dit_tiny_vitonhd/iter_900.pth \
+        --protocol vtonlab --size 128x96 --setting both --cfg-options data_root=data/vitonhd
 
-Exit codes: 0 done, 2 bad input.
+Without --protocol the config's own metrics are computed. With --setting both, --out gets a folder
+each. Exit codes: 0 done, 1 done but some metric could not be computed (it says why), 2 bad input.
 """
 
 import argparse
 from pathlib import Path
 
+from evaluate import add_protocol_options, protocol_from
+
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    from vtonlab.engine.cli import add_cfg_options, add_safe
+    from vtonlab.engine.cli import add_cfg_options
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("config", help="the config that the checkpoint was trained with")
     parser.add_argument("checkpoint", help="iter_*.pth or model.safetensors; averaged weights")
-    parser.add_argument("--out", help="folder for results.json; default work_dirs/<config>/test")
-    add_safe(parser)
+    parser.add_argument("--out", help="results folder; default work_dirs/<config>/test")
+    parser.add_argument(
+        "--setting", choices=("paired", "unpaired", "both"), help="default: as the config says"
+    )
+    add_protocol_options(parser)
+    parser.add_argument(
+        "--save-attention",
+        type=int,
+        default=12,
+        metavar="N",
+        help="attention maps of the first N pairs, for tools/report.py (default 12)",
+    )
+    parser.add_argument("--restart", action="store_true", help="draw anew what --out holds")
+    parser.add_argument("--launcher", default="none", choices=("none", "pytorch", "slurm"))
     add_cfg_options(parser)
     return parser.parse_args(argv)
 
 
-def main() -> None:
+def main() -> int:
     args = parse_args()
-    from vtonlab.engine.config import finalize, load_config
-    from vtonlab.engine.training import test
+    from mmengine.dist import is_main_process
 
-    config = load_config(args.config, args.cfg_options, safe=args.safe)
-    finalize(config)
-    out = Path(args.out) if args.out else Path(config.work_dir) / "test"
-    results = test(config, args.checkpoint, out)
-    for name, value in results["metrics"].items():
-        print(f"{name:>32}: {value:.4f}" if isinstance(value, float) else f"{name:>32}: {value}")
-    print(f"written to {out / 'results.json'}")
+    from vtonlab.engine.cli import FINDINGS, OK
+    from vtonlab.engine.config import finalize, load_config
+    from vtonlab.engine.testing import test
+    from vtonlab.evaluation.evaluate import report_lines
+
+    protocol = protocol_from(args.protocol, args) if args.protocol else None
+    gaps = False
+    for setting in ("paired", "unpaired") if args.setting == "both" else (args.setting,):
+        config = load_config(args.config, args.cfg_options)
+        finalize(config, launcher=args.launcher)
+        out = Path(args.out) if args.out else Path(config.work_dir) / "test"
+        out = out / setting if args.setting == "both" else out
+        results = test(
+            config,
+            args.checkpoint,
+            out,
+            protocol=protocol,
+            setting=setting,
+            exclude=args.exclude,
+            save_attention=args.save_attention,
+            restart=args.restart,
+        )
+        if is_main_process():
+            print("\n".join(report_lines(results)))
+            print(f"written to {out / 'results.json'}", flush=True)
+        gaps = gaps or bool(results["not_computed"])
+    return FINDINGS if gaps else OK
 
 
 if __name__ == "__main__":

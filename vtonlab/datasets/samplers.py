@@ -1,6 +1,6 @@
 """Data samplers whose order is a function of the seed and the global sample number alone."""
 
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator, Sequence, Sized
 from typing import NamedTuple
 
 import torch
@@ -22,7 +22,7 @@ class ResumableSampler(Sampler[SampleKey]):
     """Infinite; epoch e is the permutation of ``seed + e``; rank r of w takes r, r + w, ...
 
     A global batch therefore holds the same samples for every number of ranks, and a resumed run
-    continues with the sample after the last one without loading any in between (RELIABILITY.md
+    continues with the sample after the last one without loading any in between (reliability.md
     3.1).
 
     Args:
@@ -81,11 +81,22 @@ class EvalSampler(Sampler[SampleKey]):
     def __init__(self, dataset: Sized, seed: int | None = None) -> None:
         self.size = len(dataset)
         self.rank, self.world_size = get_dist_info()
+        self.left: list[int] | None = None
         del seed  # mmengine passes one to every sampler; this order has no use for it
 
+    def restrict(self, indices: Sequence[int]) -> None:
+        """Only these items, each exactly once: nothing is filled up, ranks may differ by one."""
+        self.left = list(indices)
+
     def __iter__(self) -> Iterator[SampleKey]:
+        if self.left is not None:
+            for index in self.left[self.rank :: self.world_size]:
+                yield SampleKey(index, index)
+            return
         for place in range(self.rank, len(self) * self.world_size, self.world_size):
             yield SampleKey(place % self.size, place % self.size)
 
     def __len__(self) -> int:
+        if self.left is not None:
+            return len(self.left[self.rank :: self.world_size])
         return -(-self.size // self.world_size)

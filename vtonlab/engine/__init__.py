@@ -12,6 +12,7 @@ from vtonlab.engine.hooks import (
 )
 from vtonlab.engine.loops import ResumableTrainLoop
 from vtonlab.engine.optim import AutocastOptimWrapper, FiniteOptimWrapper, NonFiniteError
+from vtonlab.engine.pair_test import PairTestLoop
 from vtonlab.engine.runner import SafeRunner, build_runner
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "CounterRNGHook",
     "FiniteOptimWrapper",
     "NonFiniteError",
+    "PairTestLoop",
     "ResumableTrainLoop",
     "SafeCheckpointHook",
     "SafeRunner",

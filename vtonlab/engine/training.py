@@ -1,6 +1,5 @@
-"""The ways a run goes: training, a dry run of one step, testing."""
+"""The ways a training goes: in full, or a dry run of one step."""
 
-import json
 import math
 import resource
 import sys
@@ -14,7 +13,8 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 
-from vtonlab.engine.checkpoint import find_problem, manifest_path, sha256, write_text
+from vtonlab.datasets.samplers import SampleKey
+from vtonlab.engine.checkpoint import find_problem
 from vtonlab.engine.config import optim_wrappers
 from vtonlab.engine.config_check import check_config
 from vtonlab.engine.distributed import WorkDirLock
@@ -45,7 +45,9 @@ def _is_first_process() -> bool:
 
 
 def check_data(config: Config, *loaders: str) -> None:
-    """Build the data sets of ``loaders`` and let each look at its files, before any model is built.
+    """Build the data sets of ``loaders``; each looks at its files and gives one sample.
+
+    This comes before any model is built.
 
     Raises:
         ValueError, FileNotFoundError: what is missing or damaged, in one sentence.
@@ -56,6 +58,7 @@ def check_data(config: Config, *loaders: str) -> None:
             verify = getattr(dataset, "verify", None)  # data sets read from files have it
             if verify is not None and _is_first_process():
                 print_log(f"{loader}: {verify()}", logger="current")
+            dataset[SampleKey(0, 0)]
 
 
 def _train(config: Config) -> SafeRunner:
@@ -109,63 +112,3 @@ def _peak_bytes() -> int:
         return torch.cuda.max_memory_allocated()
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def test(config: Config, checkpoint: str, out: str | Path) -> dict[str, Any]:
-    """Evaluate a checkpoint on the config's test data and write ``results.json`` into ``out``.
-
-    Training parts of the config are dropped, so its training data need not exist. A ``.pth`` has
-    the averaged weights as its ``state_dict`` where training averaged; these are tested.
-
-    Raises:
-        ValueError: no test data in the config, or a checkpoint that does not fit.
-        FileNotFoundError: no checkpoint, no data.
-    """
-    check_config(config)
-    if not Path(checkpoint).is_file():
-        raise FileNotFoundError(f"no checkpoint at {checkpoint}: train one with tools/train.py")
-    if config.get("test_dataloader") is None:
-        raise ValueError(f"{config.filename} has no test_dataloader: there is nothing to test on")
-    _drop_training(config)
-    config.load_from, config.resume, config.work_dir = str(checkpoint), False, str(out)
-    start = time.perf_counter()
-    check_data(config, "test_dataloader")
-    runner = build_runner(config)
-    metrics = runner.test()
-    results = {
-        "metrics": {k: _number(v) for k, v in metrics.items()},
-        "config": str(config.filename),
-        "checkpoint": str(checkpoint),
-        "sha256": _digest_of(checkpoint),
-        "seed": runner.seed,
-        "images": len(runner.test_dataloader.dataset),
-        "seconds": round(time.perf_counter() - start, 1),
-        "torch": torch.__version__,
-    }
-    if is_main_process():
-        write_text(Path(out) / "results.json", json.dumps(results, indent=2) + "\n")
-    return results
-
-
-def _drop_training(config: Config) -> None:
-    """Remove, in place, what only training needs; ``None`` keeps mmengine from its defaults."""
-    for part in ("train", "val"):
-        for suffix in ("dataloader", "cfg", "evaluator"):
-            if f"{part}_{suffix}" in config:
-                config[f"{part}_{suffix}"] = None
-    config.optim_wrapper = config.param_scheduler = None
-    config.pop("load_other_size", None)
-    slots = dict(config.get("default_hooks") or {})
-    for slot in ("ema", "preview", "guard", "signal", "rng"):
-        slots.pop(slot, None)
-    config.default_hooks = dict(slots, checkpoint=None, param_scheduler=None)
-    hooks = config.get("custom_hooks") or []
-    config.custom_hooks = [h for h in hooks if h["type"] not in ("EMAHook", "SampleGridHook")]
-
-
-def _digest_of(checkpoint: str) -> str | None:
-    return sha256(checkpoint) if manifest_path(checkpoint).is_file() else None
-
-
-def _number(value: Any) -> Any:
-    return value.item() if hasattr(value, "item") else value

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 import torch
-from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
+from vtonlab.evaluation.base import PairMetric
 from vtonlab.registry import METRICS
 
 
@@ -33,7 +33,7 @@ def chance_level(truth: Tensor, key_grid: tuple[int, int], tolerance: float = 1.
 
 
 @METRICS.register_module()
-class AttentionPCK(BaseMetric):
+class AttentionPCK(PairMetric):
     """``attention_pck``: share of visible garment queries whose most attended garment key is right.
 
     The most attended key is that of the head mean, under attention given the garment, at the
@@ -47,7 +47,9 @@ class AttentionPCK(BaseMetric):
         tolerance: in tokens.
     """
 
-    default_prefix = None
+    names = ("attention_pck",)
+    directions = {"attention_pck": "up", "attention_pck_any_layer": "up", "garment_mass": "up"}
+    needs = ()
 
     def __init__(
         self,
@@ -90,12 +92,7 @@ class AttentionPCK(BaseMetric):
             total = {k: sum(r[name][k] for r in results) for k in results[0][name]}
             count = max(total["queries"], 1)
             layers[name] = {k: total[k] / count for k in ("right", "mass", "chance")}
-        supervised = [name for name in layers if self.layers is None or name in self.layers]
-        if not supervised:
-            raise ValueError(
-                f"AttentionPCK.layers {list(self.layers)} is none of the probe's {list(layers)}"
-            )
-        best = max(supervised, key=lambda name: layers[name]["right"])
+        best = self._best(layers)
         metrics = {
             "attention_pck": layers[best]["right"],
             "attention_pck_any_layer": max(layer["right"] for layer in layers.values()),
@@ -105,3 +102,25 @@ class AttentionPCK(BaseMetric):
             "attention_pck_queries": sum(r[best]["queries"] for r in results),
         }
         return metrics | {f"attention_pck/{name}": layer["right"] for name, layer in layers.items()}
+
+    def columns(self, results: list[dict]) -> list[dict[str, float | None]]:
+        """Each pair's share of right queries and mass in the best layer; None where none is
+        visible.
+        """
+        layers = {
+            name: {"right": sum(row[name]["right"] for row in results)} for name in results[0]
+        }
+        rows = [row[self._best(layers)] for row in results]
+        keys = (("attention_pck", "right"), ("garment_mass", "mass"))
+        return [
+            {name: row[key] / row["queries"] if row["queries"] else None for name, key in keys}
+            for row in rows
+        ]
+
+    def _best(self, layers: dict[str, dict]) -> str:
+        supervised = [name for name in layers if self.layers is None or name in self.layers]
+        if not supervised:
+            raise ValueError(
+                f"AttentionPCK.layers {list(self.layers)} is none of the probe's {list(layers)}"
+            )
+        return max(supervised, key=lambda name: layers[name]["right"])

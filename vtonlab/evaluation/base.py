@@ -56,6 +56,11 @@ class PairMetric(BaseMetric):
             row = {key: sample[key] for key in ("id", "garment_id", "category") if key in sample}
             self.results.append(row | self.score(sample))
 
+    def columns(self, results: list[dict]) -> list[dict[str, float | None]]:
+        """The numbers of each pair, for the table."""
+        skipped = ("id", "garment_id", "category")
+        return [{k: v for k, v in row.items() if k not in skipped} for row in results]
+
     def compute_metrics(self, results: list[dict]) -> dict[str, float | None]:
         """Means over pictures."""
         return {name: mean([row.get(name) for row in results]) for name in self.names}

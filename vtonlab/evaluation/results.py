@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from vtonlab.structures.match_store import write_atomic
+from vtonlab.structures.pair_store import write_atomic
 from vtonlab.version import __version__
 
 FORMAT = 1

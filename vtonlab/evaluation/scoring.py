@@ -111,9 +111,8 @@ def add_columns(scores: Scores, metrics: Sequence) -> None:
     """Numbers of each pair into the rows, their intervals, and means per category."""
     for metric in metrics:
         if isinstance(metric, PairMetric):
-            for row, found in zip(scores.rows, metric.results, strict=True):
-                skipped = ("id", "garment_id", "category")
-                row |= {key: value for key, value in found.items() if key not in skipped}
+            for row, found in zip(scores.rows, metric.columns(metric.results), strict=True):
+                row |= found
     names = [k for k in (scores.rows[0] if scores.rows else ()) if k in scores.metrics]
     for name in names:
         values = [row[name] for row in scores.rows if row.get(name) is not None]

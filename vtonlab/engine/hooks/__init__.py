@@ -5,6 +5,7 @@ from vtonlab.engine.hooks.counter_rng import CounterRNGHook
 from vtonlab.engine.hooks.export import DiffusersExportHook
 from vtonlab.engine.hooks.guards import SampleTraceHook, SaveOnSignalHook
 from vtonlab.engine.hooks.preview import SampleGridHook
+from vtonlab.engine.hooks.save_attention import SaveAttentionHook
 from vtonlab.engine.hooks.save_pictures import SavePicturesHook
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "SafeCheckpointHook",
     "SampleGridHook",
     "SampleTraceHook",
+    "SaveAttentionHook",
     "SaveOnSignalHook",
     "SavePicturesHook",
 ]

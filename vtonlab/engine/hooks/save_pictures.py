@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import quote
 
 import numpy as np
 from mmengine.hooks import Hook
 from PIL import Image
 
+from vtonlab.evaluation.results import pair_name
+from vtonlab.ops.resize import fit_inside
 from vtonlab.registry import HOOKS
 
 
@@ -16,7 +17,9 @@ class SavePicturesHook(Hook):
     """Writes every test result as PNG below the runner's work directory.
 
     ``pictures/<person>__<garment>.png`` is the picture as generated, ``repainted/`` the same with
-    the photograph pasted back outside the mask. Results without pictures are passed over.
+    the photograph pasted back outside the mask. What was added to the photograph to fill the
+    model's size (``source_size`` of the batch) is cut off again. Results without pictures are
+    passed over.
     """
 
     def after_test_iter(
@@ -27,15 +30,25 @@ class SavePicturesHook(Hook):
         outputs: Sequence[dict] | None = None,
     ) -> None:
         """Save each result of a test batch that holds pictures."""
-        for result in outputs or ():
+        for place, result in enumerate(outputs or ()):
             if "image" not in result:
                 continue
-            name = f"{quote(result['id'], safe='')}__{quote(result['garment_id'], safe='')}.png"
+            name = f"{pair_name(result['id'], result['garment_id'])}.png"
+            source = data_batch["source_size"][place] if "source_size" in data_batch else None
             for key, folder in (("image", "pictures"), ("repainted", "repainted")):
                 if key in result:
-                    _save(result[key], Path(runner.work_dir) / folder / name)
+                    path = Path(runner.work_dir) / folder / name
+                    _save(without_padding(result[key], source), path)
+
+
+def without_padding(picture: np.ndarray, source: tuple[int, int] | None) -> np.ndarray:
+    """The part of a padded picture (H, W, 3) that shows a photograph of ``source`` size."""
+    if source is None:
+        return picture
+    top, left, height, width = fit_inside(tuple(source), picture.shape[:2])
+    return picture[top : top + height, left : left + width]
 
 
 def _save(picture: np.ndarray, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture).save(path)
+    Image.fromarray(np.ascontiguousarray(picture)).save(path)

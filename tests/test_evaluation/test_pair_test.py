@@ -1,0 +1,139 @@
+"""Testing pair by pair: the same bits for any batch size, number of ranks, and after a kill."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import small_test
+
+from vtonlab.evaluation.results import find_results, read_results
+
+WORKER = str(Path(__file__).with_name("small_test.py"))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """People, a checkpoint and one undisturbed test with batch size 4."""
+    folder = tmp_path_factory.mktemp("small")
+    small_test.run(folder, folder / "reference", save_attention=2)
+    return folder
+
+
+def pictures(out: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(out)): p.read_bytes() for p in sorted(out.rglob("*.png"))}
+
+
+def facts(out: Path) -> dict:
+    found = json.loads((out / "results.json").read_text())
+    found.pop("run")  # command, date, seconds, processes: all that may differ
+    return found
+
+
+def assert_same(out: Path, reference: Path):
+    assert pictures(out) == pictures(reference)
+    assert facts(out) == facts(reference)
+    tables = [(place / "per_image.csv").read_text() for place in (out, reference)]
+    assert [line.rsplit(",", 1)[0] for line in tables[0].splitlines()] == [
+        line.rsplit(",", 1)[0] for line in tables[1].splitlines()
+    ]  # all but the attention file
+
+
+def worker(*arguments, processes: int = 1) -> int:
+    start = [sys.executable]
+    if processes > 1:
+        start += ["-m", "torch.distributed.run", f"--nproc-per-node={processes}"]
+        start += ["--master-port", str(29600 + os.getpid() % 300)]
+    command = [*start, WORKER, *map(str, arguments)]
+    env = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    return subprocess.run(command, env=env, capture_output=True, check=False).returncode
+
+
+def test_batch_size_changes_nothing(folder):
+    small_test.run(folder, folder / "one", batch_size=1)
+    assert_same(folder / "one", folder / "reference")
+
+
+def test_killed_and_resumed(folder):
+    out = folder / "killed"
+    assert worker(folder, out, 6, 4, "none", 3) == -signal.SIGKILL
+    noted = sorted(p.name for p in (out / "pairs").iterdir())
+    assert len(noted) == 3 and not (out / "results.json").is_file()
+    (out / "pictures" / "test_000000__test_000000.png").stat()
+    small_test.run(folder, out)
+    assert_same(out, folder / "reference")
+
+
+@pytest.mark.ddp
+def test_two_ranks(folder):
+    assert worker(folder, folder / "two", 6, 4, "pytorch", processes=2) == 0
+    assert_same(folder / "two", folder / "reference")
+    assert json.loads((folder / "two/results.json").read_text())["run"]["processes"] == 2
+
+
+@pytest.mark.slow
+@pytest.mark.ddp
+def test_two_hundred_pairs(tmp_path):
+    """The acceptance test of issue 12: batch 1 and 4, one and two ranks, killed and resumed."""
+    small_test.save_checkpoint(tmp_path)
+    reference, batch, ranks, killed = (tmp_path / n for n in ("a", "b", "c", "d"))
+    assert worker(tmp_path, reference, 200, 4, "none") == 0
+    assert len(pictures(reference)) == 200 * 2 + 200 * 4
+    assert worker(tmp_path, batch, 200, 1, "none") == 0
+    assert worker(tmp_path, ranks, 200, 4, "pytorch", processes=2) == 0
+    for after in (40, 130):
+        assert worker(tmp_path, killed, 200, 4, "none", after) == -signal.SIGKILL
+    assert worker(tmp_path, killed, 200, 4, "none") == 0
+    for out in (batch, ranks, killed):
+        assert_same(out, reference)
+
+
+def test_a_finished_test_draws_nothing_again(folder):
+    out = folder / "reference"
+    before = {p: p.stat().st_mtime_ns for p in (out / "pictures").iterdir()}
+    small_test.run(folder, out)
+    assert {p: p.stat().st_mtime_ns for p in (out / "pictures").iterdir()} == before
+
+
+def test_pictures_of_another_test_are_not_mixed(folder):
+    with pytest.raises(ValueError, match=r"another test \(another data, list\).*--restart"):
+        small_test.run(folder, folder / "reference", count=5)
+
+
+def test_the_folder_reads_back(folder):
+    [place] = find_results([folder / "reference"])
+    results = read_results(place)
+    assert len(results.rows) == 6 and results.facts["images"] == 6
+    assert {"attention_pck", "l1_inside", "psnr_outside"} <= set(results.numbers)
+    row = results.rows[0]
+    for key in ("generated", "repainted", "person", "garment", "agnostic", "mask", "target"):
+        assert row[f"{key}_file"].is_file(), key
+    mean = np.mean([r["l1_inside"] for r in results.rows])
+    assert results.facts["metrics"]["l1_inside"] == pytest.approx(mean)
+    low, high = results.facts["intervals"]["l1_inside"]
+    assert low <= mean <= high
+    assert results.facts["directions"]["l1_inside"] == "down"
+
+
+def test_attention_file(folder):
+    rows = read_results(folder / "reference").rows
+    assert [row["attention_file"] is not None for row in rows] == [True, True] + [False] * 4
+    with np.load(rows[0]["attention_file"]) as found:
+        layers, maps = len(found["layers"]), found["maps"].astype(np.float64)
+        queries, keys = np.prod(found["query_grid"]), np.prod(found["key_grid"])
+        assert maps.shape == (layers, queries, keys)
+        np.testing.assert_allclose(maps.sum(-1), 1, atol=2e-2)
+        assert found["mass"].shape == (layers, queries)
+        assert found["truth"].shape == (queries, 2) and found["visible"].dtype == bool
+
+
+def test_unpaired_has_no_true_picture_unless_the_data_know_it(folder):
+    results = small_test.run(folder, folder / "unpaired", setting="unpaired")
+    assert results["setting"] == "unpaired"
+    assert results["metrics"]["l1_inside"] is not None  # rendered people: the true result is known
+    row = read_results(folder / "unpaired").rows[0]
+    assert row["target_file"].parent.name == "target"

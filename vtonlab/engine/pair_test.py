@@ -1,0 +1,171 @@
+"""The test loop: one pair at a time, each noted in a journal, so that a killed test goes on.
+
+A picture's bits depend on the batch it is computed in, since matrix products do; here every pair is
+computed by itself. Batch size, number of ranks and restarts then cannot change anything.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.dist import barrier
+from mmengine.runner import BaseLoop
+from torch.utils.data import DataLoader
+
+from vtonlab.evaluation.base import NotComputableError
+from vtonlab.registry import LOOPS
+from vtonlab.structures.pair_store import write_atomic
+from vtonlab.utils.progress import Progress
+
+JOURNAL = "pairs"
+
+
+class Journal:
+    """One small JSON file per pair: its names, and what each metric noted of it.
+
+    It is written last, after the pair's pictures: a pair is done if its file is there.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder) / JOURNAL
+
+    def path(self, index: int) -> Path:
+        return self.folder / f"{index:06d}.json"
+
+    def done(self, count: int) -> set[int]:
+        """Indices below ``count`` that are noted."""
+        return {index for index in range(count) if self.path(index).is_file()}
+
+    def write(self, index: int, entry: dict[str, Any]) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_atomic(self.path(index), json.dumps(entry).encode())
+
+    def read(self, count: int) -> list[dict[str, Any]]:
+        """All entries in order.
+
+        Raises:
+            ValueError: some are missing or damaged.
+        """
+        missing = [index for index in range(count) if not self.path(index).is_file()]
+        if missing:
+            raise ValueError(
+                f"{len(missing)} of {count} pairs are not in {self.folder}: all processes must see "
+                f"one file system; run the same command again to draw them"
+            )
+        entries = []
+        for index in range(count):
+            try:
+                entries.append(json.loads(self.path(index).read_text()))
+            except ValueError as error:
+                raise ValueError(f"{self.path(index)} is damaged ({error}): delete it") from None
+        return entries
+
+
+@LOOPS.register_module()
+class PairTestLoop(BaseLoop):
+    """Tests every pair that the journal in the runner's work directory does not hold yet.
+
+    After it, ``entries`` is the whole journal in order, on every rank. ``refused`` says of metrics
+    that could not be computed why. Metrics must note one plain row per result.
+
+    Args:
+        runner: mmengine runner.
+        dataloader: its sampler is an `EvalSampler`.
+        evaluator: metrics of the model's own results (attention, errors before repaint).
+        unpaired: results have no true picture unless the data give one: their ``target`` is
+            dropped.
+    """
+
+    def __init__(
+        self,
+        runner,
+        dataloader: DataLoader | dict,
+        evaluator: Any,
+        *,
+        unpaired: bool = False,
+    ) -> None:
+        super().__init__(runner, dataloader)
+        built = isinstance(evaluator, (dict, list))
+        self.evaluator = runner.build_evaluator(evaluator) if built else evaluator
+        self.unpaired = unpaired
+        self.journal = Journal(runner.work_dir)
+        self.refused: dict[int, str] = {}
+        self.entries: list[dict[str, Any]] = []
+
+    def run(self) -> dict[str, Any]:
+        """Draw what is missing; returns the metrics over all pairs."""
+        count = len(self.dataloader.dataset)
+        done = self.journal.done(count)
+        barrier()  # every rank has looked before any writes
+        sampler = self.dataloader.sampler
+        left = [index for index in range(count) if index not in done]
+        sampler.restrict(left)
+        self.runner.call_hook("before_test")
+        self.runner.call_hook("before_test_epoch")
+        self.runner.model.eval()
+        mine = iter(left[sampler.rank :: sampler.world_size])
+        progress, total = Progress("pairs"), len(left[sampler.rank :: sampler.world_size])
+        drawn = 0
+        for batch in self.dataloader if total else ():
+            for pair in split(batch):
+                self._run_pair(next(mine), pair)
+                drawn += 1
+                if sampler.rank == 0 and total > 1:
+                    progress(drawn, 0, total)
+        barrier()
+        self.entries = self.journal.read(count)
+        metrics = self._compute()
+        self.runner.call_hook("after_test_epoch", metrics=metrics)
+        self.runner.call_hook("after_test")
+        return metrics
+
+    @torch.no_grad()
+    def _run_pair(self, index: int, batch: dict) -> None:
+        here = dict(batch_idx=index, data_batch=batch)
+        self.runner.call_hook("before_test_iter", **here)
+        outputs = self.runner.model.test_step(batch)
+        if self.unpaired and "target" not in batch:
+            outputs = [{k: v for k, v in result.items() if k != "target"} for result in outputs]
+        rows = [self._note(metric, batch, outputs) for metric in self.evaluator.metrics]
+        self.runner.call_hook("after_test_iter", **here, outputs=outputs)
+        names = {k: batch[k][0] for k in ("id", "garment_id", "category") if k in batch}
+        self.journal.write(index, names | {"index": index, "rows": rows})
+
+    def _note(self, metric, batch: dict, outputs: Sequence[dict]) -> Any:
+        """What a metric says of one pair, taken out of it; a refusal is noted as ``{"why": ...}``."""
+        try:
+            metric.process(batch, outputs)
+        except NotComputableError as error:
+            return {"why": str(error)}
+        if len(metric.results) != 1:
+            raise ValueError(
+                f"test_evaluator: {type(metric).__name__} does not note one row per pair; metrics "
+                f"of sets of pictures, such as FID, belong into a protocol"
+            )
+        return metric.results.pop()
+
+    def _compute(self) -> dict[str, Any]:
+        """Every metric over the journal's rows: the same numbers however the pairs were drawn."""
+        numbers = {}
+        for place, metric in enumerate(self.evaluator.metrics):
+            rows = [entry["rows"][place] for entry in self.entries]
+            refusals = [row["why"] for row in rows if isinstance(row, dict) and "why" in row]
+            if refusals:
+                self.refused |= dict.fromkeys(_names(metric), refusals[0])
+                continue
+            found = metric.compute_metrics(rows)
+            prefix = f"{metric.prefix}/" if metric.prefix else ""
+            numbers |= {prefix + name: value for name, value in found.items()}
+        return numbers
+
+
+def _names(metric) -> tuple[str, ...]:
+    return getattr(metric, "names", ()) or (type(metric).__name__,)
+
+
+def split(batch: dict) -> Iterator[dict]:
+    """A collated batch as batches of one pair each."""
+    for place in range(len(next(iter(batch.values())))):
+        yield {key: value[place : place + 1] for key, value in batch.items()}
