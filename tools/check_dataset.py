@@ -47,7 +47,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main() -> int:
     args = parse_args()
     from vtonlab.datasets.doctor import diagnose, show
-    from vtonlab.structures.match_store import write_atomic
+    from vtonlab.structures.pair_store import write_atomic
 
     for name in ("people", "max_pixels"):
         if getattr(args, name) < 1:

@@ -251,7 +251,8 @@ def extract_store(
         The failed pairs and why.
     """
     from vtonlab.registry import MATCHERS
-    from vtonlab.structures.match_store import MatchStore, pair_key
+    from vtonlab.structures.match_store import MatchStore
+    from vtonlab.structures.pair_store import pair_key
 
     dataset = build_for_extraction(request)
     matcher = MATCHERS.build(dict(request["matches"]["matcher"])).to(device)

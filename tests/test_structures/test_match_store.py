@@ -6,13 +6,8 @@ import pytest
 import torch
 
 from vtonlab.structures import Correspondences
-from vtonlab.structures.match_store import (
-    MatchStore,
-    describe_difference,
-    open_store,
-    plain_settings,
-    store_request,
-)
+from vtonlab.structures.match_store import MatchStore, open_store, store_request
+from vtonlab.structures.pair_store import describe_difference, plain_settings
 
 MATCHER = dict(type="SIFTMatcher", ratio=0.8, size=(512, 384))
 VERSIONS = {"opencv": "5.0.0"}

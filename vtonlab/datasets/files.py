@@ -56,7 +56,7 @@ class FileTryOnDataset(TryOnDataset):
         matches: ``dict(matcher=dict(type=...), root=...)`` of a match store; adds
             ``correspondences``.
         shuffle_correspondences: control: each pair gets the matches of another.
-        transforms, seed, keep_in_memory: see `TryOnDataset`.
+        transforms, seed, keep_in_memory, damaged: see `TryOnDataset`.
         follow_links: allow symbolic links that lead out of ``data_root``.
         max_pixels: refuse larger pictures.
 
@@ -93,10 +93,13 @@ class FileTryOnDataset(TryOnDataset):
         transforms: Sequence | None = None,
         seed: int = 0,
         keep_in_memory: bool = False,
+        damaged: str = "error",
         follow_links: bool = False,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
-        super().__init__(transforms=transforms, seed=seed, keep_in_memory=keep_in_memory)
+        super().__init__(
+            transforms=transforms, seed=seed, keep_in_memory=keep_in_memory, damaged=damaged
+        )
         self.task = self.tasks[0] if task is None else task
         self.categories = self.layout.categories if categories is None else tuple(categories)
         for key, values, choices in (
@@ -346,7 +349,7 @@ class FileTryOnDataset(TryOnDataset):
         Matches are read likewise, and compared with the photographs they were made from.
 
         Raises:
-            ValueError: pictures that are damaged, of another aspect ratio than their photograph or
+            ValueError: pictures that are damaged (with ``damaged="skip"``: told as a warning), of another aspect ratio than their photograph or
                 no masks, and matches that are damaged or stale, by name.
         """
         report = verify_pictures(
@@ -354,6 +357,7 @@ class FileTryOnDataset(TryOnDataset):
             {named(item.pair): dict(self._files(item)) for item in self.items},
             decode_at_most=decode_at_most,
             max_pixels=self.max_pixels,
+            damaged=self.damaged,
         )
         for index in spread(len(self), decode_at_most) if self.store is not None else ():
             self._correspondences(index)

@@ -1,6 +1,6 @@
 """Any folders, by a list: the user's own photographs, PPR10K pairs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from vtonlab.datasets.files import FileTryOnDataset
@@ -115,10 +115,7 @@ class PairListDataset(FileTryOnDataset):
 
     def _rows(self, path: Path) -> dict[Item, dict[str, str]]:
         records = read_records(path)
-        names = {stem(r[c]) for r in records for c in ("person", "garment") if r.get(c)}
-        short = {}
-        for name in names:
-            short.setdefault(name.rpartition("/")[2], []).append(name)
+        short = {c: _by_base(stem(r.get(c, "")) for r in records) for c in ("person", "garment")}
         rows = {}
         for record in records:
             number = record.pop("")
@@ -139,17 +136,11 @@ class PairListDataset(FileTryOnDataset):
                     check_name(record[column]) if record[column] else None
             except ValueError as error:
                 raise ValueError(f"pair list {path}, line {number}: {error}") from None
-            ids = (self._id(stem(record[c]), short) for c in ("person", "garment"))
+            ids = (_id(stem(record[c]), short[c]) for c in ("person", "garment"))
             rows[Item(Pair(*ids), self._category(record, path, number))] = record
         if not rows:
             raise ValueError(f"pair list {path} has no row of split {self.folder_split!r}")
         return rows
-
-    @staticmethod
-    def _id(name: str, short: Mapping[str, list[str]]) -> str:
-        """The file's own name, or with its folders where two files have the same."""
-        base = name.rpartition("/")[2]
-        return base if len(short[base]) == 1 else name.replace("/", "__")
 
     def _category(self, record: Mapping[str, str], path: Path, number: str) -> str:
         if record.get("category"):
@@ -184,3 +175,17 @@ class PairListDataset(FileTryOnDataset):
                     resolve_inside(self.data_root, row[name])
                 path = path if path.is_file() else None
             yield name, path
+
+
+def _by_base(names: Iterable[str]) -> dict[str, set[str]]:
+    """Names by their last part."""
+    found: dict[str, set[str]] = {}
+    for name in names:
+        found.setdefault(name.rpartition("/")[2], set()).add(name)
+    return found
+
+
+def _id(name: str, by_base: Mapping[str, set[str]]) -> str:
+    """The file's own name, or with its folders where two files have the same."""
+    base = name.rpartition("/")[2]
+    return base if len(by_base[base]) == 1 else name

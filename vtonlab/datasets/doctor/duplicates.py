@@ -16,7 +16,7 @@ from vtonlab.datasets.doctor.kinds import SPLITS
 from vtonlab.datasets.doctor.survey import Part, relative
 from vtonlab.datasets.lists import read_exclusions
 from vtonlab.ops.resize import resize_picture
-from vtonlab.structures.match_store import file_hash
+from vtonlab.structures.pair_store import file_hash
 from vtonlab.utils.images import read_image
 
 SMALL = (48, 36)  # height, width of the copies that are compared

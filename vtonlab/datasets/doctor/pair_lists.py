@@ -10,7 +10,7 @@ from vtonlab.datasets.doctor.findings import Report
 from vtonlab.datasets.doctor.kinds import SPLITS, Kind
 from vtonlab.datasets.doctor.survey import Part, relative
 from vtonlab.datasets.lists import category_of, read_rows
-from vtonlab.structures.match_store import write_atomic
+from vtonlab.structures.pair_store import write_atomic
 from vtonlab.structures.sample import CATEGORIES
 
 SETTINGS = ("paired", "unpaired")

@@ -17,7 +17,7 @@ from typing import NamedTuple, Protocol
 
 from vtonlab.datasets.synthetic.dataset import SyntheticTryOn
 from vtonlab.datasets.synthetic.writer_files import json_bytes
-from vtonlab.structures.match_store import sweep, write_atomic
+from vtonlab.structures.pair_store import sweep, write_atomic
 
 SETTINGS_FILE = "synthetic.json"
 FORMAT = 1

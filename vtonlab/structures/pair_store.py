@@ -1,0 +1,289 @@
+"""What is computed once per pair and kept on disk, never silently stale.
+
+A store is one directory::
+
+    <directory>/
+        manifest.json            settings, versions, and when complete one line per pair
+        pairs/<person>__<garment>.npz
+
+Every file is written under a temporary name, synced and renamed, so that a killed run leaves only
+whole files; every pair file carries a checksum and the hashes of the files it was made from. The
+same files and settings give the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+
+FORMAT = 1
+
+
+def plain_settings(value):
+    """Config values as plain JSON: dicts, lists, numbers, strings; a class becomes its name."""
+    if isinstance(value, Mapping):
+        return {str(k): plain_settings(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain_settings(v) for v in value]
+    if isinstance(value, type):
+        return value.__name__
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, np.generic):
+        return value.item()
+    raise ValueError(f"settings must be numbers, strings, lists and dicts, not {value!r}")
+
+
+def describe_difference(written: Mapping, wanted: Mapping, prefix: str = "") -> list[str]:
+    """``key: written X, wanted Y`` for every value that differs between two settings."""
+    lines = []
+    for key in sorted({*written, *wanted}):
+        a, b = written.get(key, "(default)"), wanted.get(key, "(default)")
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            lines += describe_difference(a, b, f"{prefix}{key}.")
+        elif a != b:
+            lines.append(f"{prefix}{key}: written {a!r}, wanted {b!r}")
+    return lines
+
+
+def neighbours(directory: Path, pattern: str, identity: Mapping) -> str:
+    """What distinguishes the nearest other store beside ``directory``, as a clause of a sentence.
+
+    Args:
+        pattern: of the directories to look at, such as ``SIFTMatcher-*``.
+    """
+    best = None
+    for manifest in sorted(directory.parent.glob(f"{pattern}/manifest.json")):
+        try:
+            written = read_manifest(manifest)
+        except ValueError:
+            continue
+        lines = describe_difference({k: written.get(k) for k in identity}, identity)
+        if best is None or len(lines) < len(best[1]):
+            best = (manifest.parent, lines)
+    return "" if best is None else f" ({best[0]} differs in {'; '.join(best[1])})"
+
+
+def read_manifest(path: Path) -> dict:
+    try:
+        manifest = json.loads(path.read_text())
+        if manifest["format"] != FORMAT:
+            raise ValueError(f"format {manifest['format']}, this vtonlab reads {FORMAT}")
+        return manifest
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise ValueError(
+            f"cannot read {path} ({error}); delete its folder and make it again"
+        ) from None
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write under a temporary name in the same folder, sync, rename: never half a file."""
+    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sweep(directory: Path) -> None:
+    """Remove temporary files whose writers are dead."""
+    for leftover in directory.rglob(".tmp-*"):
+        try:
+            os.kill(int(leftover.name.split("-")[1]), 0)
+        except (ProcessLookupError, ValueError, OverflowError):
+            leftover.unlink(missing_ok=True)
+        except PermissionError:
+            pass  # alive, and somebody else's
+
+
+def file_hash(path) -> str:
+    """blake2b (128 bit) of a file's bytes."""
+    return hashlib.blake2b(Path(path).read_bytes(), digest_size=16).hexdigest()
+
+
+def pair_key(person_id: str, garment_id: str) -> str:
+    """File name stem of a pair; ids may hold any character."""
+    return f"{quote(str(person_id), safe='')}__{quote(str(garment_id), safe='')}"
+
+
+def _checksum(arrays: Mapping[str, np.ndarray]) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    for name in sorted(arrays):
+        digest.update(f"{name} {arrays[name].dtype.str} {arrays[name].shape}".encode())
+        digest.update(np.ascontiguousarray(arrays[name]).tobytes())
+    return digest.digest()
+
+
+class PairStore:
+    """One directory of arrays by pair.
+
+    Args:
+        directory: an existing store.
+    """
+
+    what = "entries"  # the nouns and the command of its messages
+    entry = "entry"
+    command = "the command that made it"
+
+    def __init__(self, directory) -> None:
+        self.directory = Path(directory)
+        self.manifest = read_manifest(self.directory / "manifest.json")
+        self._verified: set[str] = set()  # pairs whose files were hashed in this process
+
+    @classmethod
+    def start(cls, directory: Path, identity: Mapping):
+        """A new store of these settings, or the one that is there, to go on with.
+
+        Raises:
+            ValueError: the store there was written with other settings or versions.
+        """
+        (directory / "pairs").mkdir(parents=True, exist_ok=True)
+        sweep(directory)
+        if (directory / "manifest.json").is_file():
+            store = cls(directory)
+            store.check(identity)
+            return store
+        manifest = {"format": FORMAT, **identity, "complete": False, "pairs": {}, "failed": {}}
+        write_atomic(directory / "manifest.json", _json_bytes(manifest))
+        return cls(directory)
+
+    def check(self, identity: Mapping) -> None:
+        """``ValueError`` that says what differs if this store is not the one asked for."""
+        lines = describe_difference({k: self.manifest.get(k) for k in identity}, identity)
+        if lines:
+            raise ValueError(
+                f"{self.what} in {self.directory} were made differently: {'; '.join(lines)}; "
+                "use the same settings, or delete the folder and make them again"
+            )
+
+    def check_complete(self) -> None:
+        """``ValueError`` if the run that fills this store did not end."""
+        if not self.manifest["complete"]:
+            raise ValueError(
+                f"{self.what} in {self.directory} are not finished; the same {self.command} "
+                "command goes on where it stopped"
+            )
+
+    def path(self, person_id: str, garment_id: str) -> Path:
+        return self.directory / "pairs" / f"{pair_key(person_id, garment_id)}.npz"
+
+    def save(self, person_id: str, garment_id: str, arrays: dict, files: Sequence = ()) -> None:
+        """Store one pair's arrays with the hashes of the files they were made from."""
+        arrays = {**arrays, "images": np.array([file_hash(f) for f in files], dtype="S32")}
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays, checksum=np.frombuffer(_checksum(arrays), dtype=np.uint8))
+        write_atomic(self.path(person_id, garment_id), buffer.getvalue())
+
+    def load(self, person_id: str, garment_id: str) -> dict[str, np.ndarray]:
+        """A pair's arrays, found whole.
+
+        Raises:
+            FileNotFoundError: the pair is not in the store.
+            ValueError: the file is damaged; names it.
+        """
+        path = self.path(person_id, garment_id)
+        try:
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            stored = arrays.pop("checksum").tobytes()
+            if _checksum(arrays) != stored:
+                raise ValueError("its checksum does not match")
+        except FileNotFoundError:
+            reason = self.manifest["failed"].get(pair_key(person_id, garment_id))
+            raise FileNotFoundError(
+                f"no {self.what} of person {person_id!r} and garment {garment_id!r} in "
+                f"{self.directory}; "
+                + (f"making them failed: {reason}" if reason else f"run {self.command} again")
+            ) from None
+        except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
+            raise ValueError(
+                f"{self.entry} file {path} is damaged ({error}); run the same {self.command} "
+                "command again to recompute it"
+            ) from None
+        return arrays
+
+    def load_fresh(self, person_id: str, garment_id: str, files: Sequence = ()) -> dict:
+        """`load`, after the files were compared with those it was made from (hashed once per
+        process).
+
+        Raises:
+            FileNotFoundError: the pair is not in the store.
+            ValueError: the entry is damaged, or a file has changed; names it.
+        """
+        arrays = self.load(person_id, garment_id)
+        key = pair_key(person_id, garment_id)
+        if files and key not in self._verified:
+            self.check_files(arrays, files)
+            self._verified.add(key)
+        return arrays
+
+    def check_files(self, arrays: Mapping[str, np.ndarray], files: Sequence) -> None:
+        """``ValueError`` that names the first of ``files`` that has changed."""
+        for path, before in zip(files, arrays["images"].tolist(), strict=True):
+            now = file_hash(path)
+            if now != before.decode():
+                raise ValueError(
+                    f"{path} has changed since its {self.what} were made (hash {now[:8]}, was "
+                    f"{before.decode()[:8]}); run {self.command} again"
+                )
+
+    def state(self, person_id: str, garment_id: str, files: Sequence) -> str:
+        """``"current"``, ``"missing"``, or why this pair must be computed again.
+
+        Args:
+            files: the person and garment photographs.
+        """
+        if not self.path(person_id, garment_id).is_file():
+            return "missing"
+        try:
+            self.check_files(self.load(person_id, garment_id), files)
+        except ValueError as error:
+            return str(error).split("; run ")[0]
+        return "current"
+
+    def discard(self, person_id: str, garment_id: str) -> None:
+        """Remove what is stored of a pair, if anything."""
+        self.path(person_id, garment_id).unlink(missing_ok=True)
+
+    def check_pairs(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """``ValueError`` naming the first of ``pairs`` the store lacks, before training starts."""
+        listed, failed = self.manifest["pairs"], self.manifest["failed"]
+        missing = [key for key in (pair_key(*pair) for pair in pairs) if key not in listed]
+        if missing:
+            reason = failed.get(missing[0], "it was not in the data set then")
+            raise ValueError(
+                f"{len(missing)} of {len(pairs)} pairs have no {self.what} in {self.directory}, "
+                f"first {missing[0]} ({reason}); run {self.command} again"
+            )
+
+    def line(self, arrays: Mapping[str, np.ndarray]) -> dict:
+        """What the manifest says of a pair."""
+        return {"images": [value.decode() for value in arrays["images"].tolist()]}
+
+    def finish(self, pairs: Sequence[tuple[str, str]], failed: Mapping[str, str]) -> None:
+        """Close the store: list every pair with the hashes of its files, and what failed."""
+        listed = {}
+        for person_id, garment_id in pairs:
+            key = pair_key(person_id, garment_id)
+            if key in failed:
+                continue
+            listed[key] = self.line(self.load(person_id, garment_id))
+        sweep(self.directory)
+        self.manifest.update(complete=True, pairs=listed, failed=dict(sorted(failed.items())))
+        write_atomic(self.directory / "manifest.json", _json_bytes(self.manifest))
+
+
+def _json_bytes(data: Mapping) -> bytes:
+    return (json.dumps(data, indent=1, sort_keys=True) + "\n").encode()
