@@ -125,17 +125,19 @@ class Runs:
 
     def compare(self, name: str, last: int) -> list[str]:
         """What differs from the undisturbed run, and what is left behind."""
-        from reliability.compare import differing, differing_logs
+        from reliability.compare import differing, differing_logs, leaves, same
 
-        from vtonlab.engine.checkpoint import find_latest, find_problem, read_checkpoint, sha256
+        from vtonlab.engine.checkpoint import find_latest, find_problem, read_checkpoint
 
         calm, other = self.folder / "calm", self.folder / name
         if find_latest(other) != other / f"iter_{last}.pth":
             return [f"{name} did not end with iter_{last}.pth"]
         a, b = (read_checkpoint(folder / f"iter_{last}.pth") for folder in (calm, other))
         wrong = differing(a, b) + [f"log: {line}" for line in differing_logs(calm, other)]
-        if sha256(calm / "model.safetensors") != sha256(other / "model.safetensors"):
-            wrong.append("model.safetensors")
+        a, b = (dict(leaves(read_checkpoint(d / "model.safetensors"))) for d in (calm, other))
+        wrong += [
+            f"export: {k}" for k in sorted(a.keys() | b.keys()) if not same(a.get(k), b.get(k))
+        ]
         files = [*other.glob("*.pth"), other / "model.safetensors"]
         wrong += [f"{path.name}: {problem}" for path in files if (problem := find_problem(path))]
         return wrong + [f"left over: {path.name}" for path in other.glob(".*tmp*")]
