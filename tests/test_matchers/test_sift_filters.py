@@ -205,3 +205,31 @@ def test_homography_needs_four():
     three = np.random.default_rng(0).uniform(0, 99, (3, 2))
     assert not filters.homography_filter(three, three, 12.0).any()
     assert len(filters.homography_filter(three[:0], three[:0], 12.0)) == 0
+
+
+def moved(case, how):
+    """The same candidates in pictures 384 wide that are both mirrored, or both cropped."""
+    case = dict(case)
+    if how == "cropped":
+        case["p"], case["g"] = case["p"] - [31, 17], case["g"] - [31, 17]
+        return case
+    for side in "pg":
+        case[side] = case[side] * [-1, 1] + [383, 0]
+        case[f"angle_{side}"] = (180.0 - case[f"angle_{side}"]) % 360
+    return case
+
+
+@pytest.mark.parametrize("how", ["mirrored", "cropped"])
+@pytest.mark.parametrize("count", [9, 200])
+def test_filters_keep_the_same_when_the_pictures_move(case, how, count):
+    """All but the side-by-side lines, which are drawn and not part of any picture."""
+    case = {name: value[:count] for name, value in case.items()}
+    other = moved(case, how)
+    for run in (
+        lambda c: filters.angle_filter(c["angle_p"], c["angle_g"], 45.0),
+        lambda c: filters.scale_filter(c["size_p"], c["size_g"], 2.25),
+        lambda c: filters.duplicate_filter(c["p"], c["g"], 2**0.5),
+        lambda c: filters.neighbour_filter(c["p"], c["g"], 1.4),
+        lambda c: filters.homography_filter(c["p"], c["g"], 12.0),
+    ):
+        assert (run(case) == run(other)).mean() > 0.98
