@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from mmengine.logging import print_log
 from torch.utils.data import Dataset
 
 from vtonlab.datasets.samplers import SampleKey
@@ -23,6 +24,9 @@ class TryOnDataset(Dataset):
         seed: of all random numbers lent to the transforms as ``sample["rng"]``.
         keep_in_memory: decode each sample once per process; for sets that fit (9 people at 96x72
             are 2 MB; 11 647 at 1024x768 are 100 GB).
+        damaged: ``"error"`` stops at a sample whose files cannot be used; ``"skip"`` names and
+            counts it, and takes the next good one in its place, until one in a hundred (or ten)
+            are damaged. For training: a test on other people than it says is no test.
     """
 
     def __init__(
@@ -31,7 +35,11 @@ class TryOnDataset(Dataset):
         transforms: Sequence | None = None,
         seed: int = 0,
         keep_in_memory: bool = False,
+        damaged: str = "error",
     ) -> None:
+        if damaged not in ("error", "skip"):
+            raise ValueError(f"{type(self).__name__}: damaged {damaged!r} is none of error, skip")
+        self.damaged, self._faults = damaged, {}
         self.transforms = [
             TRANSFORMS.build(t) if isinstance(t, dict) else t for t in transforms or ()
         ]
@@ -49,12 +57,34 @@ class TryOnDataset(Dataset):
         index, position = (key, key) if isinstance(key, int | np.integer) else key
         if not 0 <= index < len(self):
             raise IndexError(f"index {index} is not below {len(self)}")
-        sample = {**self._load_once(int(index)), "index": int(index), "position": int(position)}
+        sample = {**self._load_good(int(index)), "index": int(index), "position": int(position)}
         sample["rng"] = np.random.default_rng([self.seed, int(position)])
         for transform in self.transforms:
             sample = transform(sample)
         del sample["rng"]
         return check_sample(sample)
+
+    def _load_good(self, index: int) -> dict:
+        """The sample, or with ``damaged="skip"`` the next one that can be loaded."""
+        if self.damaged == "error":
+            return self._load_once(index)
+        for place in (*range(index, len(self)), *range(index)):
+            try:
+                if place not in self._faults:
+                    return self._load_once(place)
+            except (ValueError, FileNotFoundError) as error:
+                self._count_fault(place, str(error))
+        raise ValueError("every sample is damaged")
+
+    def _count_fault(self, index: int, text: str) -> None:
+        self._faults[index] = text
+        count, limit = len(self._faults), max(10, len(self) // 100)
+        print_log(f"damaged, number {count} in this process, passed over: {text}", level=30)
+        if count > limit:
+            raise ValueError(
+                f"{count} of {len(self)} samples are damaged, more than {limit}: damaged='skip' "
+                f"goes on without a few only; the last one: {text}"
+            )
 
     def _load_once(self, index: int) -> dict:
         if self._kept is None:

@@ -19,13 +19,19 @@ _QUIET_SECONDS = 2.0
 
 
 def verify_pictures(
-    title: str, pairs: Mapping[str, Mapping[str, Path]], *, decode_at_most: int, max_pixels: int
+    title: str,
+    pairs: Mapping[str, Mapping[str, Path]],
+    *,
+    decode_at_most: int,
+    max_pixels: int,
+    damaged: str = "error",
 ) -> str:
     """Check the pictures of all pairs in parallel; see `FileTryOnDataset.verify`.
 
     Args:
         title: what is checked, for messages.
         pairs: for each pair's name its files by map.
+        damaged: ``"skip"``: the sentence tells the damaged ones too.
 
     Returns:
         one sentence of what was found good.
@@ -58,9 +64,10 @@ def verify_pictures(
         pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for thousands of pictures
     faults += _wrong_sizes(pairs, sizes)
     if faults:
-        raise ValueError(
-            f"{title}: {len(faults)} of {len(owners)} files cannot be used: {some(faults, '; ')}"
-        )
+        told = f"{title}: {len(faults)} of {len(owners)} files cannot be used: {some(faults, '; ')}"
+        if damaged == "error":
+            raise ValueError(told)
+        return f"{told}; damaged='skip' passes over them"
     how = "decoded"
     if len(deep) < len(owners):
         how = f"intact by header and end, {len(deep)} of them decoded"
