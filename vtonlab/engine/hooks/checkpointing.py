@@ -155,7 +155,7 @@ class SafeCheckpointHook(CheckpointHook):
             name, score = known["file"], float(known["score"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        whole = known["metric"] == self.save_best and not find_problem(Path(self.out_dir) / name)
+        whole = [known["metric"]] == self.save_best and not find_problem(Path(self.out_dir) / name)
         return (score, name) if whole else None
 
 
