@@ -20,7 +20,7 @@ from evaluate import add_protocol_options, protocol_from
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    from vtonlab.engine.cli import add_cfg_options
+    from vtonlab.engine.cli import add_cfg_options, add_safe
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -41,6 +41,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--restart", action="store_true", help="draw anew what --out holds")
     parser.add_argument("--launcher", default="none", choices=("none", "pytorch", "slurm"))
+    add_safe(parser)
     add_cfg_options(parser)
     return parser.parse_args(argv)
 
@@ -57,7 +58,7 @@ def main() -> int:
     protocol = protocol_from(args.protocol, args) if args.protocol else None
     gaps = False
     for setting in ("paired", "unpaired") if args.setting == "both" else (args.setting,):
-        config = load_config(args.config, args.cfg_options)
+        config = load_config(args.config, args.cfg_options, safe=args.safe)
         finalize(config, launcher=args.launcher)
         out = Path(args.out) if args.out else Path(config.work_dir) / "test"
         out = out / setting if args.setting == "both" else out
