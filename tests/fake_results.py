@@ -1,6 +1,7 @@
 """Results folders as tools/test.py writes them, with made-up pictures and planted scores."""
 
 import json
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,8 @@ def fake_results(
         for number, path in enumerate([*files.values(), generated]):
             if not path.is_file():
                 path.parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(picture(10 * shown + number + 7 * len(system), size)).save(path)
+                seed = 10 * shown + number + zlib.crc32(system.encode())
+                Image.fromarray(picture(seed, size)).save(path)
         row = dict(id=person, garment_id=garment, index=index, **planted(index, skill))
         row |= dict(category=("upper_body", "dresses")[index % 2], generated_file=generated)
         row |= {f"{name}_file": path for name, path in files.items()}

@@ -86,3 +86,9 @@ def make_batch():
         return model.data_preprocessor(collate(samples))
 
     return make
+
+
+@pytest.fixture
+def make_sample():
+    """``make_sample(number)``: one sample, not collated."""
+    return sample

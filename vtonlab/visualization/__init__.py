@@ -1,8 +1,10 @@
 """Pictures of everything below: samples, correspondences, flows and attention."""
 
 from vtonlab.visualization.attention import (
+    attention_warp,
     draw_attention,
     draw_attention_flow,
+    draw_points_attention,
     mark,
     overlay_heat,
 )
@@ -18,10 +20,21 @@ from vtonlab.visualization.colors import (
 from vtonlab.visualization.correspondences import (
     draw_correspondences,
     draw_flow,
+    draw_flow_offsets,
     draw_places,
     warp_garment,
 )
-from vtonlab.visualization.pages import fit, grid, heading, save_png, stack, tile, tint, to_picture
+from vtonlab.visualization.pages import (
+    fit,
+    grid,
+    heading,
+    save_png,
+    stack,
+    tile,
+    tint,
+    titled_grid,
+    to_picture,
+)
 from vtonlab.visualization.samples import (
     contact_sheet,
     draw_sample,
@@ -29,13 +42,16 @@ from vtonlab.visualization.samples import (
 )
 
 __all__ = [
+    "attention_warp",
     "contact_sheet",
     "distinct_colors",
     "draw_attention",
     "draw_attention_flow",
     "draw_correspondences",
     "draw_flow",
+    "draw_flow_offsets",
     "draw_places",
+    "draw_points_attention",
     "draw_sample",
     "fit",
     "flow_colors",
@@ -53,6 +69,7 @@ __all__ = [
     "stack",
     "tile",
     "tint",
+    "titled_grid",
     "to_picture",
     "warp_garment",
 ]

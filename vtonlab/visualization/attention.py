@@ -1,13 +1,20 @@
 """Pictures of attention: where in the garment a place on the person looks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
 
 from vtonlab.structures import Correspondences
 from vtonlab.visualization.colors import distinct_colors, heat_colors, position_colors
-from vtonlab.visualization.pages import fit, grid, tile, to_picture, write
+from vtonlab.visualization.pages import (
+    fit,
+    grid,
+    tile,
+    titled_grid,
+    to_picture,
+    write,
+)
 
 
 def overlay_heat(
@@ -121,6 +128,71 @@ def draw_attention(
     tiles = [tile(asked, "places asked about", height, width)]
     tiles += [tile(view, caption, height, width) for view, caption in views]
     return grid(tiles, columns=min(len(tiles), 7))
+
+
+def draw_points_attention(
+    person: np.ndarray,
+    garment: np.ndarray,
+    points: np.ndarray,
+    views: Mapping[str, np.ndarray],
+    *,
+    truth: np.ndarray | None = None,
+    notes: Mapping[str, Sequence[str]] | None = None,
+    height: int = 192,
+) -> np.ndarray:
+    """A row for each chosen point of the person, a column for each way to look at the garment.
+
+    In each garment picture a cross marks the most attended cell and a black dot the truth.
+
+    Args:
+        person, garment: RGB uint8 pictures.
+        points: (P, 2) places on the person, (x, y) in [0, 1].
+        views: title (model, layer, head; lines) -> (P, h, w) attention on its garment grid.
+        truth: (P, 2) true garment places, NaN where there is none.
+        notes: title -> P short texts under its pictures.
+        height: of one picture.
+
+    Returns:
+        uint8 RGB page.
+
+    Raises:
+        ValueError: a view has not one map per point.
+    """
+    rows = []
+    sides = [fit(image, height, _width(image, height)) for image in (person, garment)]
+    for number, (point, color) in enumerate(
+        zip(points, distinct_colors(len(points)), strict=True), 1
+    ):
+        tiles = [tile(mark(sides[0], point, color), f"point {number}", height, sides[0].shape[1])]
+        for title, maps in views.items():
+            if len(maps) != len(points):
+                raise ValueError(f"view {title!r} has {len(maps)} maps for {len(points)} points")
+            heat = maps[number - 1]
+            view = overlay_heat(sides[1], heat)
+            if truth is not None and np.isfinite(truth[number - 1]).all():
+                view = mark(view, truth[number - 1], (0, 0, 0), "dot")
+            view = mark(view, _centre(int(heat.argmax()), heat.shape), color, "cross")
+            text = notes[title][number - 1] if notes else ""
+            tiles.append(tile(view, text, height, sides[1].shape[1]))
+        rows += tiles
+    return titled_grid(["person", *views], rows)
+
+
+def attention_warp(
+    garment: np.ndarray, probs: np.ndarray, query_grid: tuple[int, int], key_grid: tuple[int, int]
+) -> np.ndarray:
+    """What attention alone carries over: each query paints the garment's mean colour under it.
+
+    Args:
+        garment: RGB uint8 picture.
+        probs: (Nq, Nk), rows summing to 1.
+
+    Returns:
+        uint8 RGB (*query_grid, 3).
+    """
+    cells = cv2.resize(to_picture(garment), key_grid[::-1], interpolation=cv2.INTER_AREA)
+    painted = np.asarray(probs, np.float64) @ cells.reshape(-1, 3).astype(np.float64)
+    return np.rint(painted).clip(0, 255).astype(np.uint8).reshape(*query_grid, 3)
 
 
 def draw_attention_flow(

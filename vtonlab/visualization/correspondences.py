@@ -4,7 +4,13 @@ import cv2
 import numpy as np
 
 from vtonlab.structures import Correspondences, FlowField
-from vtonlab.visualization.colors import distinct_colors, position_chart, position_colors
+from vtonlab.visualization.colors import (
+    distinct_colors,
+    flow_colors,
+    flow_wheel,
+    position_chart,
+    position_colors,
+)
 from vtonlab.visualization.pages import PAPER, fit, to_picture
 
 _MOST_DOTS = 500
@@ -47,7 +53,7 @@ def draw_correspondences(
     for a, b, color in zip(start, end, colors.tolist(), strict=True):
         for point in (a, b):
             _dot(page, point, radius, color)
-    chosen = _spread(matches.person_points.numpy(), lines)
+    chosen = spread(matches.person_points.numpy(), lines)
     for i, color in zip(chosen, distinct_colors(len(chosen)).tolist(), strict=True):
         _line(page, start[i], end[i], color)
         for point in (start[i], end[i]):
@@ -68,6 +74,33 @@ def draw_flow(flow: FlowField, person: np.ndarray | None = None) -> np.ndarray:
         page = (to_picture(person).mean(-1, keepdims=True) * 0.35 + 30).astype(np.uint8)
         page = np.repeat(page, 3, 2)
     page[visible] = position_colors(flow.flow.numpy()[visible])
+    return page
+
+
+def draw_flow_offsets(flow: FlowField, *, largest: float | None = None) -> np.ndarray:
+    """How far and which way each person pixel must look, on the colour wheel, with the wheel.
+
+    Args:
+        largest: Length of full strength, in picture sides; by default the longest one, at least
+            a pixel.
+
+    Returns:
+        uint8 RGB (h, w, 3); unknown pixels are grey, the wheel stands in the lower right corner of
+        pictures from 30 pixels.
+    """
+    height, width = flow.size
+    y, x = np.indices((height, width)) + 0.5
+    offset = flow.flow.numpy().astype(np.float64) - np.stack([x / width, y / height], -1)
+    offset[~flow.visible.numpy()] = np.nan
+    if largest is None:
+        longest = np.nan_to_num(np.hypot(offset[..., 0], offset[..., 1])).max(initial=0.0)
+        largest = max(longest, 1 / max(height, width))
+    page = flow_colors(offset, largest)
+    size = min(page.shape[:2]) // 5
+    if size < 6:
+        return page  # too small for a key
+    inside = np.hypot(*(np.indices((size, size)) + 0.5 - size / 2)) <= size / 2
+    page[-size:, -size:][inside] = flow_wheel(size)[inside]
     return page
 
 
@@ -100,7 +133,7 @@ def _scaled(image: np.ndarray, height: int) -> np.ndarray:
     return fit(image, height, width)
 
 
-def _spread(points: np.ndarray, count: int) -> list[int]:
+def spread(points: np.ndarray, count: int) -> list[int]:
     """Indices of at most ``count`` points, each the farthest from those before it."""
     if not len(points) or count < 1:
         return []

@@ -58,13 +58,27 @@ def text_width(text: str, height: float = 10.0) -> int:
     return cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, height / 21.0, 1)[0][0]
 
 
+def caption_strip(text: str, width: int) -> np.ndarray:
+    """A caption alone, (CAPTION, width, 3), centred; long ones lose their start."""
+    while text and text_width(text, 9.0) > width - 4:
+        text = text[1:]
+    strip = np.full((CAPTION, width, 3), PAPER, np.uint8)
+    write(strip, text, max(2, (width - text_width(text, 9.0)) / 2), CAPTION - 8, 9.0)
+    return strip
+
+
+def pad_to(image: np.ndarray, width: int) -> np.ndarray:
+    """The picture in the middle of a paper of that width."""
+    left = (width - image.shape[1]) // 2
+    right = width - image.shape[1] - left
+    return cv2.copyMakeBorder(image, 0, 0, left, right, cv2.BORDER_CONSTANT, value=PAPER)
+
+
 def tile(image: np.ndarray, caption: str, height: int, width: int) -> np.ndarray:
     """A picture over its caption, (height + CAPTION, width, 3); long captions lose their end."""
     while caption and text_width(caption, 9.0) > width - 4:
         caption = caption[:-1]
-    foot = np.full((CAPTION, width, 3), PAPER, np.uint8)
-    write(foot, caption, max(2, (width - text_width(caption, 9.0)) / 2), CAPTION - 8, 9.0)
-    return np.concatenate([fit(image, height, width), foot])
+    return np.concatenate([fit(image, height, width), caption_strip(caption, width)])
 
 
 def grid(tiles: Sequence[np.ndarray], columns: int, gap: int = 6) -> np.ndarray:
@@ -85,6 +99,19 @@ def grid(tiles: Sequence[np.ndarray], columns: int, gap: int = 6) -> np.ndarray:
         left = gap + (i % columns) * (width + gap)
         page[top : top + height, left : left + width] = one
     return page
+
+
+def titled_grid(titles: Sequence[str], tiles: Sequence[np.ndarray]) -> np.ndarray:
+    """Rows of tiles under a title for each column; a title may have several lines."""
+    wide = max(one.shape[1] for one in tiles)
+    lines = [title.split("\n") for title in titles]
+    deep = max(map(len, lines))
+    heads = [
+        np.concatenate([caption_strip(text, wide) for text in [""] * (deep - len(one)) + one])
+        for one in lines
+    ]
+    columns = len(titles)
+    return stack([grid(heads, columns), grid([pad_to(one, wide) for one in tiles], columns)])
 
 
 def stack(parts: Sequence[np.ndarray]) -> np.ndarray:

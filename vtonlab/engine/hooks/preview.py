@@ -1,12 +1,16 @@
-"""A grid of pictures of the same few samples, again and again, while a model learns."""
+"""Pictures of the same few samples, again and again, while a model learns."""
 
 import copy
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from mmengine.hooks import EMAHook, Hook
+from mmengine.visualization import MLflowVisBackend, Visualizer
 
 from vtonlab.registry import HOOKS
+
+MOST_LAYERS = 6  # columns of the attention picture
 
 
 @HOOKS.register_module()
@@ -17,10 +21,15 @@ class SampleGridHook(Hook):
     ``preview`` takes it preprocessed and returns a uint8 RGB array (H, W, 3); it runs in evaluation
     mode without gradients, on the averaged weights where an EMA hook stands in the config.
 
+    Where the model has a ``probe``, a second picture shows where some points of the same people
+    look in the garment, in the layers that losses supervise (the probe's, where none does).
+
     Args:
         interval: iterations between pictures; the last iteration draws too.
         samples: pictures in the batch.
-        name: the picture's name in TensorBoard and under ``vis_data/vis_image``.
+        name: the picture's name in TensorBoard and under ``vis_data/vis_image``; the second one is
+            called ``<name>_attention``.
+        attention: people whose attention is drawn; 0 for none.
 
     Raises:
         ValueError: an argument below 1, or a config with neither validation nor test data.
@@ -28,12 +37,15 @@ class SampleGridHook(Hook):
 
     priority = "BELOW_NORMAL"  # after EMAHook updated, before LoggerHook closes the visualiser
 
-    def __init__(self, *, interval: int, samples: int = 4, name: str = "samples") -> None:
+    def __init__(
+        self, *, interval: int, samples: int = 4, name: str = "samples", attention: int = 2
+    ) -> None:
         if interval < 1 or samples < 1:
             raise ValueError(f"interval={interval} and samples={samples} must both be >= 1")
         self.interval = interval
         self.samples = samples
         self.name = name
+        self.attention = attention
         self._batch: dict | None = None
 
     def before_train(self, runner) -> None:
@@ -53,20 +65,56 @@ class SampleGridHook(Hook):
         """Draw at the interval and at the end."""
         step = runner.iter + 1
         if step % self.interval == 0 or step == runner.max_iters:
-            runner.visualizer.add_image(self.name, self._draw(runner), step=step)
+            for name, picture in self._draw(runner).items():
+                show_picture(runner.visualizer, name, picture, step)
 
     @torch.no_grad()
-    def _draw(self, runner) -> np.ndarray:
+    def _draw(self, runner) -> dict[str, np.ndarray]:
         averages = [hook for hook in runner.hooks if isinstance(hook, EMAHook)]
         model = runner.bare_model
         model.eval()
         try:
             for hook in averages:
                 hook._swap_ema_parameters()
-            picture = model.preview(model.data_preprocessor(copy.copy(self._batch), False))
+            batch = model.data_preprocessor(copy.copy(self._batch), False)
+            pictures = {self.name: model.preview(batch)}
+            if self.attention and getattr(model, "probe", None) is not None:
+                pictures[f"{self.name}_attention"] = self._attention(model, batch)
         finally:
             for hook in averages:
                 hook._swap_ema_parameters()
             model.train()
+        picture = pictures[self.name]
         assert picture.dtype == np.uint8 and picture.ndim == 3, "preview returns uint8 (H, W, 3)"
-        return picture
+        return pictures
+
+    def _attention(self, model, batch: dict) -> np.ndarray:
+        from vtonlab.visualization import stack
+        from vtonlab.visualization.points import draw_sample_attention
+
+        layers = model.supervised_layers or model.probe["layers"]
+        records = model.attention_records(batch, model.probe.get("sigma", 0.5), layers)[
+            :MOST_LAYERS
+        ]
+        shown = enumerate(samples_of(self._batch, self.attention))
+        return stack([draw_sample_attention(one, records, place=n) for n, one in shown])
+
+
+def samples_of(batch: dict, count: int) -> Iterator[dict]:
+    """The first samples of a collated batch that is not preprocessed, pictures (H, W, 3) again."""
+    for place in range(min(count, len(batch["id"]))):
+        sample = {key: batch[key][place] for key in ("flow",) if key in batch}
+        for key in ("person", "garment"):
+            sample[key] = batch[key][place].permute(1, 2, 0).numpy()
+        yield sample | dict(mask=batch["mask"][place, 0].numpy())
+
+
+def show_picture(visualizer: Visualizer, name: str, picture: np.ndarray, step: int) -> None:
+    """Give a picture to every backend.
+
+    MLflow takes the name for a file's and keeps one picture of each name, so there it is
+    ``<name>/<step>.png`` (mmengine 0.10.7 passes the name as it is).
+    """
+    for backend in visualizer._vis_backends.values():
+        file = isinstance(backend, MLflowVisBackend)
+        backend.add_image(f"{name}/{step:07d}.png" if file else name, picture, step=step)
