@@ -8,6 +8,7 @@ from vtonlab.datasets.mpv import MPVDataset
 from vtonlab.datasets.pair_list import PairListDataset
 from vtonlab.datasets.pose_transfer import GenerateWholePicture
 from vtonlab.datasets.samplers import EvalSampler, ResumableSampler, SampleKey
+from vtonlab.datasets.shards import ShardDataset, ShardSampler
 from vtonlab.datasets.synthetic import SyntheticTryOn
 from vtonlab.datasets.transforms import ColorJitter, RandomAffine, RandomHFlip, Resize
 from vtonlab.datasets.vitonhd import VITONHDDataset
@@ -26,6 +27,8 @@ __all__ = [
     "Resize",
     "ResumableSampler",
     "SampleKey",
+    "ShardDataset",
+    "ShardSampler",
     "SyntheticTryOn",
     "TryOnDataset",
     "VITONHDDataset",

@@ -78,6 +78,8 @@ def find_root(root: Path, wanted: str | None, report: Report) -> tuple[Path, Kin
         None, with findings or without, where no data set is recognised.
     """
     here = recognise(root, wanted)
+    if here is not None and here[0].listed:
+        return root, here[0]
     below = sorted(path for path in root.iterdir() if path.is_dir())
     for near in (*below, root.parent):
         found = recognise(near, wanted) if os.access(near, os.R_OK | os.X_OK) else None
