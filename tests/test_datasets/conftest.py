@@ -8,6 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
+from vtonlab.datasets.synthetic.writer import Settings, write_dataset
+from vtonlab.datasets.synthetic.writer_layouts import build_layout
 from vtonlab.structures.correspondences import Correspondences
 from vtonlab.structures.flow_field import FlowField
 
@@ -119,3 +121,16 @@ def full_sample():
         return sample
 
     return make
+
+
+TREES = {"vitonhd": 5, "dresscode": 12, "deepfashion": 12, "mpv": 5}  # pairs of each layout
+
+
+@pytest.fixture(scope="session")
+def trees(tmp_path_factory) -> dict[str, Path]:
+    """layout -> root of a tree of rendered people in it, 96x72; not to be changed."""
+    root = tmp_path_factory.mktemp("trees")
+    for layout, count in TREES.items():
+        settings = Settings(layout, count, (96, 72))
+        write_dataset(build_layout(settings), settings, root / layout)
+    return {layout: root / layout for layout in TREES}

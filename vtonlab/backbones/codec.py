@@ -1,5 +1,6 @@
 """A lossless codec with ``AutoencoderKL``'s interface, for toy sizes."""
 
+from collections.abc import Mapping
 from types import SimpleNamespace
 
 import torch
@@ -52,3 +53,53 @@ class SpaceToDepthCodec(nn.Module):
     def decode(self, latents: Tensor) -> SimpleNamespace:
         """Inverse of :meth:`encode`; the result has ``sample`` (B, 3, H, W)."""
         return SimpleNamespace(sample=F.pixel_shuffle(latents, self.factor))
+
+
+class LazyCodec(nn.Module):
+    """A codec that is loaded when it is first used: never, where latents are cached and no picture
+    is drawn.
+
+    Args:
+        codec: its config.
+    """
+
+    def __init__(self, codec: Mapping) -> None:
+        super().__init__()
+        self._settings = dict(codec)
+        self._found: list[nn.Module] = []  # a list, so that checkpoints never hold it
+        self.register_buffer("_place", torch.zeros(0), persistent=False)
+
+    @property
+    def loaded(self) -> bool:
+        return bool(self._found)
+
+    @property
+    def codec(self) -> nn.Module:
+        if not self._found:
+            self._found.append(BACKBONES.build(dict(self._settings)).requires_grad_(False).eval())
+        return self._found[0].to(self._place.device)
+
+    @property
+    def config(self):
+        return self.codec.config
+
+    def encode(self, pictures: Tensor):
+        return self.codec.encode(pictures.to(weights_dtype(self.codec)))
+
+    def decode(self, latents: Tensor):
+        return self.codec.decode(latents.to(weights_dtype(self.codec)))
+
+
+def encode_pictures(codec: nn.Module, pictures: Tensor) -> Tensor:
+    """Pictures (B, 3, H, W) in [-1, 1] to scaled latents; the posterior's mode, so that nothing is
+    drawn here.
+    """
+    config = codec.config
+    with torch.no_grad():
+        latents = codec.encode(pictures.to(weights_dtype(codec))).latent_dist.mode()
+    return (latents.float() - (config.shift_factor or 0.0)) * config.scaling_factor
+
+
+def weights_dtype(module: nn.Module) -> torch.dtype:
+    """Of a module's parameters; float32 for one without any."""
+    return next((parameter.dtype for parameter in module.parameters()), torch.float32)

@@ -58,8 +58,8 @@ class Recipe:
         )
         canvases = {n: Canvas(maps[n].shape[:2], self.size) for n in ("person", "garment")}
         sample = dict(
-            id=item.pair.id,
-            garment_id=item.pair.garment_id,
+            id=item.pair.id.replace("/", "__"),  # ids name files of results
+            garment_id=item.pair.garment_id.replace("/", "__"),
             category=item.category,
             source_size=canvases["person"].source,
             person=canvases["person"].photo(maps["person"]),

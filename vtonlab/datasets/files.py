@@ -17,9 +17,12 @@ from vtonlab.datasets.lists import (
     read_exclusions,
     some,
 )
+from vtonlab.datasets.transforms import Pack
 from vtonlab.datasets.verify import spread, verify_pictures
 from vtonlab.ops.agnostic import CONVENTIONS
+from vtonlab.structures.latent_store import LatentStore
 from vtonlab.structures.match_store import open_store
+from vtonlab.structures.pair_store import plain_settings
 from vtonlab.utils.images import MAX_PIXELS
 
 SPLITS = ("train", "val", "test")
@@ -56,6 +59,8 @@ class FileTryOnDataset(TryOnDataset):
         matches: ``dict(matcher=dict(type=...), root=...)`` of a match store; adds
             ``correspondences``.
         shuffle_correspondences: control: each pair gets the matches of another.
+        latents: folder of encoded pictures that `tools/cache_latents.py` made for this data set and
+            model; adds ``latents``, which cannot be augmented.
         transforms, seed, keep_in_memory, damaged: see `TryOnDataset`.
         follow_links: allow symbolic links that lead out of ``data_root``.
         max_pixels: refuse larger pictures.
@@ -90,6 +95,7 @@ class FileTryOnDataset(TryOnDataset):
         paint_hair: bool = False,
         matches: Mapping | None = None,
         shuffle_correspondences: bool = False,
+        latents: str | None = None,
         transforms: Sequence | None = None,
         seed: int = 0,
         keep_in_memory: bool = False,
@@ -129,6 +135,7 @@ class FileTryOnDataset(TryOnDataset):
         self.items = self._complete(items, missing)
         self.pairs = [item.pair for item in self.items]
         self.store = self._open_matches(matches)
+        self.latents = self._open_latents(latents)
         self.partner = derangement(len(self.pairs), seed) if shuffle_correspondences else None
         if shuffle_correspondences and self.store is None:
             raise ValueError("shuffle_correspondences=True needs `matches`")
@@ -349,7 +356,7 @@ class FileTryOnDataset(TryOnDataset):
         Matches are read likewise, and compared with the photographs they were made from.
 
         Raises:
-            ValueError: pictures that are damaged (with ``damaged="skip"``: told as a warning), of another aspect ratio than their photograph or
+            ValueError: pictures that are damaged, of another aspect ratio than their photograph or
                 no masks, and matches that are damaged or stale, by name.
         """
         report = verify_pictures(
@@ -377,6 +384,37 @@ class FileTryOnDataset(TryOnDataset):
         files = self.files(other)
         return self.store.read(*self.pairs[other], files=(files["person"], files["garment"]))
 
+    # latents --------------------------------------------------------------------------------------
+
+    @property
+    def pictures_from(self) -> dict:
+        """The settings that decide what a pair's pictures are."""
+        return plain_settings(
+            dict(
+                type=type(self).__name__,
+                data_root=str(self.data_root.resolve()),
+                split=self.folder_split,
+                size=self.size,
+                task=self.task,
+                labels=self.labels,
+                paint_hair=self.paint_hair,
+                build_mask=self.build_mask,
+            )
+        )
+
+    def _open_latents(self, latents: str | None) -> LatentStore | None:
+        if latents is None:
+            return None
+        moving = [type(t).__name__ for t in self.transforms if not isinstance(t, Pack)]
+        if moving:
+            raise ValueError(
+                f"latents={latents!r} are of the pictures as they lie on disk, but {moving[0]} "
+                "changes them: take the transforms out, or `latents`"
+            )
+        store = LatentStore.open(latents, self.pictures_from)
+        store.check_pairs(self.pairs)
+        return store
+
     # samples --------------------------------------------------------------------------------------
 
     def load(self, index: int) -> dict:
@@ -390,7 +428,14 @@ class FileTryOnDataset(TryOnDataset):
 
     def _load(self, index: int, item: Item) -> dict:
         matches = None if self.store is None else self._correspondences(index)
-        return self.recipe.assemble(item, self.files(index), matches)
+        sample = self.recipe.assemble(item, self.files(index), matches)
+        if self.latents is not None:
+            sample["latents"] = self.latents.read(*item.pair, files=self.all_files(index))
+        return sample
+
+    def all_files(self, index: int) -> list[Path]:
+        """The files of a sample in a fixed order, for hashes."""
+        return [path for _, path in sorted(self.files(index).items())]
 
     @property
     def recipe(self) -> Recipe:

@@ -74,9 +74,11 @@ class PairListDataset(FileTryOnDataset):
         paint_hair: bool = False,
         matches: Mapping | None = None,
         shuffle_correspondences: bool = False,
+        latents: str | None = None,
         transforms: Sequence | None = None,
         seed: int = 0,
         keep_in_memory: bool = False,
+        damaged: str = "error",
         follow_links: bool = False,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
@@ -87,8 +89,10 @@ class PairListDataset(FileTryOnDataset):
             categories=categories, pairs=pairs, holdout=holdout, holdout_seed=holdout_seed,
             exclude=exclude, maps=maps, build_mask=build_mask, missing=missing,
             paint_hair=paint_hair, matches=matches,
-            shuffle_correspondences=shuffle_correspondences, transforms=transforms, seed=seed,
-            keep_in_memory=keep_in_memory, follow_links=follow_links, max_pixels=max_pixels,
+            shuffle_correspondences=shuffle_correspondences, latents=latents,
+            transforms=transforms, seed=seed,
+            keep_in_memory=keep_in_memory, damaged=damaged, follow_links=follow_links,
+            max_pixels=max_pixels,
         )  # fmt: skip
 
     def sources(self, name: str) -> tuple[str, ...] | None:

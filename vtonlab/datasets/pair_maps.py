@@ -115,7 +115,7 @@ class PairMaps:
         if name == "mask":
             if self.task == "pose_transfer":
                 return np.ones(self.size(name), np.uint8)
-            return agnostic_mask(self["parse"], self["keypoints"], self.category, **self.build_mask)
+            return self._mask()
         assert name in ("pose", "garment_pose"), name
         iuv = "iuv" if name == "pose" else "garment_iuv"
         picture = densepose_picture(self[iuv][..., 0])
@@ -124,9 +124,13 @@ class PairMaps:
     def _mask(self) -> np.ndarray:
         settings = dict(self.build_mask)
         if settings.pop("densepose", False):
-            parts = self["iuv"][..., 0] if "iuv" in self.files else densepose_labels(self["pose"])
-            settings["densepose"] = parts
+            settings["densepose"] = self._parts()
         return agnostic_mask(self["parse"], self["keypoints"], self.category, **settings)
+
+    def _parts(self) -> np.ndarray:
+        if "iuv" in self.files:
+            return self["iuv"][..., 0]
+        return densepose_labels(read_image(self.files["pose"], "rgb", self.max_pixels))
 
     def _garment_mask(self) -> np.ndarray:
         if self.task == "try_on":

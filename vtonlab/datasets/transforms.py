@@ -317,7 +317,7 @@ class Pack:
                 f"Pack: the sample has no {missing[0]!r}, only {', '.join(sorted(sample))}; add it "
                 "to the data set's maps or take it out of Pack's keys"
             )
-        kept = {*REQUIRED, "source_size", "rng", *self.keys}
+        kept = {*REQUIRED, "source_size", "latents", "rng", *self.keys}
         return {key: value for key, value in sample.items() if key in kept}
 
 

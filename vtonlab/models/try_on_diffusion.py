@@ -1,6 +1,7 @@
 """A diffusion try-on system: straight down from pictures to losses, or from noise to pictures."""
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -8,7 +9,9 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vtonlab.backbones.codec import LazyCodec, encode_pictures, weights_dtype
 from vtonlab.models.adapters import add_lora, keep_only_trained, train_only
+from vtonlab.models.latent_cache import CachedEncoder, made_by
 from vtonlab.ops.repaint import repaint
 from vtonlab.registry import (
     ATTENTION_LOSSES,
@@ -47,6 +50,8 @@ class TryOnDiffusion(BaseModel):
             ``drop`` does; guidance needs it. Their attention is not supervised.
         probe: ``dict(layers=[...], sigma=0.5)``: attention layers read when testing, at that noise
             level.
+        lazy_codec: load the codec when it is first used: never, while latents come from
+            `tools/cache_latents.py` (the data set's ``latents``) and no picture is drawn.
         seed: first coordinate of every noise and timestep.
 
     Raises:
@@ -71,6 +76,7 @@ class TryOnDiffusion(BaseModel):
         mask_loss_weight: float = 1.0,
         condition_dropout: float = 0.0,
         probe: dict | None = None,
+        lazy_codec: bool = False,
         seed: int = 0,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
@@ -78,7 +84,9 @@ class TryOnDiffusion(BaseModel):
         preprocessor = MODELS.build(data_preprocessor or dict(type="TryOnDataPreprocessor"))
         super().__init__(data_preprocessor=preprocessor, init_cfg=init_cfg)
         self.backbone = BACKBONES.build(backbone)
-        self.codec = BACKBONES.build(codec).requires_grad_(False).eval()
+        self.codec = LazyCodec(codec) if lazy_codec else BACKBONES.build(codec)
+        self.codec.requires_grad_(False).eval()
+        self._latent_settings = (codec, conditioner)
         self.conditioner = CONDITIONERS.build(conditioner)
         self.noise_schedule = NOISE_SCHEDULES.build(noise_schedule)
         self.sampler = SAMPLERS.build(sampler)
@@ -143,8 +151,8 @@ class TryOnDiffusion(BaseModel):
         batch, the rank or a restart.
         """
         with torch.no_grad():
-            clean = self.conditioner.target(batch, self.encode)
-            conditions = self.conditioner.prepare(batch, self.encode)
+            clean = self.conditioner.target(batch, self._encoder(batch, "target"))
+            conditions = self.conditioner.prepare(batch, self._encoder(batch, "prepare"))
         noise, sigmas = self._draw(batch["position"], clean)
         timesteps = self.noise_schedule.timesteps(sigmas)
         if self.condition_dropout:
@@ -326,16 +334,23 @@ class TryOnDiffusion(BaseModel):
         """Pictures (B, 3, H, W) in [-1, 1] to scaled latents; the posterior's mode, so that nothing
         is drawn here.
         """
-        config = self.codec.config
-        with torch.no_grad():
-            latents = self.codec.encode(pictures.to(_dtype(self.codec))).latent_dist.mode()
-        return (latents.float() - (config.shift_factor or 0.0)) * config.scaling_factor
+        return encode_pictures(self.codec, pictures)
+
+    def _encoder(self, batch: dict, stage: str):
+        """`encode`, or what it gave before training where the batch brings ``latents``."""
+        if "latents" not in batch:
+            return self.encode
+        return CachedEncoder(batch["latents"], stage, self._made_by)
+
+    @cached_property
+    def _made_by(self) -> dict:
+        return made_by(*self._latent_settings)
 
     def decode(self, latents: Tensor) -> Tensor:
         """Scaled latents to pictures (B, 3, H, W), about [-1, 1]."""
         config = self.codec.config
         latents = latents / config.scaling_factor + (config.shift_factor or 0.0)
-        return self.codec.decode(latents.to(_dtype(self.codec))).sample.float()
+        return self.codec.decode(latents.to(weights_dtype(self.codec))).sample.float()
 
     # What a checkpoint must say -------------------------------------------------------------------
 
@@ -369,8 +384,3 @@ def to_uint8(pictures: Tensor) -> np.ndarray:
     """Pictures (B, 3, H, W) in [-1, 1] to uint8 (B, H, W, 3)."""
     pictures = ((pictures.float() + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
     return pictures.permute(0, 2, 3, 1).cpu().numpy()
-
-
-def _dtype(module: nn.Module) -> torch.dtype:
-    """Of its parameters; float32 for a module without any."""
-    return next((parameter.dtype for parameter in module.parameters()), torch.float32)

@@ -25,6 +25,7 @@ key                value                       meaning
 ``garment_parse``  (Hg, Wg) uint8              dressed person
 ``garment_iuv``    (Hg, Wg, 3) uint8
 ``garment_keypoints``  (25, 3) float32
+``latents``        CachedLatents               encoded pictures, in place of the encoder
 ``body``           dict of arrays              projected vertices (`SMPLFlowMatcher`)
 ``correspondences``  Correspondences           may be empty
 ``flow``           FlowField of (H, W)         the truth, where it is known
