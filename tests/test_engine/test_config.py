@@ -4,7 +4,7 @@ import copy
 import sys
 
 import pytest
-import toy  # noqa: F401
+import toy
 from mmengine.config import ConfigDict
 
 from vtonlab.engine.config import (
@@ -15,6 +15,7 @@ from vtonlab.engine.config import (
 )
 from vtonlab.engine.config_check import check_config
 from vtonlab.engine.config_sources import static_text
+from vtonlab.engine.training import train
 
 
 def test_data_root_option_arrives_in_every_data_set(toy_config_file, monkeypatch):
@@ -110,3 +111,29 @@ def test_custom_imports_work_in_the_new_dialect(toy_config_file, tmp_path, monke
     )
     check_config(load_config(path))
     assert sys.modules["my_plugin_module"].LOADED
+
+
+def test_amp_reaches_each_of_several_optimizers(toy_config):
+    toy_config.optim_wrapper = ConfigDict(copy.deepcopy(toy.TWO_OPTIMIZERS))
+    finalize(toy_config, amp=True)
+    kinds = [toy_config.optim_wrapper[part].type for part in ("generator", "discriminator")]
+    assert kinds == ["AutocastOptimWrapper"] * 2
+    toy_config.optim_wrapper.generator.type = "ApexOptimWrapper"
+    with pytest.raises(ValueError, match=r"optim_wrapper\.generator\.type='ApexOptimWrapper'"):
+        finalize(toy_config, amp=True)
+
+
+def test_the_learning_rate_follows_the_batch(toy_config):
+    with pytest.raises(ValueError, match="base_batch_size"):
+        finalize(copy.deepcopy(toy_config), auto_scale_lr=True)
+    toy_config.auto_scale_lr = dict(base_batch_size=16)
+    toy_config.train_cfg.max_iters = 1
+    finalize(toy_config, auto_scale_lr=True, work_dir=toy_config.work_dir)
+    group = train(toy_config).optim_wrapper.optimizer.param_groups[0]
+    assert group["initial_lr"] == pytest.approx(1e-3 * 4 / 16)
+
+
+def test_deterministic_kernels_are_a_switch(toy_config):
+    finalize(toy_config, deterministic=True, seed=3)
+    assert toy_config.randomness == dict(seed=3, deterministic=True)
+    check_config(toy_config)

@@ -1,7 +1,9 @@
 """Every kind of typo stops before training and names the nearest valid key (reliability.md R28)."""
 
+import copy
+
 import pytest
-import toy  # noqa: F401  (registers the toy classes)
+import toy
 
 from vtonlab.engine.config import load_config
 from vtonlab.engine.config_check import accepted_arguments, check_config, check_options
@@ -181,3 +183,19 @@ def test_unreadable_configs_are_one_sentence(tmp_path):
     bad.write_text("model = dict(\n")
     with pytest.raises(ValueError, match=r"bad\.py cannot be read"):
         load_config(bad)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(constructor="MultiOptimWraperConstructor"), "MultiOptimWrapperConstructor"),
+        (dict(constructor=None), "constructor='MultiOptimWrapperConstructor'"),
+        (dict(judge=dict(optimiser=dict(type="Adam"))), r"optim_wrapper\.judge has no optimizer"),
+    ],
+)
+def test_parts_of_several_optimizers_are_checked(toy_config, change, message):
+    toy_config.optim_wrapper = {**copy.deepcopy(toy.TWO_OPTIMIZERS), **change}
+    if change.get("constructor", "") is None:
+        del toy_config.optim_wrapper["constructor"]
+    with pytest.raises(ValueError, match=message):
+        check_config(toy_config)
