@@ -8,7 +8,7 @@ with read_base():
     from .._base_.default_runtime import *
 
 size = (64, 48)
-iterations = 1000
+iterations = 300
 
 model = dict(
     type="TryOnDiffusion",
@@ -17,7 +17,7 @@ model = dict(
         type="UNet2DConditionModel",
         in_channels=48,
         out_channels=48,
-        block_out_channels=(64, 96),
+        block_out_channels=(48, 64),
         down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
         layers_per_block=1,
@@ -81,17 +81,17 @@ val_cfg = dict()
 test_evaluator = [dict(type="AttentionPCK"), dict(type="ImageErrors")]
 test_cfg = dict()
 
-train_cfg = dict(type="ResumableTrainLoop", max_iters=iterations, val_interval=200)
+train_cfg = dict(type="ResumableTrainLoop", max_iters=iterations, val_interval=150)
 optim_wrapper = dict(
     type="FiniteOptimWrapper",
-    optimizer=dict(type="AdamW", lr=2e-3, betas=(0.9, 0.99), weight_decay=0.01),
+    optimizer=dict(type="AdamW", lr=3e-3, betas=(0.9, 0.99), weight_decay=0.01),
     clip_grad=dict(max_norm=1.0),
 )
 param_scheduler = [
-    dict(type="LinearLR", start_factor=0.02, begin=0, end=50, by_epoch=False),
-    dict(type="CosineAnnealingLR", eta_min=1e-4, begin=50, end=iterations, by_epoch=False),
+    dict(type="LinearLR", start_factor=0.02, begin=0, end=30, by_epoch=False),
+    dict(type="CosineAnnealingLR", eta_min=1e-4, begin=30, end=iterations, by_epoch=False),
 ]
 custom_hooks = [
     dict(type="EMAHook", ema_type="WarmupEMA", momentum=0.01),
-    dict(type="SampleGridHook", interval=500),
+    dict(type="SampleGridHook", interval=300),
 ]
