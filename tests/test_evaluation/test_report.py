@@ -17,7 +17,7 @@ from vtonlab.evaluation.report import Chart, Story, collect, write_page
 from vtonlab.evaluation.report.attention import packed, read_attention, rows_that_matter
 from vtonlab.evaluation.report.charts import line_chart, smooth
 from vtonlab.evaluation.report.curves import read_curves
-from vtonlab.evaluation.report.picture_shelf import PictureShelf, encoded
+from vtonlab.evaluation.report.pictures import PictureShelf, encoded
 from vtonlab.evaluation.report.scores import KNOWN, show
 
 sys.path.insert(0, str(Path(__file__).parents[1]))

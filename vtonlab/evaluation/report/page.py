@@ -11,7 +11,7 @@ from PIL import Image
 
 from vtonlab.evaluation.report.attention import packed, read_attention, rows_that_matter
 from vtonlab.evaluation.report.charts import line_chart, smooth
-from vtonlab.evaluation.report.picture_shelf import CRISP_HEIGHT, PictureShelf
+from vtonlab.evaluation.report.pictures import CRISP_HEIGHT, PictureShelf
 from vtonlab.evaluation.report.scores import KNOWN, fact_sheet, label_of, score_table
 from vtonlab.evaluation.report.side_files import judge_table, study_table
 from vtonlab.evaluation.report.systems import Group, System

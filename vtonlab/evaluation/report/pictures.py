@@ -1,20 +1,98 @@
-"""Pictures inside a page: PNG data URLs and quantised attention maps."""
+"""Pictures of a page: inside it as data URLs, or in a folder beside it."""
 
 import base64
 import io
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 from PIL import Image
 
+EMBED_BYTES = 2_400_000  # encoded pictures that a page may hold inside; base64 adds a third
+EMBED_COUNT = 1000
+CRISP_HEIGHT = 128  # pictures up to this height are shown with square pixels and kept exactly
 
-def data_url(picture: np.ndarray) -> str:
-    """A uint8 (H, W, 3) picture as a PNG data URL."""
+
+def encoded(picture: np.ndarray | Image.Image, height: int | None = None) -> bytes:
+    """A picture as WebP: exact up to ``CRISP_HEIGHT``, else shrunk to ``height`` at quality 88."""
+    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    image = image.convert("RGB")
+    if height is not None and image.height > height:
+        image = image.resize((round(image.width * height / image.height), height), Image.LANCZOS)
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, format="PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    if image.height <= CRISP_HEIGHT:
+        image.save(buffer, format="WEBP", lossless=True, exact=True)
+    else:
+        image.save(buffer, format="WEBP", quality=88, method=2)
+    return buffer.getvalue()
 
 
-def packed_maps(maps: np.ndarray) -> str:
-    """Attention maps (Nq, Nk), each scaled by its own maximum to one byte a key, as base64."""
-    scaled = maps / np.maximum(maps.max(axis=1, keepdims=True), 1e-12)
-    return base64.b64encode(np.rint(scaled * 255).astype(np.uint8).tobytes()).decode()
+def data_url(data: bytes, kind: str = "image/webp") -> str:
+    """Bytes as a ``data:`` address."""
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+class PictureShelf:
+    """Picture files of a page, each taken once, addressed by number.
+
+    Args:
+        height: larger pictures are shrunk to this height.
+
+    ``urls`` is called once at the end. Small sets (by count and bytes) go into the page, larger
+    ones into ``folder``.
+    """
+
+    def __init__(self, *, height: int = 512) -> None:
+        self.height = height
+        self._numbers: dict[Path, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def add(self, path: Path | None) -> int | None:
+        """Number of a file's picture; None for no file."""
+        if path is None:
+            return None
+        return self._numbers.setdefault(path, len(self._numbers))
+
+    def urls(self, folder: Path, mode: str = "auto", progress=None) -> list[str]:
+        """Addresses of all pictures, by number, relative to the folder's parent.
+
+        Args:
+            folder: where pictures go that the page does not hold.
+            mode: "embed", "folder", or "auto" by size.
+            progress: called with each finished count.
+
+        Raises:
+            FileNotFoundError, ValueError: a picture that is missing or cannot be read.
+        """
+        if mode == "auto" and len(self) > EMBED_COUNT:
+            mode = "folder"
+        found: list[str | bytes] = []
+        with ThreadPoolExecutor(4) as pool:
+            for number, data in enumerate(pool.map(self._read, self._numbers)):
+                found.append(data if mode != "folder" else _write(folder, number, data))
+                if progress is not None:
+                    progress(number + 1)
+        if mode == "auto" and sum(map(len, found)) > EMBED_BYTES:
+            return [_write(folder, number, data) for number, data in enumerate(found)]
+        return [data_url(data) if isinstance(data, bytes) else data for data in found]
+
+    def _read(self, path: Path) -> bytes:
+        try:
+            with Image.open(path) as image:
+                return encoded(image, self.height)
+        except FileNotFoundError:
+            raise FileNotFoundError(
+                f"picture {path} is gone: run the test again, or leave its folder out"
+            ) from None
+        except (OSError, SyntaxError) as error:
+            raise ValueError(f"picture {path} cannot be read ({error})") from error
+
+
+def _write(folder: Path, number: int, data: bytes) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"{number:05d}.webp"
+    (folder / name).write_bytes(data)
+    return f"{quote(folder.name)}/{name}"

@@ -140,7 +140,7 @@ def fact_sheet(group: Group) -> str:
         pairs = facts.get("list") or {}
         shown = {
             "protocol": group.line,
-            "pairs": f"{facts.get('images')} of {pairs.get('name')} "
+            "pairs": f"{facts.get('images')} of {pairs.get('name') or 'the test data'} "
             f"(sha256 {str(pairs.get('sha256'))[:12]})",
             "scored pictures": (facts.get("pictures") or {}).get("scored"),
             "repaint": facts.get("repaint"),

@@ -72,7 +72,8 @@ def collect(work_dirs: Sequence[str | Path], names: Mapping[str, str] | None = N
     """
     found: dict[Path, System] = {}
     for given in map(str, work_dirs):
-        label, _, path = given.rpartition("=") if not Path(given).exists() else ("", "", given)
+        named = "=" in given and not Path(given).exists()
+        label, _, path = given.partition("=") if named else ("", "", given)
         for folder in find_results([path]):
             results = read_results(folder)
             name = label or (names or {}).get(results.system, results.system)
@@ -92,7 +93,7 @@ def _grouped(systems: list[System]) -> list[Group]:
     groups: dict[tuple, Group] = {}
     for system in systems:
         facts = system.facts
-        protocol = (facts.get("protocol") or {}).get("name") or "no protocol"
+        protocol = (facts.get("protocol") or {}).get("name") or "own metrics"
         pairs = facts.get("list") or {}
         key = (facts["setting"], protocol, pairs.get("sha256"))
         name = f"{facts['setting']}, {protocol}"
