@@ -61,6 +61,8 @@ def test_two_steps(name, trees, tmp_path, monkeypatch):
     config.model.update(size=(64, 48), categories=categories)
     config.model.backbone.update(num_layers=1, num_single_layers=0)
     config.model.attention_losses = {}
+    config.test_dataloader = config.test_evaluator = config.test_cfg = None
+    config.custom_hooks = []  # a preview wants a test set
     config.train_cfg.max_iters = 2
     config.log_level = "ERROR"
     runner = train(finalize(config, work_dir=str(tmp_path / "run")))

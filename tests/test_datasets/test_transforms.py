@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from vtonlab.datasets.reading import Canvas
 from vtonlab.datasets.transforms import (
     ColorJitter,
+    DilateMask,
+    Pack,
     RandomAffine,
     RandomHFlip,
     Resize,
@@ -266,10 +268,104 @@ class TestColorJitter:
         assert turned[0, 0] @ [0.299, 0.587, 0.114] == pytest.approx(140.75, abs=1.5)
         assert np.abs(turned[0, 0] + picture[0, 0] - 2 * 140.75).max() < 2  # complementary
 
+    def test_one_sided_changes(self, full_sample):
+        jitter = ColorJitter(brightness=(-0.5, -0.4))
+        for seed in range(5):
+            sample = full_sample(seed)
+            share = jitter(sample)["person"].mean() / sample["person"].mean()
+            assert 0.49 < share < 0.61
+
+
+class TestBody:
+    @pytest.fixture
+    def sample(self, full_sample):
+        """A body whose faces are seen at its vertices: one face per vertex, drawn as 3x3 pixels."""
+        sample = full_sample(size=(96, 72))
+        rng = np.random.default_rng(0)
+        body = {}
+        for side in ("", "garment_"):
+            vertices = np.zeros((6, 3), np.float32)
+            vertices[:, 0] = rng.permutation(6) * 8 + 16.5
+            vertices[:, 1] = np.arange(6) * 11 + 20.5
+            seen = np.full((96, 72), -1, np.int64)
+            for face, (x, y, _) in enumerate(vertices.astype(int)):
+                seen[y - 1 : y + 2, x - 1 : x + 2] = face
+            body |= {f"{side}vertices": vertices, f"{side}visibility": seen}
+        sample["body"] = body
+        return sample
+
+    @pytest.mark.parametrize("name", ["resize", "pad", "person", "garment"])
+    def test_faces_stay_where_their_vertices_are(self, sample, name):
+        if name in ("resize", "pad"):
+            moved = Resize(size=(192, 144) if name == "resize" else (144, 144))(sample)
+        else:
+            moved = move(sample, SHIFTED, target=name)
+        for side in ("", "garment_"):
+            seen = moved["body"][f"{side}visibility"]
+            assert seen.shape == moved["person"].shape[:2]
+            for face, (x, y, _) in enumerate(moved["body"][f"{side}vertices"]):
+                assert seen[int(y), int(x)] == face
+                rows, columns = np.nonzero(seen == face)
+                centre = (columns.mean() + 0.5, rows.mean() + 0.5)
+                assert np.abs(np.array(centre) - (x, y)).max() < 0.8
+        untouched = "garment_vertices" if name == "person" else "vertices"
+        if name in ("person", "garment"):
+            assert moved["body"][untouched] is sample["body"][untouched]
+
+    def test_mirroring_is_refused(self, sample):
+        with pytest.raises(ValueError, match="cannot mirror the `body` map"):
+            hflip(sample)
+
+
+class TestDilateMask:
+    def test_mask_and_hole_grow_by_the_radius(self, full_sample):
+        sample = full_sample()
+        sample["mask"][:] = 0
+        sample["mask"][20:28, 14:22] = 1
+        sample["agnostic"][sample["mask"] == 1] = 128
+        moved = DilateMask(size=4 / 48)(sample)
+        rows, columns = np.nonzero(moved["mask"])
+        assert (rows.min(), rows.max(), columns.min(), columns.max()) == (16, 31, 10, 25)
+        assert (moved["agnostic"][moved["mask"] == 1] == 128).all()
+        still = moved["mask"] == 0
+        assert np.array_equal(moved["agnostic"][still], sample["agnostic"][still])
+        assert moved["mask"][16, 10] == 0  # a disc, not a square
+        assert np.array_equal(DilateMask(size=0.0)(sample)["mask"], sample["mask"])
+
+    def test_ranges_are_drawn(self, full_sample):
+        grown = []
+        for seed in range(6):
+            sample = full_sample(seed)
+            sample["mask"][:] = 0
+            sample["mask"][24, 18] = 1
+            grown.append(DilateMask(size=(0.05, 0.3))(sample)["mask"].sum())
+        assert len(set(grown)) > 3 and min(grown) >= 12
+
+    def test_mistakes(self, full_sample):
+        sample = full_sample()
+        del sample["mask"]
+        with pytest.raises(ValueError, match="DilateMask needs the sample's `mask`"):
+            DilateMask(size=0.1)(sample)
+        with pytest.raises(ValueError, match="share of the height, not 5"):
+            DilateMask(size=5)
+
+
+class TestPack:
+    def test_only_what_is_named_travels(self, full_sample):
+        packed = Pack(keys=["mask", "agnostic"])(full_sample())
+        assert {"mask", "agnostic", "person", "garment", "id", "category"} <= set(packed)
+        assert not {"parse", "iuv", "flow", "target", "garment_mask"} & set(packed)
+        check_sample(packed)
+
+    def test_what_is_missing_is_named(self, full_sample):
+        with pytest.raises(ValueError, match="no 'poes', only"):
+            Pack(keys=["poes"])(full_sample())
+
 
 @pytest.mark.parametrize(
     ("config", "message"),
     [
+        (dict(type="ColorJitter", hue=(0.2, 0.1)), "least, most"),
         (dict(type="RandomHFlip", prob=1.5), r"prob must lie in \[0, 1\], not 1.5"),
         (dict(type="RandomAffine", target="mask"), "person or garment, not 'mask'"),
         (dict(type="RandomAffine", scale=(1.2, 0.8)), "smallest, largest"),

@@ -106,6 +106,8 @@ def test_training_equals_training_from_pictures_and_loads_no_codec(
         assert torch.allclose(value, cached_weights[name], atol=1e-6), name
     assert not any("codec" in name for name in from_cache.state_dict())
     batch = from_cache.data_preprocessor(collate([dataset(tree)[0]]), False)
+    from_cache.codec.decode(torch.zeros(1, 12, 16, 12))
+    assert from_cache.codec.loaded and from_cache.codec._codec().encoder is None
     (drawn,), (expected,) = from_cache.predict(batch), _with(from_pictures, from_cache, batch)
     assert (
         from_cache.codec.loaded
@@ -222,6 +224,7 @@ def test_the_tool_and_a_training_run(tree, tmp_path, capsys, monkeypatch):
     config.model.update(size=(64, 48), lazy_codec=True)
     config.model.attention_losses = {}
     config.train_cfg.max_iters = 2
+    config.custom_hooks = []  # a preview would decode
     config.log_level = "ERROR"
     runner = run(finalize(config, work_dir=str(tmp_path / "run")))
     assert runner.iter == 2 and not runner.bare_model.codec.loaded

@@ -5,7 +5,15 @@ import numpy as np
 import pytest
 
 from vtonlab.ops import agnostic as lip
-from vtonlab.ops.agnostic import agnostic_mask, agnostic_picture
+from vtonlab.ops.agnostic import (
+    CONVENTIONS,
+    agnostic_mask,
+    agnostic_picture,
+    dilate,
+    leak_score,
+    worn_garment,
+)
+from vtonlab.ops.labels import atr_to_lip, lip_to_atr
 
 JOINTS = {
     0: (50, 18), 1: (50, 32), 2: (36, 34), 3: (28, 56), 4: (24, 76), 5: (64, 34), 6: (72, 56),
@@ -117,3 +125,135 @@ def test_the_picture_is_grey_inside_and_untouched_outside():
     mask = np.eye(4, dtype=np.uint8)
     picture = agnostic_picture(person, mask)
     assert (picture[mask == 1] == 128).all() and (picture[mask == 0] == person[mask == 0]).all()
+
+
+class TestConventions:
+    @pytest.mark.parametrize("convention", ["vitonhd", "dresscode"])
+    def test_upper_bodies(self, convention):
+        parse, keypoints = figure(sleeve=0.3)
+        mask = agnostic_mask(parse, keypoints, "upper_body", convention=convention)
+        assert leak_score(mask, parse, "upper_body") == 0
+        assert mask[66, 26] == 1 and mask[85, 22] == 0  # fore arm; beyond the right wrist
+        assert not mask[parse == lip.FACE][:100].any()
+        assert not mask[np.isin(parse, (lip.PANTS, lip.LEFT_LEG))].any()
+        again = agnostic_mask(parse, keypoints, "upper_body", convention=convention, dilation=0.06)
+        assert again[mask == 1].all() and again.sum() > mask.sum()
+
+    def test_the_lower_half_of_dress_code(self):
+        parse, keypoints = figure()
+        mask = agnostic_mask(parse, keypoints, "lower_body", convention="dresscode")
+        assert mask[np.isin(parse, (lip.PANTS, lip.LEFT_LEG, lip.RIGHT_LEG))].all()
+        assert not mask[np.isin(parse, (lip.UPPER, lip.LEFT_ARM, lip.FACE))].any()
+        whole = agnostic_mask(parse, keypoints, "dresses", convention="dresscode")
+        assert whole[np.isin(parse, (lip.PANTS, lip.UPPER))].all()
+
+    def test_a_neck_that_is_labelled_face_is_hidden(self):
+        parse, keypoints = figure()
+        parse[24:34, 46:54] = lip.FACE  # ATR has no neck
+        keypoints[0] = 18 / 150, 18 / 150, 1
+        keypoints[0, 0] = 50 / 100
+        mask = agnostic_mask(parse, keypoints, "upper_body", convention="dresscode")
+        assert mask[31, 50] == 1 and mask[12, 50] == 0
+
+    def test_vitonhd_is_for_upper_bodies(self):
+        parse, keypoints = figure()
+        for category in ("lower_body", "dresses"):
+            with pytest.raises(ValueError, match="is for upper bodies, not for"):
+                agnostic_mask(parse, keypoints, category, convention="vitonhd")
+        with pytest.raises(ValueError, match="convention 'viton' is none of full"):
+            agnostic_mask(parse, keypoints, "dresses", convention="viton")
+
+    @pytest.mark.parametrize("convention", ["full", "dresscode"])
+    @pytest.mark.parametrize("category", ["upper_body", "lower_body"])
+    def test_a_worn_dress_is_hidden_whole_whatever_comes_instead(self, convention, category):
+        parse, keypoints = figure(upper=False, lower="skirt", hem=118)
+        parse[parse == lip.SKIRT] = lip.DRESS
+        mask = agnostic_mask(parse, keypoints, category, convention=convention)
+        assert leak_score(mask, parse, "dresses") == 0
+        whole = agnostic_mask(parse, keypoints, "dresses", convention=convention)
+        assert np.array_equal(mask, whole)
+
+    @pytest.mark.parametrize("convention", CONVENTIONS)
+    def test_a_box_leaves_no_outline_but_the_head(self, convention):
+        parse, keypoints = figure(sleeve=0.3)
+        plain = agnostic_mask(parse, keypoints, "upper_body", convention=convention)
+        mask = agnostic_mask(parse, keypoints, "upper_body", convention=convention, box=True)
+        rows, columns = np.nonzero(plain)
+        filled = mask[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+        head = np.isin(parse, (lip.FACE, lip.HAIR))
+        assert (filled == 1).sum() + head.sum() >= filled.size and mask[plain == 1].all()
+        assert mask.sum() == filled.sum()
+        nobody = np.zeros((40, 30), np.uint8)
+        assert not agnostic_mask(nobody, np.zeros((25, 3)), "upper_body", box=True).any()
+
+    @pytest.mark.parametrize("convention", CONVENTIONS)
+    def test_densepose_finds_arms_without_keypoints_and_tells_hands(self, convention):
+        parse, keypoints = figure(sleeve=0.0)
+        parts = np.zeros_like(parse)
+        parts[parse == lip.RIGHT_ARM], parts[parse == lip.LEFT_ARM] = 16, 15
+        parts[76:][parts[76:] > 0] = 3
+        keypoints[[3, 4, 6, 7]] = 0
+        options = dict(convention=convention)
+        blind = agnostic_mask(parse, keypoints, "upper_body", **options)
+        mask = agnostic_mask(parse, keypoints, "upper_body", densepose=parts, **options)
+        arm = np.isin(parts, (15, 16))
+        assert not blind[arm].all() and mask[arm].all() and not mask[parts == 3].any()
+        with pytest.raises(ValueError, match="use one size"):
+            agnostic_mask(parse, keypoints, "upper_body", densepose=parts[:-1], **options)
+
+
+def test_leak_score_by_hand():
+    parse = np.zeros((10, 10), np.uint8)
+    parse[2:6, 2:6] = lip.UPPER
+    mask = np.zeros_like(parse)
+    mask[2:6, 2:5] = 1
+    assert leak_score(mask, parse, "upper_body") == 0.25
+    assert leak_score(mask, parse, "lower_body") == 0
+    assert worn_garment(parse, "upper_body").sum() == 16
+
+
+def test_dilation_is_a_disc():
+    mask = np.zeros((21, 21), np.uint8)
+    mask[10, 10] = 1
+    grown = dilate(mask, 5)
+    assert grown[10, 15] == 1 and grown[10, 16] == 0 and grown[5, 5] == 0
+    assert dilate(mask, 0) is mask
+
+
+@pytest.mark.real_data
+class TestRealData:
+    def test_built_masks_agree_with_vitonhds(self, real_data):
+        """Acceptance of issue 7: IoU at least 0.90 on average, no leak."""
+        from vtonlab.datasets import VITONHDDataset
+
+        maps = ("mask", "parse", "keypoints")
+        data = VITONHDDataset(
+            data_root=str(real_data / "vitonhd_mini"), split="test", size=None, maps=maps
+        )
+        overlaps = []
+        for sample in data:
+            shipped, parse = sample["mask"], sample["parse"]
+            built = agnostic_mask(parse, sample["keypoints"], "upper_body", convention="vitonhd")
+            overlaps.append((built & shipped).sum() / (built | shipped).sum())
+            assert leak_score(built, parse, "upper_body") == 0
+            leak = leak_score(shipped, parse, "upper_body")
+            assert (leak > 0) == (sample["id"] == "00006_00") and leak < 0.006
+        print(f"IoU with the shipped masks: {np.round(overlaps, 3)}, mean {np.mean(overlaps):.4f}")
+        assert np.mean(overlaps) > 0.98 and min(overlaps) > 0.97
+
+    def test_dress_codes_people(self, real_data):
+        from PIL import Image
+
+        from vtonlab.datasets.reading import read_keypoints
+
+        root = real_data / "dresscode_sample"
+        for path in sorted(root.glob("*/label_maps/*_4.png")):
+            category, name = path.parent.parent.name, path.name[:6]
+            parse = atr_to_lip(np.array(Image.open(path)))
+            keypoints = read_keypoints(root / category / f"keypoints/{name}_2.json", parse.shape)
+            for convention in ("full", "dresscode"):
+                mask = agnostic_mask(parse, keypoints, category, convention=convention)
+                assert leak_score(mask, parse, category) < 0.001, (name, convention)
+                assert 0.1 < mask.mean() < 0.7
+                head = (lip_to_atr(parse) == 11) & (np.arange(len(parse))[:, None] < 20)
+                assert not mask[head].any()

@@ -56,8 +56,9 @@ class SpaceToDepthCodec(nn.Module):
 
 
 class LazyCodec(nn.Module):
-    """A codec that is loaded when it is first used: never, where latents are cached and no picture
-    is drawn.
+    """A codec that is loaded when it is first used, and without its encoder until that is.
+
+    Where latents are cached, training never loads it; drawing a picture keeps the decoder alone.
 
     Args:
         codec: its config.
@@ -73,21 +74,26 @@ class LazyCodec(nn.Module):
     def loaded(self) -> bool:
         return bool(self._found)
 
-    @property
-    def codec(self) -> nn.Module:
-        if not self._found:
-            self._found.append(BACKBONES.build(dict(self._settings)).requires_grad_(False).eval())
+    def _codec(self, encoder: bool = False) -> nn.Module:
+        whole = self._found and getattr(self._found[0], "encoder", True) is not None
+        if not self._found or (encoder and not whole):
+            found = BACKBONES.build(dict(self._settings)).requires_grad_(False).eval()
+            if not encoder and hasattr(found, "encoder"):
+                found.encoder = None  # half of a VAE's weights
+            self._found = [found]
         return self._found[0].to(self._place.device)
 
     @property
     def config(self):
-        return self.codec.config
+        return self._codec().config
 
     def encode(self, pictures: Tensor):
-        return self.codec.encode(pictures.to(weights_dtype(self.codec)))
+        codec = self._codec(encoder=True)
+        return codec.encode(pictures.to(weights_dtype(codec)))
 
     def decode(self, latents: Tensor):
-        return self.codec.decode(latents.to(weights_dtype(self.codec)))
+        codec = self._codec()
+        return codec.decode(latents.to(weights_dtype(codec)))
 
 
 def encode_pictures(codec: nn.Module, pictures: Tensor) -> Tensor:

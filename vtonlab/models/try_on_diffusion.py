@@ -227,9 +227,9 @@ class TryOnDiffusion(BaseModel):
         mean, ``mass`` and ``entropy`` (Nq,), and ``grids``; ``flow`` where the truth is known. A
         picture depends on its pair and the seed alone.
         """
-        conditions = self.conditioner.prepare(batch, self.encode)
+        conditions = self.conditioner.prepare(batch, self._encoder(batch, "prepare"))
         generators = self._pair_generators(batch, "picture")
-        like = self.conditioner.target(batch, self.encode)
+        like = self.conditioner.target(batch, self._encoder(batch, "target"))
         start = _noise_like(like, generators)
         if self.sampler.start == "agnostic":
             start = self._noised_agnostic(batch, start)
@@ -275,8 +275,13 @@ class TryOnDiffusion(BaseModel):
             {key: batch[key][n] for key in ("id", "flow") if key in batch}
             for n in range(len(batch["id"]))
         ]
-        conditions = self.conditioner.prepare(batch, self.encode)
-        self._probe(batch, self.conditioner.target(batch, self.encode), conditions, results)
+        conditions = self.conditioner.prepare(batch, self._encoder(batch, "prepare"))
+        self._probe(
+            batch,
+            self.conditioner.target(batch, self._encoder(batch, "target")),
+            conditions,
+            results,
+        )
         return results
 
     @torch.no_grad()
@@ -284,8 +289,8 @@ class TryOnDiffusion(BaseModel):
         """Attention records of ``layers`` while denoising the batch's true pictures at noise level
         ``sigma``.
         """
-        conditions = self.conditioner.prepare(batch, self.encode)
-        clean = self.conditioner.target(batch, self.encode)
+        conditions = self.conditioner.prepare(batch, self._encoder(batch, "prepare"))
+        clean = self.conditioner.target(batch, self._encoder(batch, "target"))
         return self._read_attention(batch, clean, conditions, sigma, layers)
 
     def _read_attention(self, batch, clean, conditions, sigma, layers) -> list:
