@@ -57,9 +57,10 @@ def shrink_tiny_vitonhd(path: str, folder: Path):
     config = load(path)
     root = write_tree(folder / "vitonhd", size=tuple(config.model["size"]))
     config.data_root = str(root)
-    dataset = config.train_dataloader.dataset
-    dataset.matches.root = str(folder / "matches")
-    write_matches(dataset.matches.to_dict(), root)
+    matches = config.train_dataloader.dataset.get("matches")
+    if matches:
+        matches.root = str(folder / "matches")
+        write_matches(matches.to_dict(), root)
     config.train_dataloader.batch_size = 2
     return config
 
@@ -70,7 +71,45 @@ def shrink_flux(path: str, folder: Path):
     return tests.tiny_config(tests.save_tiny_flux(folder / "flux"), folder)
 
 
+def shrink_sd(path: str, folder: Path):
+    """An SD-1.x UNet of a few thousand parameters in the real folder layout, rendered people."""
+    tests = module_at("tests/test_models/test_sd_real_layout.py")
+    return tests.tiny_config(path, tests.save_small_sd(folder / "sd"), folder)
+
+
+def shrink_reference_unets(path: str, folder: Path):
+    """As the SD ones, but without the names of the large UNet's layers."""
+    config = shrink_sd(path, folder)
+    del config.model.conditioner["num_heads"]
+    flow = config.model.attention_losses.get("flow")
+    if flow:
+        flow.update(layers=["*.attn1"], sink_dims=None, min_grid_ratio=0.0)
+    return config
+
+
+STAGES = [f"unet_{data}{stage}" for data in ("vitonhd", "deepfashion_pose")
+          for stage in ("", "_stage1", "_stage2")]  # fmt: skip
+LEFFA = [f"configs/leffa/{name}.py" for name in (*STAGES, "unet_dresscode")]
+CATVTON = ["configs/catvton/unet_vitonhd.py", "configs/catvton/unet_vitonhd_flow.py"]
+
+
+def shrink_vae(path: str, folder: Path):
+    """A tiny VAE, and no perceptual network (its trunk would be downloaded)."""
+    config = shrink_sd(path, folder)
+    config.model.lpips_weight = 0.0
+    return config
+
+
 SHRINK = {
+    "configs/stableviton/vae_vitonhd.py": shrink_vae,
+    **dict.fromkeys([*LEFFA, *CATVTON], shrink_reference_unets),
+    "configs/leffa/unet_tiny_vitonhd.py": shrink_tiny_vitonhd,
+    "configs/stableviton/unet_vitonhd.py": shrink_sd,
+    "configs/stableviton/unet_vitonhd_atv.py": shrink_sd,
+    "configs/stableviton/unet_dresscode.py": shrink_sd,
+    "configs/stableviton/unet_tiny_vitonhd.py": shrink_tiny_vitonhd,
+    "configs/sift_vton/unet_vitonhd.py": shrink_sd,
+    "configs/sift_vton/unet_tiny_vitonhd.py": shrink_tiny_vitonhd,
     "configs/coral/dit_vitonhd.py": shrink_flux,
     "configs/coral/dit_tiny_vitonhd.py": shrink_tiny_vitonhd,
 }
@@ -98,7 +137,10 @@ def test_builds_and_trains_two_steps(path, tmp_path):
     assert runner.iter == 2
     assert (tmp_path / "run/iter_2.pth").is_file()
     losses = [s.data[0] for k, s in runner.message_hub.log_scalars.items() if "loss" in k]
-    names = {f"train/loss_{name}" for name in ("diffusion", *runner.bare_model.attention_losses)}
+    expected = ["l1"]
+    if config.model.type == "TryOnDiffusion":
+        expected = ["diffusion", *runner.bare_model.attention_losses]
+    names = {f"train/loss_{name}" for name in expected}
     assert names <= set(runner.message_hub.log_scalars)
     assert all(torch.isfinite(torch.tensor(values)).all() for values in losses)
 
@@ -111,6 +153,23 @@ def test_the_baseline_differs_by_the_two_attention_losses_only():
     assert set(coral["model"].pop("attention_losses")) == {"correspondence", "entropy"}
     assert baseline["model"].pop("attention_losses") == {}
     assert leaves(coral) == leaves(baseline)
+
+
+@pytest.mark.parametrize(
+    ("path", "losses"),
+    [
+        *((path, [] if "_stage" in path else ["flow"]) for path in LEFFA),
+        *zip(CATVTON, ([], ["flow"]), strict=True),
+        ("configs/leffa/unet_synthetic_stage1.py", ["average"]),
+        ("configs/leffa/unet_synthetic_pose_stage1.py", ["average"]),
+        ("configs/leffa/unet_synthetic_baseline.py", []),
+        ("configs/leffa/dit_synthetic.py", ["flow"]),
+        ("configs/catvton/unet_synthetic.py", []),
+    ],
+)
+def test_stages_and_ports_have_the_losses_they_name(path, losses):
+    """`model.update(attention_losses=...)` would add to a base's losses instead."""
+    assert list(load(path).model.attention_losses) == losses
 
 
 def leaves(node, path: str = "") -> dict[str, object]:

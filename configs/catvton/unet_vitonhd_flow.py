@@ -24,17 +24,15 @@ fine_layers = {
     )
     for place in range(places)
 }
-model.update(
-    size=size,
-    attention_losses=dict(
-        flow=dict(
-            type="AttentionFlowLoss",
-            layers=list(fine_layers),
-            weight=1e-3,
-            temperature=2.0,
-            t_max=500,
-            sink_dims=fine_layers,
-        ),
+model.update(size=size)
+model.attention_losses = dict(
+    flow=dict(
+        type="AttentionFlowLoss",
+        layers=list(fine_layers),
+        weight=1e-3,
+        temperature=2.0,
+        t_max=500,
+        sink_dims=fine_layers,
     ),
 )
 train_dataloader.update(batch_size=2)  # 8 processes x 2 x 4 = 64

@@ -14,7 +14,8 @@ load_other_size = True  # 256x176 before
 size = (512, 352)
 steps, accumulate = 80000, 4
 
-model.update(size=size, categories=["upper_body", "lower_body", "dresses"], attention_losses=dict())
+model.update(size=size, categories=["upper_body", "lower_body", "dresses"])
+model.attention_losses = dict()
 model.conditioner.update(inputs=["pose"])  # 7 channels with the noisy latents
 dataset = dict(type="DeepFashionDataset", size=size, task="pose_transfer")
 train_maps = ["agnostic", "mask", "pose"]

@@ -12,7 +12,8 @@ load_from = None
 size = (512, 384)
 steps, accumulate = 10000, 4
 
-model.update(size=size, attention_losses=dict())
+model.update(size=size)
+model.attention_losses = dict()
 train_dataloader.update(batch_size=8)  # 8 processes x 8 x 4 = 256
 train_dataloader.dataset.update(size=size, maps=maps)
 test_dataloader.dataset.update(size=size)

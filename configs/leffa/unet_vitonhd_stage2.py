@@ -12,6 +12,6 @@ load_from = "work_dirs/unet_vitonhd_stage1/model.safetensors"
 load_other_size = True  # 512x384 before
 steps, accumulate = 36000, 4
 
-model.update(attention_losses=dict())
+model.attention_losses = dict()
 train_dataloader.dataset.update(maps=maps)
 train_cfg.update(max_iters=steps * accumulate)

@@ -1,0 +1,30 @@
+"""First stage of ``unet_synthetic_pose.py``, as ``unet_synthetic_stage1.py`` is of try-on."""
+
+from mmengine.config import read_base
+
+with read_base():
+    from .unet_synthetic import *
+
+iterations = 450
+
+model.attention_losses = dict(
+    average=dict(
+        type="CorrespondenceDistillationLoss",
+        form="cross_entropy",
+        layers=supervised_layers,
+        weight=0.2,
+        t_max=None,
+    ),
+)
+model.conditioner.update(inputs=["pose"])
+for loader in (train_dataloader, val_dataloader, test_dataloader):
+    loader.dataset.update(
+        setting="person_to_person", transforms=[dict(type="GenerateWholePicture")]
+    )
+train_dataloader.dataset.update(shuffle_correspondences=True)
+train_cfg.update(max_iters=iterations)
+optim_wrapper.optimizer.update(lr=2e-3)
+param_scheduler = [
+    dict(type="LinearLR", start_factor=0.02, begin=0, end=50, by_epoch=False),
+    dict(type="CosineAnnealingLR", eta_min=2e-4, begin=50, end=iterations, by_epoch=False),
+]

@@ -1,0 +1,90 @@
+"""tools/benchmark/ablate.py: which runs a grid has, that none is done twice, what is written."""
+
+import importlib.util
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from vtonlab.engine.cli import run_tool
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "tests/test_engine"))
+import toy  # noqa: E402
+
+spec = importlib.util.spec_from_file_location("ablate", ROOT / "tools/benchmark/ablate.py")
+ablate = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(ablate)
+VARY = ["--vary", "model.drop", "0.0", "0.5", "--vary", "train_cfg.max_iters", "2"]
+
+
+@pytest.fixture
+def grid(tmp_path, monkeypatch, capsys):
+    """``grid(*arguments)`` -> (exit code, stdout, stderr), on the toy config."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "configs/_base_/default_runtime.py", tmp_path / "default_runtime.py")
+    text = toy.TEXT.format(base=".default_runtime") + "custom_imports = dict(imports=['toy'])\n"
+    text = text.replace("max_iters=20", "max_iters=4") + "log_level = 'ERROR'\n"
+    (tmp_path / "toy_run.py").write_text(text)
+
+    def run(*arguments):
+        fixed = ["ablate.py", "toy_run.py", "--out", "grid", "--metrics", "error"]
+        monkeypatch.setattr(sys, "argv", [*fixed, *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            run_tool(ablate.main)
+        out = capsys.readouterr()
+        return stop.value.code, out.out, out.err
+
+    return run
+
+
+def test_one_key_at_a_time_or_all_combinations():
+    vary = [["a.b", "1", "0.5"], ["c", "None", "mean"]]
+    assert ablate.changes_of(vary, product=False) == [
+        {}, {"a.b": 1}, {"a.b": 0.5}, {"c": None}, {"c": "mean"}
+    ]  # fmt: skip
+    assert ablate.changes_of(vary, product=True) == [
+        {"a.b": 1, "c": None}, {"a.b": 1, "c": "mean"},
+        {"a.b": 0.5, "c": None}, {"a.b": 0.5, "c": "mean"},
+    ]  # fmt: skip
+    assert ablate.name_of({"a.b": 0.5, "c": "x/y"}, 3) == "b=0.5-c=x-y_seed3"
+    for wrong in ([["a"]], [["a", "1"], ["a", "2"]]):
+        with pytest.raises(ValueError, match="each key once"):
+            ablate.changes_of(wrong, product=False)
+
+
+def test_a_grid_runs_once_and_grows(grid):
+    code, out, err = grid(*VARY)
+    assert code == 0, err
+    assert out.count("| model.drop = ") == 2
+    results = json.loads(Path("grid/results.json").read_text())
+    assert [r["change"] for r in results] == [
+        {}, {"model.drop": 0.0}, {"model.drop": 0.5}, {"train_cfg.max_iters": 2}
+    ]  # fmt: skip
+    assert all(r["metrics"]["error"] > 0 for r in results)
+    assert Path("grid/plot.png").stat().st_size > 1000
+    first = Path("grid/drop=0.0_seed0/iter_4.pth")
+    written = first.stat().st_mtime_ns
+    Path("grid/drop=0.5_seed0/run.json").unlink()  # as if stopped between training and test
+    trained = Path("grid/drop=0.5_seed0/iter_4.pth").stat().st_mtime_ns
+    code, _, err = grid(*VARY)
+    assert code == 0, err
+    assert first.stat().st_mtime_ns == written
+    assert Path("grid/drop=0.5_seed0/iter_4.pth").stat().st_mtime_ns == trained
+    assert json.loads(Path("grid/results.json").read_text()) == results
+
+
+def test_bad_input_is_found_before_the_first_run(grid):
+    code, _, err = grid("--vary", "model.dorp", "0.1")
+    assert code == 2
+    assert "dorp" in err
+    assert not Path("grid").exists()
+
+
+def test_results_of_other_settings_are_not_mixed_in(grid):
+    assert grid("--vary", "model.drop", "0.0")[0] == 0
+    code, _, err = grid("--vary", "model.drop", "0.0", "--cfg-options", "model.hidden=4")
+    assert code == 2
+    assert "other settings" in err
