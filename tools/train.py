@@ -10,6 +10,10 @@ Exit codes: 0 done, 1 stopped (a number was not finite, out of memory), 2 bad in
 """
 
 import argparse
+import os
+import shlex
+import sys
+from pathlib import Path
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -52,6 +56,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def remember_command(work_dir: str) -> None:
+    """Add this start to ``commands.txt`` of the work directory; reports show it."""
+    if os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) != "0":
+        return
+    Path(work_dir).mkdir(parents=True, exist_ok=True)
+    with open(Path(work_dir) / "commands.txt", "a", encoding="utf-8") as file:
+        file.write(shlex.join(["python", *sys.argv]) + "\n")
+
+
 def main() -> None:
     args = parse_args()
     from vtonlab.engine.config import finalize, load_config
@@ -71,6 +84,7 @@ def main() -> None:
         config.resume = True
         config.load_from = None if args.resume == "auto" else args.resume
     if not args.dry_run:
+        remember_command(config.work_dir)
         train(config)
         return
     for name, value in dry_run(config).items():

@@ -227,7 +227,8 @@ def test_pictures_are_exact_when_small_and_shrunk_when_large(tmp_path):
 def test_judges_and_studies_have_their_tables(tmp_path):
     folder = fake_results(tmp_path / "test", "a", attention=0)
     criteria = dict(garment_transfer=dict(mean=4.25, ci95=[4.0, 4.5]), fit_and_pose=dict(mean=None))
-    judge = dict(model="a<b", repeats=3, answered=18, criteria=criteria, per_pair={})
+    marks = {"p0002__g%26%3C0002": dict(garment_transfer=4.5)}
+    judge = dict(model="a<b", repeats=3, answered=18, criteria=criteria, per_pair=marks)
     (folder / "judge.json").write_text(json.dumps(judge))
     rates = dict(a=dict(rate=0.625, ci95=[0.5, 0.75], n=40))
     (folder / "study.json").write_text(json.dumps(dict(answers=40, raters=5, win_rates=rates)))
@@ -241,7 +242,32 @@ def test_judges_and_studies_have_their_tables(tmp_path):
         "Judged by a<b, 3 times",
     ):
         assert shown in text, shown
+    (group,) = data_of((tmp_path / "report.html").read_text(encoding="utf-8"))["groups"]
+    mark = group["columns"][2]
+    assert (mark["label"], mark["better"]) == ("Judge: garment transfer", "up")
+    assert [pair[8][0][2] for pair in group["pairs"][1:4]] == [None, 4.5, None]
     assert "62%" in text and "50% to 75%" in text and "40 answers of 5 people" in text
+
+
+def test_categories_have_their_rows(tmp_path):
+    folder = fake_results(tmp_path / "test", "a", attention=0)
+    facts = json.loads((folder / "results.json").read_text())
+    facts["by_category"] = dict(upper_body=dict(ssim=0.7001), dresses=dict(ssim=0.3002))
+    (folder / "results.json").write_text(json.dumps(facts))
+    write_page(tmp_path / "report.html", collect([tmp_path]))
+    text = " ".join(Reader((tmp_path / "report.html").read_text(encoding="utf-8")).text)
+    assert "By garment category" in text and "upper body 0.700" in " ".join(text.split())
+    assert "dresses 0.300" in " ".join(text.split())
+
+
+def test_commands_are_those_that_trained_and_tested(tmp_path):
+    fake_results(tmp_path / "test", "a", attention=0)
+    (tmp_path / "commands.txt").write_text("python tools/train.py a\npython tools/train.py b\n")
+    write_page(tmp_path / "report.html", collect([tmp_path]))
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"<pre>(.*?)</pre>", page, re.DOTALL)
+    assert shown.splitlines()[:2] == ["python tools/train.py a", "python tools/train.py b"]
+    assert shown.splitlines()[2].startswith("python tools/test.py a")
 
 
 def test_curves_are_read_and_drawn(work, page):

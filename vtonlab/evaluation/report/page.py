@@ -12,7 +12,13 @@ from PIL import Image
 from vtonlab.evaluation.report.attention import packed, read_attention, rows_that_matter
 from vtonlab.evaluation.report.charts import line_chart, smooth
 from vtonlab.evaluation.report.pictures import CRISP_HEIGHT, PictureShelf
-from vtonlab.evaluation.report.scores import KNOWN, fact_sheet, label_of, score_table
+from vtonlab.evaluation.report.scores import (
+    KNOWN,
+    category_table,
+    fact_sheet,
+    label_of,
+    score_table,
+)
 from vtonlab.evaluation.report.side_files import judge_table, study_table
 from vtonlab.evaluation.report.systems import Group, System
 
@@ -304,7 +310,7 @@ def _scores(group: Group) -> str:
     return (
         f"<h3>{escape(group.name)}</h3>"
         f'<div class="card">{score_table(group)}</div><p class="note">{escape(group.line)}</p>'
-        f"{judge_table(group)}{study_table(group)}"
+        f"{category_table(group)}{judge_table(group)}{study_table(group)}"
         f"<details><summary>What these numbers depend on</summary>{fact_sheet(group)}</details>"
     )
 
@@ -360,8 +366,8 @@ def _chart(chart: Chart, systems: Mapping[str, System]) -> str:
 
 
 def _commands(groups: Sequence[Group], story: Story) -> str:
-    known = [(s.facts.get("run") or {}).get("command") for group in groups for s in group.systems]
-    commands = list(dict.fromkeys(story.commands or filter(None, known)))
+    known = [command for group in groups for s in group.systems for command in s.commands]
+    commands = list(dict.fromkeys(story.commands or known))
     facts = "".join(
         f"<dt>{escape(str(key))}</dt><dd>{escape(str(value))}</dd>"
         for key, value in story.environment.items()

@@ -5,6 +5,11 @@ from html import escape
 
 from vtonlab.evaluation.report.systems import Group
 
+CRITERIA = {
+    "garment_transfer": "garment transfer",
+    "attribute_consistency": "attribute consistency",
+    "fit_and_pose": "fit and pose",
+}
 # name, meaning, and the metric that tells what no model at all would score
 KNOWN = {
     "ssim": ("SSIM", "structural similarity to the true picture", ""),
@@ -45,6 +50,10 @@ KNOWN = {
     "l1_outside": ("Error outside the mask", "mean absolute error, 0 to 1", ""),
     "mask_leak": ("Mask leak", "worn garment outside the mask, percent", ""),
 }
+KNOWN |= {
+    f"judge_{key}": (f"Judge: {name}", "mark of 1 to 5 by a vision-language model", "")
+    for key, name in CRITERIA.items()
+}
 REFERENCES = {"attention_pck_chance": "guessing", "l1_inside_fill": "the true mean colour"}
 _ARROWS = {"up": "higher is better", "down": "lower is better"}
 
@@ -81,6 +90,31 @@ def score_table(group: Group) -> str:
     columns = len(group.systems) + bool(with_reference)
     table = f'<table class="scores" style="--n:{columns}">{table}</table>'
     return f'<div class="scroll">{table}</div>{_missing(group)}'
+
+
+def category_table(group: Group) -> str:
+    """Scores of each garment category, folded away; nothing where there is one category."""
+    found = [(s, s.facts.get("by_category") or {}) for s in group.systems]
+    categories = list(dict.fromkeys(name for _, parts in found for name in parts))
+    if len(categories) < 2:
+        return ""
+    directions, rows = group.directions(), []
+    for key in [key for key in group.metrics() if key in directions]:
+        for name in categories:
+            values = [parts.get(name, {}).get(key) for _, parts in found]
+            if any(value is not None for value in values):
+                cells = "".join(f'<td class="n">{show(value)}</td>' for value in values)
+                label = f"{escape(label_of(key))}<small>{escape(name.replace('_', ' '))}</small>"
+                rows.append(f"<tr><td>{label}</td>{cells}</tr>")
+    head = "".join(
+        f'<th class="n"><i class="dot" style="--c:{s.colour}"></i>{escape(s.name)}</th>'
+        for s in group.systems
+    )
+    return (
+        "<details><summary>By garment category</summary>"
+        f'<div class="card scroll"><table><thead><tr><th>score</th>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div></details>"
+    )
 
 
 def _row(group: Group, key: str, direction: str | None, reference: bool) -> str:

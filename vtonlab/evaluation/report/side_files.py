@@ -2,13 +2,8 @@
 
 from html import escape
 
+from vtonlab.evaluation.report.scores import CRITERIA
 from vtonlab.evaluation.report.systems import Group
-
-_CRITERIA = {
-    "garment_transfer": "Garment transfer",
-    "attribute_consistency": "Attribute consistency",
-    "fit_and_pose": "Fit and pose",
-}
 
 
 def judge_table(group: Group) -> str:
@@ -23,7 +18,7 @@ def judge_table(group: Group) -> str:
     rows = []
     for key in dict.fromkeys(key for _, judge in asked for key in judge["criteria"]):
         cells = "".join(_mark(judge["criteria"].get(key)) for _, judge in asked)
-        rows.append(f"<tr><td>{escape(_CRITERIA.get(key, key))}</td>{cells}</tr>")
+        rows.append(f"<tr><td>{escape(CRITERIA.get(key, key).capitalize())}</td>{cells}</tr>")
     first = asked[0][1]
     counts = ", ".join(
         f"{judge.get('answered')} answers for {escape(s.name)}" for s, judge in asked

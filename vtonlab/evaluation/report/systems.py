@@ -7,9 +7,11 @@ from pathlib import Path
 
 from vtonlab.evaluation.report.charts import Series
 from vtonlab.evaluation.report.curves import read_curves
-from vtonlab.evaluation.results import Results, find_results, read_results
+from vtonlab.evaluation.results import Results, find_results, pair_name, read_results
 
 COLOURS = ("#64748b", "#e4572e", "#0f9d8a", "#7c5cbf", "#c98a00", "#2f7fd6", "#b0457b", "#5b8c2a")
+COMMANDS = "commands.txt"  # of a work directory, one line for each start of its training
+JUDGE = "judge_"  # columns of a vision-language model's marks
 
 
 @dataclass
@@ -19,6 +21,7 @@ class System:
     name: str
     results: Results
     curves: dict[str, Series] = field(default_factory=dict)
+    commands: list[str] = field(default_factory=list)  # that trained and tested it, in order
     colour: str = COLOURS[0]
 
     @property
@@ -52,7 +55,9 @@ class Group:
 
     def directions(self) -> dict[str, str]:
         """Metric -> "up" or "down", of all systems."""
-        return {k: v for s in self.systems for k, v in (s.facts.get("directions") or {}).items()}
+        found = {k: v for s in self.systems for k, v in (s.facts.get("directions") or {}).items()}
+        marks = [key for s in self.systems for key in s.results.numbers if key.startswith(JUDGE)]
+        return found | dict.fromkeys(marks, "up")
 
     def metrics(self) -> list[str]:
         """Names of all metrics, in the order of the first system that has them."""
@@ -77,7 +82,8 @@ def collect(work_dirs: Sequence[str | Path], names: Mapping[str, str] | None = N
         for folder in find_results([path]):
             results = read_results(folder)
             name = label or (names or {}).get(results.system, results.system)
-            found.setdefault(folder.resolve(), System(name, results, _curves_of(results)))
+            if folder.resolve() not in found:
+                found[folder.resolve()] = _system(name, results)
     systems = list(found.values())
     groups = _grouped(systems)
     for group in groups:
@@ -119,12 +125,22 @@ def _tell_apart(systems: list[System]) -> None:
             system.name = f"{name} ({'/'.join(path[i] for i in differ if path[i])})"
 
 
-def _curves_of(results: Results) -> dict[str, Series]:
-    """Of the run that the tested checkpoint came from, where it still lies."""
+def _system(name: str, results: Results) -> System:
+    """With the curves and commands of the run that its checkpoint came from, where it lies."""
     checkpoint = results.facts.get("checkpoint")
     places = [Path(checkpoint).parent] if checkpoint else []
-    for place in [*places, results.folder.parent, results.folder.parent.parent]:
-        curves = read_curves(place)
-        if curves:
-            return curves
-    return {}
+    places += [results.folder.parent, results.folder.parent.parent]
+    home = next((place for place in places if any(place.glob("*/vis_data/scalars.json"))), None)
+    system = System(name, results)
+    if home is not None:
+        system.curves = read_curves(home)
+        if (home / COMMANDS).is_file():
+            system.commands += (home / COMMANDS).read_text(encoding="utf-8").splitlines()
+    if (results.facts.get("run") or {}).get("command"):
+        system.commands.append(results.facts["run"]["command"])
+    marks = (system.side_file("judge.json") or {}).get("per_pair") or {}
+    criteria = list(dict.fromkeys(key for found in marks.values() for key in found))
+    for row in results.rows:
+        given = marks.get(pair_name(row["id"], row["garment_id"]), {})
+        row |= {f"{JUDGE}{key}": given.get(key) for key in criteria}
+    return system
