@@ -95,6 +95,16 @@ UNET = {
     "norm_num_groups": 8,
 }
 UNET_CONDITIONER = {"type": "GarmentTokensConditioner", "channels": 12, "dim": 16}
+TOKEN_ENCODER = {
+    "type": "GarmentTokenEncoder",
+    "hidden_size": 16,
+    "intermediate_size": 16,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 2,
+    "image_size": 24,
+    "patch_size": 12,
+    "projection_dim": 16,
+}
 SELF_ATTENTION = [
     "down_blocks.1.attentions.0.transformer_blocks.0.attn1",
     "mid_block.attentions.0.transformer_blocks.0.attn1",
@@ -127,6 +137,14 @@ ROWS = {
     "spatial concatenation, one UNet": (
         UNET, {"type": "SpatialConcatConditioner", "reference": "self"}, SELF_ATTENTION,
         ["up_blocks.", "conv_norm_out.", "conv_out."],
+    ),
+    "zero cross-attention, UNet": (
+        UNET,
+        {"type": "ZeroCrossAttentionConditioner", "image_encoder": TOKEN_ENCODER,
+         "num_heads": HEADS},
+        [f"blocks.{n}.transformer.transformer_blocks.0.attn2" for n in (0, 1)],
+        ["up_blocks.1.resnets.1.", "up_blocks.1.attentions.1.", "conv_norm_out.", "conv_out.",
+         "blocks.1.zero_conv.", "blocks.1.transformer.proj_out."],
     ),
 }  # fmt: skip
 COLUMNS = {
@@ -214,6 +232,9 @@ def descend(model, length):
 def check_gradients(model, row):
     _, _, layers, silent = ROWS[row]
     gradients = {name: p.grad for name, p in model.backbone.named_parameters()}
+    gradients |= {  # layers of a conditioner's own
+        name.removeprefix("cross."): p.grad for name, p in model.conditioner.named_parameters()
+    }
     for layer in layers:
         for projection in ("to_q", "to_k"):
             gradient = gradients[f"{layer}.{projection}.weight"]

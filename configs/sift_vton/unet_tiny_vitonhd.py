@@ -6,7 +6,7 @@ First the matches, then training, then the pictures of the people it was trained
         --cfg-options data_root=DIR
     python tools/train.py configs/sift_vton/unet_tiny_vitonhd.py --cfg-options data_root=DIR
     python tools/test.py configs/sift_vton/unet_tiny_vitonhd.py \
-        work_dirs/unet_tiny_vitonhd/iter_400.pth --cfg-options data_root=DIR
+        work_dirs/unet_tiny_vitonhd/iter_300.pth --cfg-options data_root=DIR
 
 People it never saw: add ``test_dataloader.dataset.split=test`` to the last options; other people's
 garments: ``test_dataloader.dataset.setting=unpaired`` too.
@@ -18,19 +18,21 @@ with read_base():
     from ..stableviton.unet_synthetic import *
 
 data_root = "data/vitonhd"
-size = (128, 96)  # 32x24 latents of 4x4 pixels; one level of blocks, at 32x24
-iterations = 400
+size = (128, 96)  # 16x12 latents of 8x8 pixels
+iterations = 300
 
 model.update(
     size=size,
     categories=["upper_body"],
+    codec=dict(type="SpaceToDepthCodec", factor=8),
     probe=None,  # photographs have no true flow
     attention_losses=dict(
         keypoints=dict(
-            type="KeypointAttentionLoss", layers=["blocks.1.*.attn2"], weight=0.05, t_max=None
+            type="KeypointAttentionLoss", layers=["blocks.*.attn2"], weight=0.1, t_max=None
         )
     ),
 )
+model.backbone.update(in_channels=192, out_channels=192, block_out_channels=(64, 96))
 matches = dict(matcher=dict(type="SIFTMatcher"))
 maps = ["agnostic", "mask", "garment_mask", "pose"]
 train_dataloader.dataset = dict(

@@ -2,7 +2,7 @@
 
     python tools/train.py configs/stableviton/unet_tiny_vitonhd.py --cfg-options data_root=DIR
     python tools/test.py configs/stableviton/unet_tiny_vitonhd.py \
-        work_dirs/unet_tiny_vitonhd/iter_400.pth --cfg-options data_root=DIR
+        work_dirs/unet_tiny_vitonhd/iter_300.pth --cfg-options data_root=DIR
 
 People it never saw: add ``test_dataloader.dataset.split=test`` to the last options; other people's
 garments: ``test_dataloader.dataset.setting=unpaired`` too.
@@ -14,10 +14,12 @@ with read_base():
     from .unet_synthetic import *
 
 data_root = "data/vitonhd"
-size = (128, 96)  # 32x24 latents of 4x4 pixels; one level of blocks, at 32x24
-iterations = 400
+size = (128, 96)  # 16x12 latents of 8x8 pixels
+iterations = 300
 
-model.update(size=size, categories=["upper_body"], probe=None)  # photographs have no true flow
+model.update(size=size, categories=["upper_body"], codec=dict(type="SpaceToDepthCodec", factor=8))
+model.update(probe=None)  # photographs have no true flow
+model.backbone.update(in_channels=192, out_channels=192, block_out_channels=(64, 96))
 maps = ["agnostic", "mask", "garment_mask", "pose"]
 train_dataloader.dataset = dict(
     type="VITONHDDataset",

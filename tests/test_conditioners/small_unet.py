@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from vtonlab.models import TryOnDiffusion
+from vtonlab.registry import BACKBONES
 from vtonlab.structures.sample import collate
 
 UNET = dict(
@@ -67,6 +68,14 @@ def make_batch(model: TryOnDiffusion, numbers=(0, 1)) -> dict:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return model.data_preprocessor(collate([module.sample(n, True, *SIZE) for n in numbers]))
+
+
+def save_small_sd(folder: Path) -> Path:
+    """unet/, vae/ and image_encoder/ in the layout of Paint-by-Example's folder."""
+    torch.manual_seed(0)
+    for name, config in (("unet", UNET), ("vae", VAE), ("image_encoder", CLIP)):
+        BACKBONES.build(config).save_pretrained(folder / name)
+    return folder
 
 
 def wake(module: torch.nn.Module, seed: int = 0) -> None:

@@ -19,8 +19,8 @@ def export_backbone(
     """Write ``backbone`` for plain diffusers and return what was written.
 
     A backbone with a peft adapter becomes ``pytorch_lora_weights.safetensors`` (read by
-    ``pipe.load_lora_weights(directory)``), any other a folder ``transformer/`` or ``unet/``
-    (read by ``from_pretrained``).
+    ``pipe.load_lora_weights(directory)``), any other a folder ``transformer/``, ``unet/``
+    or ``vae/`` (read by ``from_pretrained``).
 
     Args:
         state: parameters to write instead of the backbone's own, such as averaged ones.
@@ -37,11 +37,17 @@ def export_backbone(
     try:
         if getattr(backbone, "peft_config", None):
             return _save_lora(backbone, Path(directory))
-        folder = Path(directory) / ("unet" if "UNet" in type(backbone).__name__ else "transformer")
+        folder = Path(directory) / _folder_of(type(backbone).__name__)
         backbone.save_pretrained(folder)
         return folder
     finally:
         backbone.load_state_dict(own, strict=False)
+
+
+def _folder_of(name: str) -> str:
+    if "Autoencoder" in name:
+        return "vae"
+    return "unet" if "UNet" in name else "transformer"
 
 
 def _save_lora(backbone: nn.Module, directory: Path) -> Path:

@@ -1,6 +1,7 @@
 """Whole systems."""
 
+from vtonlab.models.autoencoder_finetune import AutoencoderFinetune
 from vtonlab.models.data_preprocessor import TryOnDataPreprocessor
 from vtonlab.models.try_on_diffusion import TryOnDiffusion
 
-__all__ = ["TryOnDataPreprocessor", "TryOnDiffusion"]
+__all__ = ["AutoencoderFinetune", "TryOnDataPreprocessor", "TryOnDiffusion"]
