@@ -39,14 +39,17 @@ float32, ``position`` (B,) int64, everything else a list. A key is in the batch 
 has it.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from mmengine.registry import FUNCTIONS
+from torch.utils.data import get_worker_info
 
 from vtonlab.structures.correspondences import Correspondences
 from vtonlab.structures.flow_field import FlowField
+from vtonlab.utils.shared_batches import ship
 
 CATEGORIES = ("upper_body", "lower_body", "dresses")
 REQUIRED = ("id", "garment_id", "category", "index", "position", "person", "garment")
@@ -60,6 +63,8 @@ GARMENT_MAPS = (
     *("garment", "garment_mask", "garment_pose"),
     *("garment_parse", "garment_iuv", "garment_keypoints"),
 )
+_STACKED = frozenset((*PICTURES, *MASKS, *LABEL_MAPS))
+_LARGE = 1 << 20  # bytes of a batch from which shared memory is worth keeping
 _PRIVATE = ("rng",)  # lent to the transforms, never collated
 
 
@@ -134,22 +139,44 @@ def collate(samples: Sequence[dict]) -> dict:
         ValueError: the samples of a batch differ in size; names both.
     """
     keys = [k for k in samples[0] if k not in _PRIVATE and all(k in s for s in samples)]
-    return {key: _stack(key, samples) for key in keys}
+    shapes = {key: _batch_shape(key, samples) for key in keys if key in _STACKED}
+    rest = {key: None if key in shapes else _collected(key, samples) for key in keys}
+    large = sum(math.prod(shape) for shape in shapes.values()) >= _LARGE
+    shipment = ship(rest, shapes) if large and get_worker_info() is not None else None
+    for key, shape in shapes.items():
+        if shipment is not None:
+            _fill(shipment.array(key), key, samples)
+        else:
+            rest[key] = torch.empty(shape, dtype=torch.uint8)
+            _fill(rest[key].numpy(), key, samples)
+    return rest if shipment is None else shipment
 
 
-def _stack(key: str, samples: Sequence[dict]) -> torch.Tensor | list:
+def _collected(key: str, samples: Sequence[dict]) -> torch.Tensor | list:
     values = [sample[key] for sample in samples]
     if key == "position":
         return torch.tensor(values, dtype=torch.int64)
-    if key not in (*PICTURES, *MASKS, *LABEL_MAPS, *KEYPOINTS):
-        return values
-    for value, sample in zip(values, samples, strict=True):
-        if value.shape != values[0].shape:
+    return torch.from_numpy(np.stack(values)) if key in KEYPOINTS else values
+
+
+def _batch_shape(key: str, samples: Sequence[dict]) -> tuple[int, ...]:
+    first = samples[0][key].shape
+    for sample in samples:
+        if sample[key].shape != first:
             raise ValueError(
                 f"one batch cannot hold two sizes: {key!r} of {samples[0]['id']!r} is "
-                f"{values[0].shape}, of {sample['id']!r} {value.shape}; set the data set's `size`"
+                f"{first}, of {sample['id']!r} {sample[key].shape}; set the data set's `size`"
             )
-    batch = torch.from_numpy(np.stack(values))
     if key in PICTURES:
-        return batch.permute(0, 3, 1, 2).contiguous()  # (B, 3, H, W)
-    return batch[:, None] if key in MASKS else batch
+        return (len(samples), 3, *first[:2])
+    return (len(samples), 1, *first) if key in MASKS else (len(samples), *first)
+
+
+def _fill(batch: np.ndarray, key: str, samples: Sequence[dict]) -> None:
+    import cv2
+
+    for target, sample in zip(batch, samples, strict=True):
+        if key in PICTURES:  # (H, W, 3) to (3, H, W): ten times faster than torch's copy
+            cv2.split(np.ascontiguousarray(sample[key]), list(target))
+        else:
+            target[...] = sample[key]
