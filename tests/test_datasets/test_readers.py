@@ -377,6 +377,28 @@ class TestSharedOptions:
         assert "'dilate' is none of" in refusal(VITONHDDataset, root, build_mask=dict(dilate=1))
         assert "'hd' is none of" in refusal(VITONHDDataset, root, build_mask=dict(convention="hd"))
 
+    def test_inverted_and_grey_mask_files(self, tree):
+        root = tree("vitonhd")
+        options = dict(data_root=str(root), size=None, maps=("mask", "garment_mask"))
+        expected = VITONHDDataset(**options)[0]
+        for path in (root / "train/agnostic-mask").iterdir():
+            Image.fromarray(255 - np.array(Image.open(path))).save(path)
+        with pytest.raises(ValueError, match=r"mask_files=dict\(inverted=\['mask'\]\)"):
+            VITONHDDataset(**options).verify()
+        turned = VITONHDDataset(**options, mask_files=dict(inverted=["mask"]))
+        assert "all" in turned.verify()
+        for key in options["maps"]:
+            assert np.array_equal(turned[0][key], expected[key])
+        for path in list((root / "train/cloth-mask").iterdir()):  # a mask that is grey 30 on 0
+            Image.fromarray(np.array(Image.open(path)) // 8).save(path.with_suffix(".png"))
+            path.unlink()
+        assert not VITONHDDataset(**options)[0]["garment_mask"].any()
+        low = VITONHDDataset(**options, mask_files=dict(threshold=15, inverted=["mask"]))[0]
+        assert iou(low["garment_mask"], expected["garment_mask"]) > 0.99
+        text = refusal(VITONHDDataset, root, mask_files=dict(inverted=["parse"]))
+        assert "'parse' is none of" in text
+        assert "threshold must be" in refusal(VITONHDDataset, root, mask_files=dict(threshold=255))
+
     def test_aliases_are_reported(self, tree, told):
         root = tree("vitonhd")
         (root / "train/gt_cloth_warped_mask").rename(root / "train/gt_cloth_wraped_mask")

@@ -8,7 +8,7 @@ import numpy as np
 
 from vtonlab.datasets.lists import Item
 from vtonlab.datasets.pair_maps import PairMaps
-from vtonlab.datasets.reading import Canvas, place_body
+from vtonlab.datasets.reading import WHITE_IS_ONE, Canvas, MaskFiles, place_body
 from vtonlab.ops.agnostic import agnostic_picture
 from vtonlab.structures.correspondences import Correspondences
 from vtonlab.structures.sample import LABEL_MAPS, MASKS
@@ -22,7 +22,7 @@ class Recipe:
     Args:
         size: ``(height, width)`` of every map, or None for the files' own.
         maps: beside person and garment.
-        task, labels, build_mask, paint_hair, max_pixels: see `PairMaps`.
+        task, labels, build_mask, paint_hair, max_pixels, mask_files: see `PairMaps`.
     """
 
     size: tuple[int, int] | None
@@ -32,6 +32,7 @@ class Recipe:
     build_mask: Mapping
     paint_hair: bool
     max_pixels: int
+    mask_files: MaskFiles = WHITE_IS_ONE
 
     def assemble(
         self,
@@ -54,6 +55,7 @@ class Recipe:
             labels=self.labels,
             build_mask=self.build_mask,
             paint_hair=self.paint_hair,
+            mask_files=self.mask_files,
             max_pixels=self.max_pixels,
         )
         canvases = {n: Canvas(maps[n].shape[:2], self.size) for n in ("person", "garment")}

@@ -17,6 +17,7 @@ from vtonlab.datasets.lists import (
     read_exclusions,
     some,
 )
+from vtonlab.datasets.reading import MaskFiles
 from vtonlab.datasets.transforms import Pack
 from vtonlab.datasets.verify import spread, verify_pictures
 from vtonlab.ops.agnostic import CONVENTIONS
@@ -53,6 +54,9 @@ class FileTryOnDataset(TryOnDataset):
         build_mask: settings of `agnostic_mask`, such as ``dict(box=True)``: ``mask`` and
             ``agnostic`` are then always built from ``parse`` and ``keypoints``, with
             ``densepose=True`` from DensePose too. ``convention`` is by default the class's.
+        mask_files: ``dict(threshold=127, inverted=[...])``: grey level above which a mask file is
+            1, and masks (``mask``, ``garment_mask``, ``worn_mask``) whose files are the wrong way
+            round: black where the picture is to be generated, or where the garment is.
         missing: ``"error"`` refuses people whose files are not complete, by name; ``"skip"`` leaves
             them out and says so.
         paint_hair: paint the hair of ``parse`` over the pose picture, as CORAL does.
@@ -91,6 +95,7 @@ class FileTryOnDataset(TryOnDataset):
         exclude: str | Mapping | None = None,
         maps: Sequence[str] = ("agnostic", "mask", "garment_mask", "pose"),
         build_mask: Mapping | None = None,
+        mask_files: Mapping | None = None,
         missing: str = "error",
         paint_hair: bool = False,
         matches: Mapping | None = None,
@@ -129,6 +134,7 @@ class FileTryOnDataset(TryOnDataset):
         self.folder_split = "test" if split == "test" else "train"
         self.maps, self.paint_hair, self.max_pixels = tuple(maps), paint_hair, max_pixels
         self.build_mask, self.aliases, self.derived = _mask_settings(build_mask), {}, {}
+        self.mask_files = MaskFiles.of(mask_files)
         self.data_root = self._find_root(data_root)
         self.trees = self._open_trees(follow_links)
         items = self._choose(self.read_items(pairs), holdout, holdout_seed, exclude)
@@ -364,6 +370,7 @@ class FileTryOnDataset(TryOnDataset):
             {named(item.pair): dict(self._files(item)) for item in self.items},
             decode_at_most=decode_at_most,
             max_pixels=self.max_pixels,
+            mask_files=self.mask_files,
             damaged=self.damaged,
         )
         for index in spread(len(self), decode_at_most) if self.store is not None else ():
@@ -399,6 +406,7 @@ class FileTryOnDataset(TryOnDataset):
                 labels=self.labels,
                 paint_hair=self.paint_hair,
                 build_mask=self.build_mask,
+                mask_files=self.mask_files._asdict(),
             )
         )
 
@@ -447,6 +455,7 @@ class FileTryOnDataset(TryOnDataset):
             labels=self.labels,
             build_mask=dict(convention=self.convention) | dict(self.build_mask or {}),
             paint_hair=self.paint_hair,
+            mask_files=self.mask_files,
             max_pixels=self.max_pixels,
         )
 

@@ -70,6 +70,7 @@ class PairListDataset(FileTryOnDataset):
         exclude: str | Mapping | None = None,
         maps: Sequence[str] = ("agnostic", "mask", "garment_mask", "pose"),
         build_mask: Mapping | None = None,
+        mask_files: Mapping | None = None,
         missing: str = "error",
         paint_hair: bool = False,
         matches: Mapping | None = None,
@@ -87,7 +88,8 @@ class PairListDataset(FileTryOnDataset):
         super().__init__(
             data_root=data_root, split=split, size=size, setting=setting, task=task,
             categories=categories, pairs=pairs, holdout=holdout, holdout_seed=holdout_seed,
-            exclude=exclude, maps=maps, build_mask=build_mask, missing=missing,
+            exclude=exclude, maps=maps, build_mask=build_mask,
+            mask_files=mask_files, missing=missing,
             paint_hair=paint_hair, matches=matches,
             shuffle_correspondences=shuffle_correspondences, latents=latents,
             transforms=transforms, seed=seed,

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from vtonlab.datasets.reading import (
+    WHITE_IS_ONE,
+    MaskFiles,
     garment_on_white,
-    mask_of,
     read_body,
     read_iuv,
     read_keypoints,
@@ -34,6 +35,7 @@ class PairMaps:
         labels: ``lip`` or ``atr``: what the files of ``parse`` hold; samples hold LIP.
         build_mask: further arguments of `agnostic_mask`; ``densepose=True`` reads it from the pair.
         paint_hair: paint the hair of ``parse`` over the pose picture.
+        mask_files: threshold and polarity of mask files.
         max_pixels: refuse larger pictures.
     """
 
@@ -46,11 +48,12 @@ class PairMaps:
         labels: str = "lip",
         build_mask: Mapping | None = None,
         paint_hair: bool = False,
+        mask_files: MaskFiles = WHITE_IS_ONE,
         max_pixels: int,
     ) -> None:
         self.files, self.category, self.task, self.labels = files, category, task, labels
         self.build_mask, self.paint_hair = dict(build_mask or {}), paint_hair
-        self.max_pixels = max_pixels
+        self.mask_files, self.max_pixels = mask_files, max_pixels
         self._found: dict = {}
 
     def __getitem__(self, name: str):
@@ -74,7 +77,8 @@ class PairMaps:
     def _read(self, name: str):
         path, kind = self.files[name], name.removeprefix("garment_")
         if name in MASKS:
-            return mask_of(read_image(path, "mask", self.max_pixels), path)
+            picture = read_image(path, "mask", self.max_pixels)
+            return self.mask_files.read(picture, name, path)
         if name in PHOTOGRAPHS:
             picture = read_image(path, "rgb", self.max_pixels)
             return self._with_hair(picture, path) if name == "pose" else picture

@@ -5,6 +5,7 @@ import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -21,6 +22,7 @@ from vtonlab.ops.resize import (
 )
 from vtonlab.ops.skeleton import coco_to_body_25
 from vtonlab.structures.correspondences import apply_affine
+from vtonlab.structures.sample import MASKS
 from vtonlab.utils.images import read_image
 
 THRESHOLD = 127  # JPEG masks are not binary
@@ -118,7 +120,43 @@ def check_aspect(size: Size, photo: Size, path: Path | None) -> None:
         )
 
 
-def mask_of(picture: np.ndarray, path: Path) -> np.ndarray:
+class MaskFiles(NamedTuple):
+    """How mask files are meant: grey values above ``threshold`` are 1, but for the maps that are
+    ``inverted``, whose files are black where others are white.
+    """
+
+    threshold: int = THRESHOLD
+    inverted: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, settings: Mapping | None) -> "MaskFiles":
+        """From a config's ``dict(threshold=..., inverted=[...])``.
+
+        Raises:
+            ValueError: unknown keys, maps that are no masks, or a threshold that keeps nothing.
+        """
+        settings = dict(settings or {})
+        threshold, inverted = settings.pop("threshold", THRESHOLD), settings.pop("inverted", ())
+        unknown = [*settings, *(name for name in inverted if name not in MASKS)]
+        if unknown:
+            raise ValueError(
+                f"mask_files: {unknown[0]!r} is none of threshold, inverted and there "
+                f"{', '.join(MASKS)}"
+            )
+        if not 0 <= threshold < 255:
+            raise ValueError(f"mask_files: threshold must be 0 to 254, not {threshold!r}")
+        return cls(threshold, tuple(inverted))
+
+    def read(self, picture: np.ndarray, name: str, path: Path) -> np.ndarray:
+        """The mask (H, W) in {0, 1} of the map ``name``; errors as `mask_of`."""
+        mask = mask_of(picture, path, self.threshold)
+        return 1 - mask if name in self.inverted else mask
+
+
+WHITE_IS_ONE = MaskFiles()
+
+
+def mask_of(picture: np.ndarray, path: Path, threshold: int = THRESHOLD) -> np.ndarray:
     """Threshold a mask file, read in mode ``"mask"`` or ``"rgb"``, to {0, 1}, 1 = white.
 
     Raises:
@@ -136,7 +174,7 @@ def mask_of(picture: np.ndarray, path: Path) -> np.ndarray:
             "white where the picture is to be generated and black elsewhere; an agnostic picture "
             "is not one"
         )
-    return (plane > THRESHOLD).view(np.uint8)
+    return (plane > threshold).view(np.uint8)
 
 
 def read_keypoints(path: Path, size: Size) -> np.ndarray:

@@ -10,7 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from vtonlab.datasets.lists import some
-from vtonlab.datasets.reading import check_aspect, mask_of, read_arrays, read_body, read_keypoints
+from vtonlab.datasets.reading import (
+    WHITE_IS_ONE,
+    MaskFiles,
+    check_aspect,
+    read_arrays,
+    read_body,
+    read_keypoints,
+)
 from vtonlab.structures.sample import GARMENT_MAPS, MASKS
 from vtonlab.utils.images import check_image, read_image
 
@@ -24,6 +31,7 @@ def verify_pictures(
     *,
     decode_at_most: int,
     max_pixels: int,
+    mask_files: MaskFiles = WHITE_IS_ONE,
     damaged: str = "error",
 ) -> str:
     """Check the pictures of all pairs in parallel; see `FileTryOnDataset.verify`.
@@ -31,6 +39,7 @@ def verify_pictures(
     Args:
         title: what is checked, for messages.
         pairs: for each pair's name its files by map.
+        mask_files: how mask files are meant.
         damaged: ``"skip"``: the sentence tells the damaged ones too.
 
     Returns:
@@ -49,7 +58,7 @@ def verify_pictures(
     def check(item: tuple[int, Path]) -> tuple[tuple[int, int] | None, str]:
         number, path = item
         try:
-            return _check(path, owners[path][0], number in deep, max_pixels), ""
+            return _check(path, owners[path][0], number in deep, max_pixels, mask_files), ""
         except (ValueError, OSError) as error:
             return None, f"{error} (pair {owners[path][1]})"
 
@@ -84,7 +93,9 @@ def spread(count: int, limit: int) -> set[int]:
     return {int(i * 0.618034 * count) % count for i in range(-(-limit // 10))}
 
 
-def _check(path: Path, name: str, deep: bool, max_pixels: int) -> tuple[int, int] | None:
+def _check(
+    path: Path, name: str, deep: bool, max_pixels: int, mask_files: MaskFiles
+) -> tuple[int, int] | None:
     kind = name.removeprefix("garment_")
     if kind == "keypoints":
         read_keypoints(path, (1, 1))
@@ -100,7 +111,7 @@ def _check(path: Path, name: str, deep: bool, max_pixels: int) -> tuple[int, int
     mode = "mask" if name in MASKS else "labels" if kind == "parse" else "rgb"
     picture = read_image(path, mode, max_pixels)
     if name in MASKS:
-        _check_mask(mask_of(picture, path), name, path)
+        _check_mask(mask_files.read(picture, name, path), name, path)
     return picture.shape[:2]
 
 
@@ -114,7 +125,8 @@ def _check_mask(mask: np.ndarray, name: str, path: Path) -> None:
     if looks_inverted(mask):
         raise ValueError(
             f"{path} is white all around and black within: white must be the "
-            f"{'area to generate' if name == 'mask' else 'garment'}; invert it"
+            f"{'area to generate' if name == 'mask' else 'garment'}; invert it, or set "
+            f"mask_files=dict(inverted=[{name!r}])"
         )
 
 
