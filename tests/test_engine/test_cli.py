@@ -29,6 +29,7 @@ def test_an_error_in_a_worker_is_its_last_line():
         (ValueError("two\nlines"), 2, "error: two lines"),
         (FileNotFoundError("no such file"), 2, "error: no such file"),
         (OSError("x.pth needs 9 bytes and the disk has 3 free"), 2, "3 free"),
+        (ImportError('Please run "pip install wandb" to install wandb'), 2, "error: Please run"),
         (FloatingPointError("the loss is nan"), 1, "error: the loss is nan"),
         (torch.OutOfMemoryError("tried 2 GiB"), 1, "accumulative_counts"),
         (KeyboardInterrupt(), 130, ""),

@@ -56,6 +56,10 @@ def run_tool(main: Callable[[], int | None]) -> None:
         code = _report(f"{_OUT_OF_MEMORY} ({sentence(error)})", FINDINGS)
     except OSError as error:
         code = _report(sentence(error), BAD_INPUT)
+    except ImportError as error:
+        if "pip install" not in str(error):  # an optional part says how to get it
+            raise
+        code = _report(sentence(error), BAD_INPUT)
     except RuntimeError as error:
         if "can't allocate memory" not in str(error):  # torch's words for it on a CPU
             raise
