@@ -120,6 +120,21 @@ def test_pixels_move_as_points_do(full_sample, name):
         assert np.abs(moved[key][1, :2] - expected).max() < 1e-5
 
 
+@pytest.mark.parametrize(
+    "transform",
+    [
+        ColorJitter(brightness=0.5, hue=0.2),
+        DilateMask(size=0.1),
+        Pack(keys=["flow", "correspondences", "keypoints"]),
+    ],
+)
+def test_what_moves_no_pixel_moves_no_point(full_sample, transform):
+    sample = full_sample()
+    moved = transform(sample)
+    for key in ("flow", "correspondences", "keypoints"):
+        assert moved[key] is sample[key]
+
+
 def test_flip_twice_is_identity_for_every_map(full_sample):
     sample = full_sample()
     twice = hflip(hflip(sample))

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from vtonlab.registry import CONDITIONERS
@@ -35,7 +36,8 @@ class CachedPrompt(nn.Module):
     """Constant prompts, encoded once by FLUX's two text encoders and cached on disk.
 
     Training and sampling read the cache; the encoders are loaded only where it is missing, and
-    freed at once.
+    freed at once. Where the encoders' files of a local folder have changed since, or the file is
+    damaged, they are encoded again; where the files are gone, the cache goes on serving.
 
     Args:
         path: FLUX weights (``text_encoder``, ``text_encoder_2``, ``tokenizer``, ``tokenizer_2``),
@@ -79,16 +81,35 @@ class CachedPrompt(nn.Module):
         return tokens, torch.stack([getattr(self, f"pooled_{key}") for key in keys])
 
     def _load_or_encode(self) -> dict[str, Tensor]:
-        from safetensors.torch import load_file, save_file
+        from safetensors.torch import save_file
 
-        if self.cache_file.is_file():
-            return load_file(self.cache_file)
+        stamp = _stamp(self.path)
+        kept = self._load(stamp)
+        if kept is not None:
+            return kept
         encoded = self._encode()
         self.cache_file.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.cache_file.with_suffix(f".{os.getpid()}.tmp")
-        save_file(encoded, temporary)
+        save_file(encoded, temporary, metadata={"encoders": stamp})
         os.replace(temporary, self.cache_file)
         return encoded
+
+    def _load(self, stamp: str) -> dict[str, Tensor] | None:
+        """The cached embeddings, unless they are missing, damaged or of other encoders."""
+        from safetensors import SafetensorError, safe_open
+
+        if not self.cache_file.is_file():
+            return None
+        try:
+            with safe_open(self.cache_file, framework="pt") as file:
+                made_of = (file.metadata() or {}).get("encoders", "")
+                if stamp and made_of != stamp:
+                    print_log(f"{self.cache_file} is of other text encoders: encoded again")
+                    return None
+                return {name: file.get_tensor(name) for name in file.keys()}
+        except (SafetensorError, OSError) as error:
+            print_log(f"{self.cache_file} is damaged ({error}): encoded again")
+            return None
 
     @torch.no_grad()
     def _encode(self) -> dict[str, Tensor]:
@@ -115,3 +136,12 @@ class CachedPrompt(nn.Module):
             encoded[f"tokens_{key}"] = tokens[0].contiguous()
             encoded[f"pooled_{key}"] = pooled[0].contiguous()
         return encoded
+
+
+def _stamp(path: str) -> str:
+    """What tells the text encoders of a local folder from others: names, sizes and dates of their
+    files; empty for a hub name, or where they are not there.
+    """
+    files = sorted(Path(path).glob("text_encoder*/*")) + sorted(Path(path).glob("tokenizer*/*"))
+    facts = [(f.parent.name, f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16] if facts else ""

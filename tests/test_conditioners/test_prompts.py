@@ -1,0 +1,80 @@
+"""Cached prompts: encoded once, again where the encoders changed, and served without them."""
+
+import shutil
+
+import pytest
+import torch
+
+from vtonlab.conditioners import CachedPrompt
+
+
+class Counting(CachedPrompt):
+    """Stands in for the text encoders: every call of `_encode` gives other numbers."""
+
+    calls = 0
+
+    def _encode(self):
+        Counting.calls += 1
+        return {
+            f"{kind}_{key}": torch.full(shape, float(Counting.calls))
+            for key in self.prompts
+            for kind, shape in (("tokens", (3, 4)), ("pooled", (5,)))
+        }
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """A local folder with text encoders."""
+    for part in ("text_encoder", "text_encoder_2", "tokenizer"):
+        (tmp_path / "flux" / part).mkdir(parents=True)
+        (tmp_path / "flux" / part / "model.safetensors").write_bytes(b"one")
+    return tmp_path / "flux"
+
+
+@pytest.fixture
+def make(weights, tmp_path):
+    Counting.calls = 0
+
+    def build(**changes):
+        options = dict(path=str(weights), prompts="a person", cache_dir=str(tmp_path / "cache"))
+        return Counting(**{**options, **changes})
+
+    return build
+
+
+def value(prompt, category="dresses") -> float:
+    tokens, pooled = prompt([category])
+    assert tokens.shape == (1, 3, 4) and pooled.shape == (1, 5)
+    return tokens[0, 0, 0].item()
+
+
+def test_encoded_once_for_each_setting(make):
+    assert value(make()) == value(make()) == 1
+    assert value(make(prompts="another")) == 2 and value(make(max_length=7)) == 3
+    assert value(make()) == 1 and Counting.calls == 3
+
+
+def test_changed_encoders_are_asked_again(make, weights):
+    make()
+    (weights / "text_encoder_2/model.safetensors").write_bytes(b"other weights")
+    assert value(make()) == 2 and value(make()) == 2
+
+
+def test_encoders_may_be_deleted_afterwards(make, weights):
+    make()
+    for part in weights.iterdir():
+        shutil.rmtree(part)
+    assert value(make()) == 1 and Counting.calls == 1
+
+
+def test_a_damaged_cache_is_made_again(make):
+    path = make().cache_file
+    path.write_bytes(path.read_bytes()[:-7])
+    assert value(make()) == 2 and value(make()) == 2
+
+
+def test_a_prompt_for_each_category(make):
+    prompt = make(prompts={"upper_body": "a shirt"})
+    assert value(prompt, "upper_body") == 1
+    with pytest.raises(ValueError, match="no prompt for category 'dresses'"):
+        prompt(["dresses"])
