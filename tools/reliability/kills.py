@@ -17,6 +17,7 @@ import importlib.util
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -27,6 +28,10 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 INTERVAL = 10
+
+
+class RunEndedError(RuntimeError):
+    """A run was faster than its killer."""
 
 
 class Runs:
@@ -101,14 +106,16 @@ class Runs:
                         return
                     break
                 time.sleep(0.0005)
-        raise RuntimeError("no kill fell inside a save in 5 attempts")
+            else:
+                raise RunEndedError("the run ended before it was killed")
+        raise RunEndedError("no kill fell inside a save in 5 attempts")
 
     def kill_somewhere(self, name: str, workers: int) -> None:
         """SIGKILL at a random moment."""
         pid = self.start(name, workers)
         self._pause(pid)
         if not self._running(pid):
-            raise RuntimeError("the run ended before it was killed")
+            raise RunEndedError("the run ended before it was killed")
         self._kill(pid)
         self._note(name, f"killed after {len(self._saves(self.folder / name))} files were there")
 
@@ -119,7 +126,10 @@ class Runs:
             time.sleep(0.002)
         time.sleep(self.random.uniform(0.0, 0.1) * self.seconds)
         os.kill(pid, signal.SIGTERM)
-        self._expect(name, self._wait(pid), 143)
+        code = self._wait(pid)
+        if code == 0:
+            raise RunEndedError("the run ended before it was stopped")
+        self._expect(name, code, 143)
         latest = max(self._saves(self.folder / name), key=lambda n: int(n[5:-4]))
         self._note(name, f"terminated, saved {latest}")
 
@@ -211,18 +221,31 @@ def measure(
     results = {}
     for name in only if only is not None else SCENARIOS:
         workers = int(name != "killed_0") * 2
-        if name == "terminated":
-            runs.terminate(name, workers)
-        else:
-            kills = [runs.kill_inside_a_save, runs.kill_somewhere, runs.kill_somewhere]
-            runs.random.shuffle(kills)
-            for kill in kills:
-                kill(name, workers)
+        disturb(runs, name, workers)
         runs.finish(name, workers)
         results[SCENARIOS[name]] = runs.compare(name, iterations)
         shown = runs.events[name]
         print(f"{name}: {', '.join(shown)}: {len(results[SCENARIOS[name]])} differ", flush=True)
     return results
+
+
+def disturb(runs: Runs, name: str, workers: int) -> None:
+    """Three kills in any order, or one SIGTERM; anew and sooner where the run was too fast."""
+    kills = [runs.kill_inside_a_save, runs.kill_somewhere, runs.kill_somewhere]
+    if name == "terminated":
+        kills = [runs.terminate]
+    runs.random.shuffle(kills)
+    for attempt in range(5):
+        try:
+            for kill in kills:
+                kill(name, workers)
+            return
+        except RunEndedError:
+            if attempt == 4:
+                raise
+            shutil.rmtree(runs.folder / name)
+            runs.events.pop(name, None)
+            runs.seconds /= 2
 
 
 def main() -> int:

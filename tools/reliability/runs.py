@@ -67,16 +67,19 @@ def same_bits_for_any_workers(folder: Path) -> Measured:
 
 @contextmanager
 def counted(owner: object, name: str) -> Iterator[list[float]]:
-    """Durations in seconds of every call of ``owner.name`` meanwhile."""
+    """Seconds of this process's own time in each call of ``owner.name`` meanwhile.
+
+    Not the clock on the wall: what else the machine does would fall on long steps alone.
+    """
     original, calls = getattr(owner, name), []
     is_static = isinstance(inspect.getattr_static(owner, name), staticmethod)
 
     def wrapped(*args, **kwargs):
-        start = time.perf_counter()
+        start = time.process_time()
         try:
             return original(*args, **kwargs)
         finally:
-            calls.append(time.perf_counter() - start)
+            calls.append(time.process_time() - start)
 
     with mock.patch.object(owner, name, staticmethod(wrapped) if is_static else wrapped):
         yield calls
@@ -197,7 +200,7 @@ def overhead(folder: Path, iterations: int = 30) -> Measured:
     generators = _seconds_of(
         lambda: [torch.Generator().manual_seed(number) for number in range(samples)]
     )
-    # medians of the second half: what others do on this machine falls on single steps
+    # medians of the second half: the first steps render their samples
     step = float(np.median(steps[iterations // 2 :]) + np.median(loads[iterations // 2 :]))
     parts = {
         name: float(np.median(calls)) * len(calls) / iterations for name, calls in spent.items()
@@ -217,9 +220,9 @@ def _draw(sampler, count: int) -> None:
 
 
 def _seconds_of(action: Callable[[], object]) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     action()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def killed_three_times(folder: Path) -> Measured:

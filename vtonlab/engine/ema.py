@@ -6,6 +6,7 @@ import torch
 from mmengine.model import ExponentialMovingAverage
 from torch import Tensor, nn
 
+from vtonlab.engine.parts import plain_keys, wrapped_parts
 from vtonlab.registry import MODELS
 
 
@@ -51,13 +52,18 @@ class WarmupEMA(ExponentialMovingAverage):
             update_buffers=update_buffers,
         )
         self.warmup = warmup
-        trained = {name for name, p in model.named_parameters() if p.requires_grad}
+        named = plain_keys(dict(model.named_parameters()), model)
+        trained = {name for name, p in named.items() if p.requires_grad}
         for name, parameter in self.module.named_parameters():
             # mmengine marks all as frozen; state dictionaries that leave out what is frozen
             # (vtonlab.models.adapters) must see the same parameters as in the model
             parameter.requires_grad_(name in trained)
         if not update_buffers:
             self.avg_parameters = {k: p for k, p in self.avg_parameters.items() if k in trained}
+
+    def update_parameters(self, model: nn.Module) -> None:
+        """Average what ``model`` has now; its parts may be distributed one by one."""
+        super().update_parameters(_Named(model) if wrapped_parts(model) else model)
 
     def avg_func(self, averaged_param: Tensor, source_param: Tensor, steps: int) -> None:
         """averaged += (1 - decay) * (source - averaged), in place."""
@@ -66,12 +72,31 @@ class WarmupEMA(ExponentialMovingAverage):
         averaged_param.lerp_(source_param, max(self.momentum, warm))
 
 
+class _Named:
+    """Stands for a module with wrapped parts; its parameters have the names of one process."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model, self.buffers = model, model.buffers
+
+    def named_parameters(self):
+        return plain_keys(dict(self.model.named_parameters()), self.model).items()
+
+    def state_dict(self) -> dict:
+        return plain_keys(self.model.state_dict(), self.model)
+
+
 class _SharingFrozen:
-    """Stands for a module; copying it copies the module except its frozen parameters."""
+    """Stands for a module; copying it copies the module except its frozen parameters.
+
+    What distributes a part of it is not copied.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
 
     def __deepcopy__(self, memo: dict) -> nn.Module:
         memo.update({id(p): p for p in self.model.parameters() if not p.requires_grad})
+        for name in wrapped_parts(self.model):
+            part = getattr(self.model, name)
+            memo[id(part)] = deepcopy(part.module, memo)
         return deepcopy(self.model, memo)

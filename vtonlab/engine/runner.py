@@ -42,6 +42,7 @@ from vtonlab.engine.checkpoint import (
 )
 from vtonlab.engine.config_check import check_config
 from vtonlab.engine.distributed import init_on_cpu
+from vtonlab.engine.parts import plain_keys, wrapped_keys
 from vtonlab.version import __version__
 
 _RUNNERS = itertools.count()
@@ -150,7 +151,7 @@ class SafeRunner(Runner):
 
     def _weights(self) -> dict[str, dict]:
         """``state_dict``, and what hooks add to it (the EMA hook swaps its weights in)."""
-        checkpoint = {"state_dict": self.bare_model.state_dict()}
+        checkpoint = {"state_dict": plain_keys(self.bare_model.state_dict(), self.bare_model)}
         self.call_hook("before_save_checkpoint", checkpoint=checkpoint)
         frozen = self._frozen_prefixes()
         for name, prefixes in (
@@ -225,7 +226,8 @@ class SafeRunner(Runner):
         self._check_facts(checkpoint["meta"].get("facts"), filename)
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
         is_export = str(filename).endswith(".safetensors")
-        self._load_state(checkpoint["state_dict"], filename, strict, is_export)
+        state = wrapped_keys(checkpoint["state_dict"], self.bare_model)
+        self._load_state(state, filename, strict, is_export)
         self._has_loaded = True
         self.logger.info(f"Load checkpoint from {filename}")
         return checkpoint
