@@ -11,6 +11,7 @@ from mmengine.visualization import Visualizer
 from PIL import Image
 
 from vtonlab.engine.hooks import SampleGridHook
+from vtonlab.engine.hooks.preview import samples_of
 from vtonlab.structures.sample import collate
 
 PROBE = dict(layers=["*"], sigma=0.5)
@@ -53,7 +54,7 @@ def runner_of(model, samples: list[dict], folder: Path, steps: int = 4) -> Simpl
 def test_every_backend_gets_the_same_pictures(make_model, make_sample, services, tmp_path):
     model = make_model(probe=PROBE).train()
     runner = runner_of(model, [make_sample(n) for n in range(3)], tmp_path)
-    hook = SampleGridHook(interval=2, samples=3, attention=2)
+    hook = SampleGridHook(interval=2, samples=3, people=2)
     hook.before_train(runner)
     before = {k: v.clone() for k, v in model.state_dict().items()}
     for runner.iter in range(4):
@@ -64,6 +65,7 @@ def test_every_backend_gets_the_same_pictures(make_model, make_sample, services,
     assert sorted(local) == [
         *("samples_2.png", "samples_4.png"),
         *("samples_attention_2.png", "samples_attention_4.png"),
+        *("samples_given_0_0.png", "samples_given_1_0.png"),
     ]
     assert local["samples_4.png"].shape == (3 * 32, 4 * 24, 3)
     for name in ("samples", "samples_attention"):
@@ -72,7 +74,20 @@ def test_every_backend_gets_the_same_pictures(make_model, make_sample, services,
         assert np.array_equal(services["mlflow"][f"{name}/0000004.png"], last)
         assert f"{name}/0000002.png" in services["mlflow"]  # none replaces another
     runner.visualizer.get_backend("TensorboardVisBackend").close()
-    assert tensorboard_tags(tmp_path) == ["samples", "samples_attention"]
+    given = ["samples_given_0", "samples_given_1"]
+    assert tensorboard_tags(tmp_path) == ["samples", "samples_attention", *given]
+    assert np.array_equal(services["wandb"]["samples_given_1"], local["samples_given_1_0.png"])
+
+
+def test_samples_come_back_as_they_were(make_sample):
+    samples = [make_sample(n) for n in range(3)]
+    for before, after in zip(samples, samples_of(collate(samples), 2), strict=False):
+        assert set(after) == set(before)
+        for key, value in before.items():
+            if isinstance(value, np.ndarray):
+                assert np.array_equal(after[key], value), key
+            else:
+                assert after[key] == value or after[key] is value, key
 
 
 def tensorboard_tags(folder: Path) -> list[str]:
@@ -84,9 +99,9 @@ def tensorboard_tags(folder: Path) -> list[str]:
 
 def test_attention_is_drawn_only_where_it_is_read(make_model, make_sample):
     samples = [make_sample(0)]
-    for changes, attention in ((dict(), 2), (dict(probe=PROBE), 0)):
+    for changes, people in ((dict(), 2), (dict(probe=PROBE), 0)):
         model = make_model(**changes)
-        hook = SampleGridHook(interval=1, samples=1, attention=attention)
+        hook = SampleGridHook(interval=1, samples=1, people=people)
         hook._batch = collate(samples)
         runner = SimpleNamespace(bare_model=model, hooks=[])
         assert list(hook._draw(runner)) == ["samples"]

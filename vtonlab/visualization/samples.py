@@ -10,6 +10,7 @@ from vtonlab.visualization.colors import label_colors
 from vtonlab.visualization.correspondences import (
     draw_correspondences,
     draw_flow,
+    draw_flow_offsets,
     draw_places,
     warp_garment,
 )
@@ -45,6 +46,7 @@ def sample_tiles(sample: dict) -> Iterator[tuple[np.ndarray, str]]:
         size = person.shape[:2]
         flow = flow if flow.size == size else flow.resize(size)
         yield draw_flow(flow, person), "flow"
+        yield draw_flow_offsets(flow), "offset"
         yield draw_places(garment, sample.get("garment_mask")), "key to the flow"
         yield warp_garment(garment, flow, person), "garment through flow"
 

@@ -9,6 +9,7 @@ from mmengine.hooks import EMAHook, Hook
 from mmengine.visualization import MLflowVisBackend, Visualizer
 
 from vtonlab.registry import HOOKS
+from vtonlab.structures.sample import KEYPOINTS, LABEL_MAPS, MASKS, PICTURES
 
 MOST_LAYERS = 6  # columns of the attention picture
 
@@ -21,15 +22,16 @@ class SampleGridHook(Hook):
     ``preview`` takes it preprocessed and returns a uint8 RGB array (H, W, 3); it runs in evaluation
     mode without gradients, on the averaged weights where an EMA hook stands in the config.
 
-    Where the model has a ``probe``, a second picture shows where some points of the same people
-    look in the garment, in the layers that losses supervise (the probe's, where none does).
+    When training starts, the first people of the batch are drawn with all their maps, their
+    correspondences and flow (``<name>_given_0`` and so on). Where the model has a ``probe``,
+    ``<name>_attention`` shows each time where some points of these people look in the garment, in
+    the layers that losses supervise (the probe's, where none does).
 
     Args:
         interval: iterations between pictures; the last iteration draws too.
         samples: pictures in the batch.
-        name: the picture's name in TensorBoard and under ``vis_data/vis_image``; the second one is
-            called ``<name>_attention``.
-        attention: people whose attention is drawn; 0 for none.
+        name: the pictures' name in TensorBoard and under ``vis_data/vis_image``.
+        people: whose data and attention are drawn; 0 for none.
 
     Raises:
         ValueError: an argument below 1, or a config with neither validation nor test data.
@@ -38,18 +40,18 @@ class SampleGridHook(Hook):
     priority = "BELOW_NORMAL"  # after EMAHook updated, before LoggerHook closes the visualiser
 
     def __init__(
-        self, *, interval: int, samples: int = 4, name: str = "samples", attention: int = 2
+        self, *, interval: int, samples: int = 4, name: str = "samples", people: int = 2
     ) -> None:
         if interval < 1 or samples < 1:
             raise ValueError(f"interval={interval} and samples={samples} must both be >= 1")
         self.interval = interval
         self.samples = samples
         self.name = name
-        self.attention = attention
+        self.people = people
         self._batch: dict | None = None
 
     def before_train(self, runner) -> None:
-        """Load the fixed batch."""
+        """Load the fixed batch and show what it holds."""
         loader = runner.cfg.get("val_dataloader") or runner.cfg.get("test_dataloader")
         if loader is None:
             raise ValueError(
@@ -60,6 +62,12 @@ class SampleGridHook(Hook):
         for key in ("persistent_workers", "prefetch_factor", "timeout"):
             loader.pop(key, None)
         self._batch = next(iter(runner.build_dataloader(loader, seed=runner.seed)))
+        if "person" in self._batch:
+            from vtonlab.visualization import draw_sample
+
+            for place, sample in enumerate(samples_of(self._batch, self.people)):
+                picture = draw_sample(sample, height=192)
+                show_picture(runner.visualizer, f"{self.name}_given_{place}", picture, runner.iter)
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         """Draw at the interval and at the end."""
@@ -78,7 +86,7 @@ class SampleGridHook(Hook):
                 hook._swap_ema_parameters()
             batch = model.data_preprocessor(copy.copy(self._batch), False)
             pictures = {self.name: model.preview(batch)}
-            if self.attention and getattr(model, "probe", None) is not None:
+            if self.people and getattr(model, "probe", None) is not None:
                 pictures[f"{self.name}_attention"] = self._attention(model, batch)
         finally:
             for hook in averages:
@@ -96,17 +104,21 @@ class SampleGridHook(Hook):
         records = model.attention_records(batch, model.probe.get("sigma", 0.5), layers)[
             :MOST_LAYERS
         ]
-        shown = enumerate(samples_of(self._batch, self.attention))
+        shown = enumerate(samples_of(self._batch, self.people))
         return stack([draw_sample_attention(one, records, place=n) for n, one in shown])
 
 
 def samples_of(batch: dict, count: int) -> Iterator[dict]:
-    """The first samples of a collated batch that is not preprocessed, pictures (H, W, 3) again."""
+    """The first samples of a collated batch that is not preprocessed, as they were before."""
     for place in range(min(count, len(batch["id"]))):
-        sample = {key: batch[key][place] for key in ("flow",) if key in batch}
-        for key in ("person", "garment"):
-            sample[key] = batch[key][place].permute(1, 2, 0).numpy()
-        yield sample | dict(mask=batch["mask"][place, 0].numpy())
+        sample = {key: values[place] for key, values in batch.items()}
+        for key in PICTURES:
+            if key in sample:
+                sample[key] = sample[key].permute(1, 2, 0).numpy()
+        for key in (*MASKS, *LABEL_MAPS, *KEYPOINTS):
+            if key in sample:
+                sample[key] = sample[key].numpy()
+        yield sample | {key: sample[key][0] for key in MASKS if key in sample}
 
 
 def show_picture(visualizer: Visualizer, name: str, picture: np.ndarray, step: int) -> None:
