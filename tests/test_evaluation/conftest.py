@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parent))  # rendered.py, under --import-mode=importlib
+sys.path.insert(0, str(Path(__file__).parents[1]))  # small_vitonhd.py
 
 
 class TinyInception(nn.Module):

@@ -33,8 +33,8 @@ def test_ssim_is_torchmetrics():
     pairs = samples()
     library = torchmetrics.image.StructuralSimilarityIndexMeasure(data_range=1.0)
     for pair in pairs:
-        library.update(unit(pair["image"]), unit(pair["target"]))
-    assert value(SSIM(), pairs)["ssim"] == pytest.approx(library.compute().item(), abs=1e-6)
+        library.update(unit(pair["image"]), unit(pair["target"]))  # in float32, as scripts do
+    assert value(SSIM(), pairs)["ssim"] == pytest.approx(library.compute().item(), abs=1e-5)
 
 
 @pytest.mark.parametrize("window", ["gaussian", "uniform"])
@@ -75,7 +75,7 @@ def test_ms_ssim_is_torchmetrics():
     pair = samples(1, (192, 176))[0]
     library = MultiScaleStructuralSimilarityIndexMeasure(data_range=1.0)
     expected = library(unit(pair["image"]), unit(pair["target"])).item()
-    assert value(MSSSIM(), [pair])["ms_ssim"] == pytest.approx(expected, abs=1e-6)
+    assert value(MSSSIM(), [pair])["ms_ssim"] == pytest.approx(expected, abs=1e-5)
 
 
 def test_ms_ssim_of_small_pictures_says_why_not():
@@ -116,7 +116,7 @@ def test_lpips_is_both_libraries(net, weights):
 def test_equal_pictures_are_perfect(weights):
     pair = samples(1)[0]
     pair["image"] = pair["target"]
-    assert value(SSIM(), [pair])["ssim"] == pytest.approx(1, abs=1e-6)
+    assert value(SSIM(), [pair])["ssim"] == pytest.approx(1, abs=1e-12)
     assert value(PSNR(), [pair])["psnr"] == 100
     assert value(LPIPS(), [pair])["lpips_alex"] == 0
 

@@ -134,7 +134,7 @@ class PairTestLoop(BaseLoop):
         self.journal.write(index, names | {"index": index, "rows": rows})
 
     def _note(self, metric, batch: dict, outputs: Sequence[dict]) -> Any:
-        """What a metric says of one pair, taken out of it; a refusal is noted as ``{"why": ...}``."""
+        """What a metric says of one pair, taken out of it; a refusal as ``{"why": ...}``."""
         try:
             metric.process(batch, outputs)
         except NotComputableError as error:

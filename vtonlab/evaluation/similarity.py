@@ -57,7 +57,9 @@ class SSIM(PairMetric):
         if self.library == "torchmetrics":
             from torchmetrics.functional.image import structural_similarity_index_measure
 
-            value = structural_similarity_index_measure(unit(image), unit(target), data_range=1.0)
+            # In float32 equal pictures get 0.9999.
+            pair = unit(image).double(), unit(target).double()
+            value = structural_similarity_index_measure(*pair, data_range=1.0)
             return {"ssim": value.item()}
         return {"ssim": skimage_ssim(image, target, self.window, self.grey)}
 
@@ -105,7 +107,8 @@ class MSSSIM(PairMetric):
             raise NotComputableError(
                 f"MS-SSIM needs pictures of more than 160 pixels, these have {height}x{width}"
             )
-        value = multiscale(unit(sample["image"]), unit(sample["target"]), data_range=1.0)
+        pair = unit(sample["image"]).double(), unit(sample["target"]).double()
+        value = multiscale(*pair, data_range=1.0)
         return {"ms_ssim": value.item()}
 
 
