@@ -30,7 +30,7 @@ def grid(tmp_path, monkeypatch, capsys):
     (tmp_path / "toy_run.py").write_text(text)
 
     def run(*arguments):
-        fixed = ["ablate.py", "toy_run.py", "--out", "grid", "--metrics", "error"]
+        fixed = ["ablate.py", "toy_run.py", "--out", "grid", "--metrics", "l1"]
         monkeypatch.setattr(sys, "argv", [*fixed, *map(str, arguments)])
         with pytest.raises(SystemExit) as stop:
             run_tool(ablate.main)
@@ -63,7 +63,7 @@ def test_a_grid_runs_once_and_grows(grid):
     assert [r["change"] for r in results] == [
         {}, {"model.drop": 0.0}, {"model.drop": 0.5}, {"train_cfg.max_iters": 2}
     ]  # fmt: skip
-    assert all(r["metrics"]["error"] > 0 for r in results)
+    assert all(r["metrics"]["l1"] > 0 for r in results)
     assert Path("grid/plot.png").stat().st_size > 1000
     first = Path("grid/drop=0.0_seed0/iter_4.pth")
     written = first.stat().st_mtime_ns

@@ -87,7 +87,8 @@ def run_one(args: argparse.Namespace, change: Change, seed: int, folder: Path) -
     """Train (or go on training) and test one run; its metrics."""
     from vtonlab.engine.checkpoint import find_latest
     from vtonlab.engine.config import finalize, load_config
-    from vtonlab.engine.training import test, train
+    from vtonlab.engine.testing import test
+    from vtonlab.engine.training import train
 
     def config():
         made = load_config(args.config, {**args.cfg_options, **change})
