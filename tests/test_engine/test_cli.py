@@ -5,6 +5,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from vtonlab.engine.cli import run_tool, sentence
+from vtonlab.engine.loops import LoaderError
 
 
 class Broken(Dataset):
@@ -32,6 +33,8 @@ def test_an_error_in_a_worker_is_its_last_line():
         (ImportError('Please run "pip install wandb" to install wandb'), 2, "error: Please run"),
         (FloatingPointError("the loss is nan"), 1, "error: the loss is nan"),
         (torch.OutOfMemoryError("tried 2 GiB"), 1, "accumulative_counts"),
+        (RuntimeError("[enforce fail] can't allocate memory: 9 bytes"), 1, "--amp"),
+        (LoaderError("a loader worker died"), 1, "error: a loader worker died"),
         (KeyboardInterrupt(), 130, ""),
     ],
 )

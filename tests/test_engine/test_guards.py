@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import toy
+from mmengine.config import ConfigDict
 from torch import nn
 
 from vtonlab.engine import NonFiniteError, WarmupEMA
@@ -151,6 +152,16 @@ def test_a_dry_run_takes_one_step_and_leaves_nothing(toy_config, tmp_path):
     assert measured["peak_bytes"] > 1e6 and measured["checkpoint_bytes"] > 1000
     assert measured["parameters"] == sum(p.numel() for p in toy.ToyModel().parameters())
     assert not (tmp_path / "work").exists()
+
+
+def test_a_dry_run_of_several_optimizers_completes_a_step_of_each(toy_config):
+    toy_config.model = dict(type="ToyAdversary")
+    toy_config.optim_wrapper = ConfigDict(copy.deepcopy(toy.TWO_OPTIMIZERS))
+    toy_config.optim_wrapper.generator.accumulative_counts = 2
+    toy_config.optim_wrapper.discriminator.accumulative_counts = 3
+    toy_config.param_scheduler = None
+    assert dry_run(toy_config)["checkpoint_bytes"] > 1000
+    assert toy_config.train_cfg.max_iters == 6
 
 
 def test_validation_runs_at_intervals_and_keeps_training_exact(toy_config):

@@ -262,7 +262,11 @@ class SafeRunner(Runner):
         if is_export:
             optional += self._train_only_prefixes()
         missing, unexpected = model.load_state_dict(state, strict=False)
-        missing = [key for key in missing if not key.startswith(optional)]
+        kept = [key for key in missing if key.startswith(optional)]
+        if kept:
+            parts = ", ".join(sorted({key.split(".")[0] for key in kept}))
+            self.logger.info(f"{len(kept)} tensors of {parts} are never saved and stay as built")
+        missing = [key for key in missing if key not in kept]
         missing, unexpected = self._excused(missing, "missing"), self._excused(unexpected, "unused")
         if strict and (missing or unexpected):
             raise ValueError(

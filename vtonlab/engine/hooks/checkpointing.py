@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend
-from mmengine.hooks import CheckpointHook
+from mmengine.hooks import CheckpointHook, EMAHook
 from mmengine.optim import OptimWrapperDict
 
 from vtonlab.engine.checkpoint import find_problem, remove_checkpoint, sweep, write_text
@@ -100,7 +100,9 @@ class SafeCheckpointHook(CheckpointHook):
         if self.export and is_main_process():
             path = Path(self.out_dir) / "model.safetensors"
             runner.export_weights(path)
-            runner.logger.info(f"weights for inference: {path}")
+            averaged = any(isinstance(hook, EMAHook) for hook in runner.hooks)
+            kind = "averaged (EMA)" if averaged else "last"
+            runner.logger.info(f"{kind} weights for inference: {path}")
 
     def save_now(self, runner) -> None:
         """Save after this iteration, unless that was done."""
