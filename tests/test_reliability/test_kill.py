@@ -12,10 +12,13 @@ import toy
 ROOT = Path(__file__).parents[2]
 
 
-def kill_and_compare(config: Path, folder: Path, *options: str) -> dict[str, list[str]]:
+def kill_and_compare(
+    config: Path, folder: Path, *options: str, iterations: int = 60
+) -> dict[str, list[str]]:
     """What ``tools/reliability/kills.py`` finds; its seed is in the output of a failing test."""
     command = [sys.executable, str(ROOT / "tools/reliability/kills.py"), str(config)]
     command += ["--folder", str(folder), "--out", str(folder / "found.json")]
+    command += ["--iterations", str(iterations)]
     command += ["--options", *options]
     paths = os.pathsep.join([str(ROOT), str(Path(toy.__file__).parent), str(folder)])
     env = dict(os.environ, PYTHONPATH=paths, CUDA_VISIBLE_DEVICES="", OMP_NUM_THREADS="1")
@@ -26,9 +29,11 @@ def kill_and_compare(config: Path, folder: Path, *options: str) -> dict[str, lis
 
 @pytest.mark.slow
 def test_three_kills_change_no_bit_of_the_demo(tmp_path):
+    """Half the iterations and batch of ``tools/reliability_report.py --full``."""
     config = ROOT / "configs/coral/dit_synthetic.py"
-    options = ["val_dataloader.dataset.length=4", "val_dataloader.batch_size=4"]
-    found = kill_and_compare(config, tmp_path, *options)
+    options = ["val_dataloader.dataset.length=2", "val_dataloader.batch_size=2"]
+    options += ["train_dataloader.batch_size=2", f"train_dataloader.dataset.cache_dir={tmp_path}"]
+    found = kill_and_compare(config, tmp_path, *options, iterations=30)
     assert len(found) == 3 and not any(found.values())
 
 
