@@ -142,7 +142,7 @@ def test_other_settings_and_foreign_folders_are_refused(vitonhd, tmp_path):
         (dict(masks="rle"), "none of png, coco"),
         (dict(split="val"), "none of train, test, both"),
         (dict(seed=-1), "negative"),
-        (dict(layout="mpv"), "none of vitonhd"),
+        (dict(layout="shhq"), "none of vitonhd"),
         (dict(layout="dresscode", count=8), "at least 9"),
         (dict(layout="dresscode", count=9, masks="coco"), "ships no mask"),
     ],

@@ -10,7 +10,7 @@ from vtonlab.datasets.lists import Item, Pair, category_of, read_rows, some
 from vtonlab.registry import DATASETS
 
 _FOLDER = "Deepfashion_512_320"  # 3D-GCL's, the name it ships under whatever the size
-_IMAGES = Place(("img_highres", f"{_FOLDER}/image", "img", "image"), key="flat")
+_IMAGES = Place(("img_highres", f"{_FOLDER}/image", "img"), key="flat")
 _PARSING = Place((f"{_FOLDER}/parsing", "parsing"), ("{id}_label.png",), key="flat")
 _KEYPOINTS = Place(
     (f"{_FOLDER}/keypoints", "keypoints"), ("{id}_keypoints.json", "{id}.json"), key="flat"

@@ -13,7 +13,7 @@ from vtonlab.datasets.reading import (
     read_iuv,
     read_keypoints,
 )
-from vtonlab.ops.agnostic import agnostic_mask, worn_garment
+from vtonlab.ops.agnostic import agnostic_mask, split_neck, worn_garment
 from vtonlab.ops.labels import atr_to_lip, densepose_labels, densepose_picture
 from vtonlab.structures.sample import MASKS
 from vtonlab.utils.images import read_image
@@ -129,7 +129,11 @@ class PairMaps:
         settings = dict(self.build_mask)
         if settings.pop("densepose", False):
             settings["densepose"] = self._parts()
-        return agnostic_mask(self["parse"], self["keypoints"], self.category, **settings)
+        parse, keypoints = self["parse"], self["keypoints"]
+        if self.labels == "atr":
+            points = keypoints[:, :2] * parse.shape[::-1]
+            parse = split_neck(parse, points, keypoints[:, 2] > 0)
+        return agnostic_mask(parse, keypoints, self.category, **settings)
 
     def _parts(self) -> np.ndarray:
         if "iuv" in self.files:

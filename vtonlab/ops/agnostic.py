@@ -20,6 +20,7 @@ from vtonlab.ops.agnostic_shapes import (
 HAT, HAIR, UPPER, DRESS, COAT, SOCKS, PANTS, JUMPSUIT, SCARF, SKIRT, FACE = (
     1, 2, 5, 6, 7, 8, 9, 10, 11, 12, 13,
 )  # fmt: skip
+# LIP's jumpsuit is the neck in VITON-HD's files.
 LEFT_ARM, RIGHT_ARM, LEFT_LEG, RIGHT_LEG, LEFT_SHOE, RIGHT_SHOE = 14, 15, 16, 17, 18, 19
 SUNGLASSES, GLOVE = 4, 3
 GARMENT_LABELS = {
@@ -63,7 +64,8 @@ def agnostic_mask(
     ==============  ==============================================================================
 
     The head stays in all of them. **Cross-category rule:** who wears a dress has all of it hidden,
-    as for ``dresses``, whatever the category of the new garment.
+    as for ``dresses``, whatever the category of the new garment (``vitonhd`` keeps to trunk, arms
+    and what the parse calls garment).
 
     Args:
         parse: (H, W) uint8 LIP labels.
@@ -93,7 +95,7 @@ def agnostic_mask(
         raise ValueError(f"convention {convention!r} is none of {', '.join(CONVENTIONS)}")
     if densepose is not None and densepose.shape != parse.shape:
         raise ValueError(f"densepose is {densepose.shape}, parse {parse.shape}: use one size")
-    if (parse == DRESS).mean() > _DRESS_SHARE:
+    if convention != "vitonhd" and (parse == DRESS).mean() > _DRESS_SHARE:
         category = "dresses"
     build = {"full": _full, "vitonhd": _vitonhd, "dresscode": _dresscode}[convention]
     points = keypoints[:, :2] * np.array(parse.shape[::-1])
@@ -126,8 +128,8 @@ def _full(parse, points, known, category, dilation, densepose) -> np.ndarray:
 def _vitonhd(parse, points, known, category, dilation, densepose) -> np.ndarray:
     if category != "upper_body":
         raise ValueError(
-            f"convention 'vitonhd' is for upper bodies, not for {category} (or who wears a dress): "
-            "use 'full' or 'dresscode'"
+            f"convention 'vitonhd' is for upper bodies, not for {category}: use 'full' or "
+            "'dresscode'"
         )
     mask = np.zeros(parse.shape, np.uint8)
     drawn = shapes.upper_body(mask, points, known)
@@ -156,26 +158,13 @@ def _dresscode(parse, points, known, category, dilation, densepose) -> np.ndarra
     if category != "lower_body":
         drawn = shapes.sleeves(mask, points, known, 45 / 512 * height)
         _add_parts(mask, densepose, category)
-        head = parse == FACE
-        throat = _throat(head, points, known) | (parse == JUMPSUIT)
-        mask[throat] = 1
+        parse = split_neck(parse, points, known)
+        mask[parse == JUMPSUIT] = 1
         arms = ((parse == LEFT_ARM), (parse == RIGHT_ARM))
-        kept |= (head & ~throat) | _hands(arms, densepose, lambda: _beyond(arms, drawn))
+        kept |= (parse == FACE) | _hands(arms, densepose, lambda: _beyond(arms, drawn))
     mask = dilate(mask, round((0.02 if dilation is None else dilation) * height))
     mask[kept] = 0
     return mask
-
-
-def _throat(head: np.ndarray, points: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """The lower part of a face label that includes the neck: collars show there."""
-    if not known[NECK]:
-        return np.zeros_like(head)
-    reach = 3 * shapes.shoulder_unit(points, known, head.shape[0])
-    if known[NOSE]:
-        reach = min(reach, 0.5 * max(points[NECK, 1] - points[NOSE, 1], 0))
-    below = np.zeros_like(head)
-    below[max(0, round(float(points[NECK, 1] - reach))) :] = True
-    return head & below
 
 
 def _beyond(arms, drawn: np.ndarray) -> np.ndarray:
@@ -203,6 +192,25 @@ def _box(mask: np.ndarray, parse: np.ndarray) -> np.ndarray:
         filled[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = 1
         filled[np.isin(parse, _HEAD) & (mask == 0)] = 0
     return filled
+
+
+def split_neck(parse: np.ndarray, points: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """The parse with the neck apart from the face, for labels (ATR) that have one for both: collars
+    show on the neck.
+
+    Args:
+        parse: (H, W) LIP labels.
+        points, known: BODY_25 in pixels (25, 2), and which of them are known (25,).
+    """
+    if not known[NECK]:
+        return parse
+    reach = 3 * shapes.shoulder_unit(points, known, parse.shape[0])
+    if known[NOSE]:
+        reach = min(reach, 0.5 * max(points[NECK, 1] - points[NOSE, 1], 0))
+    top = max(0, round(float(points[NECK, 1] - reach)))
+    split = parse.copy()
+    split[top:][parse[top:] == FACE] = JUMPSUIT
+    return split
 
 
 def leak_score(mask: np.ndarray, parse: np.ndarray, category: str) -> float:
