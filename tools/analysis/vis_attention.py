@@ -16,7 +16,6 @@ Exit codes: 0 done, 2 bad input.
 
 import argparse
 import json
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +78,7 @@ def main() -> None:
     for (config, checkpoint), name in zip(
         [(args.config, args.checkpoint), *args.against], names_of(args), strict=True
     ):
-        models[name] = load_model(config, checkpoint, args)
+        models[name] = model_to_read(config, checkpoint, args)
     samples = samples_of(args)
     out, summary = Path(args.out), []
     for sample in samples:
@@ -106,24 +105,12 @@ def names_of(args: argparse.Namespace) -> list[str]:
     return [str(Path(checkpoint).with_suffix("")) for _, checkpoint in pairs]
 
 
-def load_model(config_file: str, checkpoint: str, args: argparse.Namespace):
+def model_to_read(config_file: str, checkpoint: str, args: argparse.Namespace):
     """The config's model with the checkpoint's weights, and its noise level and layers to read."""
-    from vtonlab.engine.config import finalize, load_config
-    from vtonlab.engine.runner import build_runner
-    from vtonlab.engine.testing import drop_training
+    from vtonlab.engine.loading import load_model, test_config
 
-    config = load_config(config_file, args.cfg_options)
-    finalize(config)
-    drop_training(config)
-    if not Path(checkpoint).is_file():
-        raise FileNotFoundError(f"no checkpoint at {checkpoint}: train one with tools/train.py")
-    with tempfile.TemporaryDirectory(prefix="vtonlab-attention-") as scratch:
-        config.load_from, config.resume, config.work_dir = str(checkpoint), False, scratch
-        config.visualizer, config.log_level = None, "WARNING"
-        runner = build_runner(config)
-        runner.load_or_resume()
-    model = runner.bare_model.eval()
-    probe = getattr(model, "probe", None) or {}
+    model = load_model(test_config(config_file, args.cfg_options), checkpoint)
+    probe = getattr(model, "probe", None) or {}  # of models that read attention
     layers = args.layers or probe.get("layers")
     if not hasattr(model, "attention_records") or layers is None:
         raise ValueError(f"{config_file} has no probe: name the layers to read with --layers")
@@ -133,11 +120,10 @@ def load_model(config_file: str, checkpoint: str, args: argparse.Namespace):
 
 def samples_of(args: argparse.Namespace) -> list[dict]:
     """The wanted pairs of the first config's test data."""
-    from vtonlab.engine.config import finalize, load_config
+    from vtonlab.engine.loading import test_config
     from vtonlab.registry import DATASETS
 
-    config = load_config(args.config, args.cfg_options)
-    finalize(config)
+    config = test_config(args.config, args.cfg_options)
     if config.get("test_dataloader") is None:
         raise ValueError(f"{args.config} has no test_dataloader: there is nobody to look at")
     dataset = DATASETS.build(config.test_dataloader.dataset.to_dict())

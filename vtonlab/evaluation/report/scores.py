@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 
-from vtonlab.evaluation.report.systems import Group
+from vtonlab.evaluation.report.systems import Group, System
 
 CRITERIA = {
     "garment_transfer": "garment transfer",
@@ -74,16 +74,21 @@ def show(value: object) -> str:
     return f"{value:.2f}" if abs(value) >= 10 else f"{value:.3f}"
 
 
+def system_heads(systems: Sequence[System]) -> str:
+    """Table heads with the systems' colours."""
+    return "".join(
+        f'<th class="n"><i class="dot" style="--c:{s.colour}"></i>{escape(s.name)}</th>'
+        for s in systems
+    )
+
+
 def score_table(group: Group) -> str:
     """The group's table: a row per metric that has a direction, the best value bold."""
     directions, metrics = group.directions(), group.metrics()
     rows = [key for key in metrics if key in directions or key in KNOWN]
     rows.sort(key=lambda key: list(KNOWN).index(key) if key in KNOWN else len(KNOWN))
     with_reference = [key for key in rows if _reference(group, key) is not None]
-    head = "".join(
-        f'<th class="n"><i class="dot" style="--c:{s.colour}"></i>{escape(s.name)}</th>'
-        for s in group.systems
-    )
+    head = system_heads(group.systems)
     head += '<th class="n quiet">without a model</th>' * bool(with_reference)
     body = "".join(_row(group, key, directions.get(key), bool(with_reference)) for key in rows)
     table = f"<thead><tr><th>score</th>{head}</tr></thead><tbody>{body}</tbody>"
@@ -106,10 +111,7 @@ def category_table(group: Group) -> str:
                 cells = "".join(f'<td class="n">{show(value)}</td>' for value in values)
                 label = f"{escape(label_of(key))}<small>{escape(name.replace('_', ' '))}</small>"
                 rows.append(f"<tr><td>{label}</td>{cells}</tr>")
-    head = "".join(
-        f'<th class="n"><i class="dot" style="--c:{s.colour}"></i>{escape(s.name)}</th>'
-        for s in group.systems
-    )
+    head = system_heads(group.systems)
     return (
         "<details><summary>By garment category</summary>"
         f'<div class="card scroll"><table><thead><tr><th>score</th>{head}</tr></thead>'

@@ -2,7 +2,7 @@
 
 from html import escape
 
-from vtonlab.evaluation.report.scores import CRITERIA
+from vtonlab.evaluation.report.scores import CRITERIA, system_heads
 from vtonlab.evaluation.report.systems import Group
 
 
@@ -11,10 +11,7 @@ def judge_table(group: Group) -> str:
     asked = [(s, judge) for s in group.systems if (judge := s.side_file("judge.json"))]
     if not asked:
         return ""
-    head = "".join(
-        f'<th class="n"><i class="dot" style="--c:{s.colour}"></i>{escape(s.name)}</th>'
-        for s, _ in asked
-    )
+    head = system_heads([system for system, _ in asked])
     rows = []
     for key in dict.fromkeys(key for _, judge in asked for key in judge["criteria"]):
         cells = "".join(_mark(judge["criteria"].get(key)) for _, judge in asked)
