@@ -93,6 +93,13 @@ LEFFA = [f"configs/leffa/{name}.py" for name in (*STAGES, "unet_dresscode")]
 CATVTON = ["configs/catvton/unet_vitonhd.py", "configs/catvton/unet_vitonhd_flow.py"]
 
 
+def shrink_second_stage(path: str, folder: Path):
+    """Rendered people, and no weights of a first stage."""
+    config = shrink_synthetic(path, folder)
+    config.load_from = None
+    return config
+
+
 def shrink_vae(path: str, folder: Path):
     """A tiny VAE, and no perceptual network (its trunk would be downloaded)."""
     config = shrink_sd(path, folder)
@@ -101,6 +108,7 @@ def shrink_vae(path: str, folder: Path):
 
 
 SHRINK = {
+    "configs/stableviton/unet_synthetic_atv.py": shrink_second_stage,
     "configs/stableviton/vae_vitonhd.py": shrink_vae,
     **dict.fromkeys([*LEFFA, *CATVTON], shrink_reference_unets),
     "configs/leffa/unet_tiny_vitonhd.py": shrink_tiny_vitonhd,

@@ -81,7 +81,7 @@ def test_the_next_stage_starts_from_the_last(trained, sd, tmp_path):
 
 
 def test_it_samples_after_loading(trained, sd, tmp_path):
-    from vtonlab.engine.training import test
+    from vtonlab.engine.testing import test
 
     path, _, work_dir = trained
     config = tiny_config(path, sd, tmp_path)
