@@ -11,7 +11,6 @@ from mmengine.config import read_base
 with read_base():
     from .unet_synthetic import *
 
-model.conditioner.update(inputs=["pose"])
 for loader in (train_dataloader, val_dataloader, test_dataloader):
     loader.dataset.update(
         setting="person_to_person", transforms=[dict(type="GenerateWholePicture")]

@@ -16,7 +16,6 @@ model.attention_losses = dict(
         t_max=None,
     ),
 )
-model.conditioner.update(inputs=["pose"])
 for loader in (train_dataloader, val_dataloader, test_dataloader):
     loader.dataset.update(
         setting="person_to_person", transforms=[dict(type="GenerateWholePicture")]
