@@ -15,12 +15,13 @@ each. Exit codes: 0 done, 1 done but some metric could not be computed (it says 
 import argparse
 from pathlib import Path
 
-from evaluate import add_protocol_options, protocol_from
+PROTOCOLS = Path(__file__).parents[1] / "configs/_base_/protocols"
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     from vtonlab.engine.cli import add_cfg_options, add_safe
+    from vtonlab.evaluation.options import add_protocol_options
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -31,7 +32,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--setting", choices=("paired", "unpaired", "both"), help="default: as the config says"
     )
-    add_protocol_options(parser)
+    add_protocol_options(parser, PROTOCOLS)
     parser.add_argument(
         "--save-attention",
         type=int,
@@ -54,8 +55,9 @@ def main() -> int:
     from vtonlab.engine.config import finalize, load_config
     from vtonlab.engine.testing import test
     from vtonlab.evaluation.evaluate import report_lines
+    from vtonlab.evaluation.options import protocol_from
 
-    protocol = protocol_from(args.protocol, args) if args.protocol else None
+    protocol = protocol_from(args.protocol, args, PROTOCOLS) if args.protocol else None
     gaps = False
     for setting in ("paired", "unpaired") if args.setting == "both" else (args.setting,):
         config = load_config(args.config, args.cfg_options, safe=args.safe)

@@ -26,16 +26,15 @@ class TinyInception(nn.Module):
 
 
 def save_trunks(folder: Path) -> None:
-    import torchvision
+    from torchvision import models
 
-    for name, build in (
-        ("alexnet-owt-7be5be79.pth", torchvision.models.alexnet),
-        ("vgg16-397923af.pth", torchvision.models.vgg16),
-        ("squeezenet1_1-b8a52dc0.pth", torchvision.models.squeezenet1_1),
+    for name, features in (
+        ("alexnet-owt-7be5be79.pth", models.alexnet().features),
+        ("vgg16-397923af.pth", models.vgg.make_layers(models.vgg.cfgs["D"])),
+        ("squeezenet1_1-b8a52dc0.pth", models.squeezenet1_1().features),
     ):
-        settings = {"init_weights": False} if name.startswith("vgg") else {}
-        features = build(weights=None, **settings).features.state_dict()
-        torch.save({f"features.{key}": value for key, value in features.items()}, folder / name)
+        state = features.state_dict()
+        torch.save({f"features.{key}": value for key, value in state.items()}, folder / name)
 
 
 def save_hub_models(folder: Path) -> None:

@@ -157,10 +157,10 @@ def report_lines(results: Mapping[str, Any]) -> list[str]:
         advised = REPAINTS[protocol["repaint"]]
         if advised == "pasted back" and results["repaint"] != advised:
             lines.append(f"note: {protocol['name']} pastes the photograph back; this did not")
-    listed = results["list"]
-    lines.append(
-        f"{results['images']} pairs, list {listed['sha256'][:12]}, "
-        f"{results['real_pictures']} real pictures, repaint {results['repaint']}, "
-        f"masks {results['mask_source']}"
-    )
+    digest = results["list"]["sha256"]
+    if digest is not None:  # of try-on pairs
+        lines.append(
+            f"{results['images']} pairs, list {digest[:12]}, {results['real_pictures']} real "
+            f"pictures, repaint {results['repaint']}, masks {results['mask_source']}"
+        )
     return lines
