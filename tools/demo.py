@@ -77,7 +77,7 @@ def main() -> int:
     )
     (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     commands = [" ".join(c) for c in (*train.values(), *test.values())]
-    write_report(out, summary, commands, config.size)
+    write_report(out, summary, commands, tuple(config.model.size))
     for key in ("attention_pck", "garment_mass", "l1_inside"):
         print(f"{key:>16}: " + "  ".join(f"{n} {scores[n][key]:.3f}" for n in names))
     print(f"open {out / 'report.html'} ({seconds['all'] / 60:.1f} minutes)")
