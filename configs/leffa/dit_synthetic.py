@@ -10,7 +10,8 @@ model.attention_losses = dict(
         type="AttentionFlowLoss",
         layers=supervised_layers,
         weight=0.1,
-        temperature=2.0,
+        temperature=1.0,
+        upsample=False,
         t_max=None,
     ),
 )
