@@ -101,6 +101,7 @@ def facts_of(dataset, matches: dict | None) -> dict:
             task=recipe.task,
             labels=recipe.labels,
             build_mask=dict(recipe.build_mask),
+            mask_files=recipe.mask_files._asdict(),
             matches=matches and {k: v for k, v in matches.items() if k != "root"},
         )
     )

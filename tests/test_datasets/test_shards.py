@@ -109,6 +109,12 @@ class TestEquality:
         for index in range(len(files)):
             assert_equal(files[index], shards[index])
 
+    def test_settings_of_mask_files_are_kept(self, make, data, tmp_path):
+        options = dict(mask_files=dict(threshold=60, inverted=["garment_mask"]), matches=None)
+        files = from_files(data, **options)
+        make.write_set(files, None, tmp_path / "train", 10**6, "error")
+        assert_equal(files[1], from_shards(tmp_path, data, matches=None)[1])
+
     def test_any_workers_restarts_and_urls(self, data, written):
         """The same batches from files, from shards, with workers, after a skip, from a URL."""
         import fsspec

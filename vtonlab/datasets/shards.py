@@ -26,6 +26,7 @@ import torch
 from vtonlab.datasets.assembling import Recipe
 from vtonlab.datasets.base import TryOnDataset, derangement
 from vtonlab.datasets.lists import Item, Pair, named, some
+from vtonlab.datasets.pair_maps import MaskFiles
 from vtonlab.datasets.samplers import ResumableSampler
 from vtonlab.registry import DATA_SAMPLERS, DATASETS
 from vtonlab.structures.correspondences import Correspondences
@@ -178,6 +179,7 @@ class ShardDataset(TryOnDataset):
             task=self.facts["task"],
             labels=self.facts["labels"],
             build_mask=self.facts["build_mask"],
+            mask_files=MaskFiles.of(self.facts["mask_files"]),
             paint_hair=paint_hair,
             max_pixels=max_pixels,
         )
