@@ -1,0 +1,191 @@
+"""Throughput of the data loader against its floor: decoding the same files and nothing else.
+
+Example:
+    python tools/benchmark/loader.py data/vitonhd
+    python tools/benchmark/loader.py data/vitonhd --workers 8 --batch-size 8 --out loader.json
+
+Four rates, in pairs of people per second, with the same number of processes each: Pillow alone and
+the project's reader alone on all maps of everybody, the loader (all maps, uint8, collated, as the
+data preprocessor receives them), and the loader from shards of the same files. Rounds alternate,
+and the best of each counts, so that other work on the machine disturbs all alike.
+"""
+
+import argparse
+import io
+import json
+import platform
+import tempfile
+import time
+from pathlib import Path
+
+MAPS = ("agnostic", "mask", "garment_mask", "worn_mask", "pose", "parse")
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data_root", help="a VITON-HD tree")
+    parser.add_argument("--split", default="train", choices=("train", "test"))
+    parser.add_argument("--size", type=int, nargs=2, default=(1024, 768), metavar=("H", "W"))
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--batch-size", type=int, default=2)
+    parser.add_argument("--samples", type=int, default=120, help="of one round (default 120)")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--out", help="write the numbers there as JSON")
+    return parser.parse_args(argv)
+
+
+def modes(files: dict) -> list[tuple]:
+    """(file, mode of the reader) of every picture of a sample."""
+    from vtonlab.structures.sample import LABEL_MAPS, MASKS
+
+    def mode(name: str) -> str:
+        return "mask" if name in MASKS else "labels" if name in LABEL_MAPS else "rgb"
+
+    return [(path, mode(name)) for name, path in files.items() if path.suffix != ".json"]
+
+
+def decode_all(files: list[tuple]) -> int:
+    """The project's reader alone."""
+    from vtonlab.utils.images import read_image
+
+    return sum(read_image(path, mode).size for path, mode in files)
+
+
+def decode_with_pillow(files: list[tuple]) -> int:
+    """Pillow alone, without checks."""
+    import numpy as np
+    from PIL import Image
+
+    total = 0
+    for path, mode in files:
+        image = Image.open(io.BytesIO(path.read_bytes()))
+        total += np.array(image if mode != "rgb" else image.convert("RGB")).size
+    return total
+
+
+class Alone:
+    """A data set whose samples are numbers: what its workers do is decode."""
+
+    def __init__(self, dataset, decode) -> None:
+        self.files = [modes(dataset.files(i)) for i in range(len(dataset))]
+        self.decode = decode
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, key) -> int:
+        return self.decode(self.files[key.index])
+
+
+def first(samples: list) -> int:
+    """Collates numbers."""
+    return samples[0]
+
+
+class Round:
+    """One loader whose workers live on between rounds."""
+
+    def __init__(self, dataset, collate, args: argparse.Namespace) -> None:
+        from torch.utils.data import DataLoader
+
+        from vtonlab.datasets import ResumableSampler
+
+        loader = DataLoader(
+            dataset,
+            batch_size=args.batch_size,
+            sampler=ResumableSampler(dataset),
+            num_workers=args.workers,
+            collate_fn=collate,
+        )
+        self.batches, self.args = iter(loader), args
+        for _ in range(4 * args.workers):
+            next(self.batches)
+
+    def rate(self) -> float:
+        """Samples per second of one round; what was fetched before it began is not counted."""
+        ahead = 2 * self.args.workers  # prefetched batches
+        for _ in range(ahead):
+            next(self.batches)
+        count = max(1, self.args.samples // self.args.batch_size)
+        start = time.perf_counter()
+        for _ in range(count):
+            next(self.batches)
+        return count * self.args.batch_size / (time.perf_counter() - start)
+
+
+def measure(args: argparse.Namespace) -> dict:
+    """Best rate of each way, and the loader's share of the reader's."""
+    from vtonlab.datasets import ShardDataset, VITONHDDataset
+    from vtonlab.structures.sample import collate
+
+    size = tuple(args.size)
+    dataset = VITONHDDataset(
+        data_root=args.data_root, split=args.split, size=size, maps=MAPS, missing="skip"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        write_shards(dataset, Path(folder))
+        shards = ShardDataset(data_root=folder, split=args.split, size=size, maps=MAPS)
+        ways = dict(
+            pillow=(Alone(dataset, decode_with_pillow), first),
+            reader=(Alone(dataset, decode_all), first),
+            loader=(dataset, collate),
+            shards=(shards, collate),
+        )
+        rates: dict[str, list[float]] = {name: [] for name in ways}
+        for _ in range(args.rounds):
+            for name, (data, function) in ways.items():
+                rates[name].append(Round(data, function, args).rate())
+    best = {name: max(values) for name, values in rates.items()}
+    return dict(
+        rates={name: round(value, 2) for name, value in best.items()},
+        all_rates={name: [round(v, 2) for v in values] for name, values in rates.items()},
+        loader_share=round(best["loader"] / best["reader"], 3),
+        shards_share=round(best["shards"] / best["reader"], 3),
+        reader_over_pillow=round(best["reader"] / best["pillow"], 3),
+        settings={k: v for k, v in vars(args).items() if k not in ("out", "data_root")},
+        people=len(dataset),
+        maps=MAPS,
+        machine=f"{platform.processor() or platform.machine()}, Python {platform.python_version()}",
+    )
+
+
+def write_shards(dataset, folder: Path) -> None:
+    """The same files as shards."""
+    import importlib.util
+
+    path = Path(__file__).parents[1] / "make_shards.py"
+    spec = importlib.util.spec_from_file_location("make_shards", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.write_set(dataset, None, folder / dataset.split, 10**8, "error")
+
+
+def main() -> int:
+    import cv2
+    import torch
+
+    args = parse_args()
+    for name in ("workers", "batch_size", "samples", "rounds"):
+        if getattr(args, name) < 1:
+            raise ValueError(f"--{name.replace('_', '-')} must be at least 1")
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
+    found = measure(args)
+    for name, rate in found["rates"].items():
+        print(f"{name:8} {rate:8.2f} people/s")
+    print(
+        f"loader: {found['loader_share']:.2f} of the reader alone (from shards "
+        f"{found['shards_share']:.2f}); reader: {found['reader_over_pillow']:.2f} of Pillow's rate"
+    )
+    if args.out:
+        Path(args.out).write_text(json.dumps(found, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    from vtonlab.engine.cli import run_tool
+
+    run_tool(main)
