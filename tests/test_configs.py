@@ -68,7 +68,39 @@ def shrink_tiny_vitonhd(path: str, folder: Path):
 def shrink_flux(path: str, folder: Path):
     """Tiny weights in the real folder layout, rendered people: as in its own tests."""
     tests = module_at("tests/test_models/test_flux_real_layout.py")
-    return tests.tiny_config(tests.save_tiny_flux(folder / "flux"), folder)
+    folders = module_at("tests/test_models/flux_folder.py")
+    save = folders.save_tiny_sd3 if "/sd3_" in path else folders.save_tiny_flux
+    config = tests.tiny_config(save(folder / "weights"), folder, ROOT / path)
+    config.model.backbone.pop("quantize", None)  # an optional package
+    config.optim_wrapper.optimizer.type = "AdamW"  # its 8-bit form is of the same package
+    return config
+
+
+def shrink_flux_dresscode(path: str, folder: Path):
+    """Its own reader, on a written tree of all three categories."""
+    config, real = shrink_flux(path, folder), load(path)
+    size = list(config.model["size"])
+    config.data_root = str(write_tree(folder / "data", 6, (64, 48), layout="dresscode"))
+    config.train_dataloader.dataset = real.train_dataloader.dataset
+    config.train_dataloader.dataset.update(size=size, matches=None)
+    config.model.attention_losses = {}
+    return config
+
+
+def shrink_flux_p2p(path: str, folder: Path):
+    """Its own reader, on a table: people of a VITON-HD tree stand for the reference photographs."""
+    config = shrink_flux_dresscode(path, folder)
+    root = write_tree(folder / "people", 6, (64, 48))
+    config.data_root = str(root)
+    rows = ["person,garment,category,mask,garment_mask,pose,parse"]
+    for file in sorted((root / "train/image").iterdir()):
+        n = file.stem
+        maps = (f"agnostic-mask/{n}_mask.png", f"cloth-mask/{n}.jpg", f"image-densepose/{n}.jpg",
+                f"image-parse-v3/{n}.png")  # fmt: skip
+        rows.append(",".join([f"train/image/{n}.jpg"] * 2 + ["upper_body"]
+                             + [f"train/{m}" for m in maps]))  # fmt: skip
+    (root / "pairs.csv").write_text("\n".join(rows) + "\n")
+    return config
 
 
 def shrink_sd(path: str, folder: Path):
@@ -89,7 +121,10 @@ def shrink_reference_unets(path: str, folder: Path):
 
 STAGES = [f"unet_{data}{stage}" for data in ("vitonhd", "deepfashion_pose")
           for stage in ("", "_stage1", "_stage2")]  # fmt: skip
-LEFFA = [f"configs/leffa/{name}.py" for name in (*STAGES, "unet_dresscode")]
+LEFFA = [
+    f"configs/leffa/{name}.py" for name in (*STAGES, "unet_dresscode", "unet_deepfashion_pose_sdxl")
+]
+CORAL = ["dit_vitonhd", "dit_vitonhd_attn", "dit_vitonhd_24gb", "sd3_vitonhd"]
 CATVTON = ["configs/catvton/unet_vitonhd.py", "configs/catvton/unet_vitonhd_flow.py"]
 
 
@@ -118,7 +153,9 @@ SHRINK = {
     "configs/stableviton/unet_tiny_vitonhd.py": shrink_tiny_vitonhd,
     "configs/sift_vton/unet_vitonhd.py": shrink_sd,
     "configs/sift_vton/unet_tiny_vitonhd.py": shrink_tiny_vitonhd,
-    "configs/coral/dit_vitonhd.py": shrink_flux,
+    **dict.fromkeys([f"configs/coral/{name}.py" for name in CORAL], shrink_flux),
+    "configs/coral/dit_dresscode.py": shrink_flux_dresscode,
+    "configs/coral/dit_p2p.py": shrink_flux_p2p,
     "configs/coral/dit_tiny_vitonhd.py": shrink_tiny_vitonhd,
 }
 

@@ -90,6 +90,20 @@ def test_loss_on_the_clean_picture_weighs_noise_levels_alike():
     assert torch.equal(schedule.residual(output, clean, noise, levels), output - clean)
 
 
+def test_zero_terminal_snr_ends_in_noise_alone():
+    """As diffusers' schedulers rescale their betas; the first step stays as it was."""
+    from diffusers import DDPMScheduler
+
+    schedule = DDPMSchedule(zero_terminal_snr=True)
+    assert schedule.alphas_cumprod[-1] == 0
+    assert schedule.alphas_cumprod[0] == DDPMSchedule().alphas_cumprod[0]
+    theirs = DDPMScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear",
+        rescale_betas_zero_snr=True,
+    ).alphas_cumprod  # fmt: skip
+    torch.testing.assert_close(schedule.alphas_cumprod.float(), theirs, rtol=1e-3, atol=1e-6)
+
+
 def test_epsilon_reading():
     schedule = DDPMSchedule()
     clean, noise, output = torch.randn(3, 1, 2, 4, 4)

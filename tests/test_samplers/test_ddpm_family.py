@@ -145,3 +145,13 @@ def test_schedules_must_fit():
 def test_bad_settings(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
         PLMSSampler(**bad)
+
+
+def test_zero_terminal_snr_reaches_the_scheduler_and_plms_refuses_it():
+    schedule = DDPMSchedule(zero_terminal_snr=True)
+    for sampler in (DDIMSampler(num_steps=5), DDPMSampler(num_steps=5)):
+        sampler.fit(schedule)
+        theirs = sampler.scheduler().alphas_cumprod
+        torch.testing.assert_close(schedule.alphas_cumprod.float(), theirs, rtol=1e-3, atol=1e-6)
+    with pytest.raises(ValueError, match="zero_terminal_snr"):
+        PLMSSampler().fit(schedule)

@@ -20,6 +20,8 @@ class DDPMSchedule:
     Args:
         num_timesteps: steps of the chain.
         beta_start, beta_end: ends of the betas, which are linear in their square root.
+        zero_terminal_snr: rescale the betas so that the last step is noise alone (arXiv 2305.08891,
+            algorithm 1; Leffa's released pose transfer). Not with PLMS.
         snr_gamma: min-SNR weight ``min(SNR, gamma) / SNR`` of a sample's loss (arXiv 2303.09556, 5
             in SIFT-VTON); None weighs all noise levels alike (StableVITON, Leffa).
         snr_reduction: ``"sample"`` weighs each sample's loss by its own weight; ``"batch"``
@@ -39,6 +41,7 @@ class DDPMSchedule:
         num_timesteps: int = 1000,
         beta_start: float = 0.00085,
         beta_end: float = 0.012,
+        zero_terminal_snr: bool = False,
         snr_gamma: float | None = None,
         snr_reduction: str = "sample",
         network_predicts: str = "epsilon",
@@ -63,8 +66,14 @@ class DDPMSchedule:
         self.num_timesteps, self.beta_start, self.beta_end = num_timesteps, beta_start, beta_end
         self.snr_gamma, self.snr_reduction = snr_gamma, snr_reduction
         self.network_predicts, self.loss_on, self.shift = network_predicts, loss_on, shift
+        self.zero_terminal_snr = zero_terminal_snr
         betas = np.linspace(beta_start**0.5, beta_end**0.5, num_timesteps, dtype=np.float64) ** 2
-        self.alphas_cumprod = torch.from_numpy(np.cumprod(1.0 - betas))  # (T,) float64
+        alphas = np.cumprod(1.0 - betas)
+        if zero_terminal_snr:
+            signal = np.sqrt(alphas)
+            signal = (signal - signal[-1]) * signal[0] / (signal[0] - signal[-1])
+            alphas = np.square(signal)
+        self.alphas_cumprod = torch.from_numpy(alphas)  # (T,) float64
 
     def draw(self, generator: torch.Generator) -> Tensor:
         """One noise level t / T, a scalar tensor in [0, 1), on the CPU."""

@@ -76,6 +76,10 @@ class EpsilonSampler(DiffusionSampler):
             steps_offset=1 if self.timestep_spacing == "leading" else 0,
         )
 
+    def _terminal(self) -> dict:
+        """Of schedulers that know a zero terminal signal-to-noise ratio."""
+        return dict(rescale_betas_zero_snr=self.noise_schedule.zero_terminal_snr)
+
     def _set(self, scheduler):
         scheduler.set_timesteps(self.num_steps)
         return scheduler
@@ -86,6 +90,11 @@ class PLMSSampler(EpsilonSampler):
     """Pseudo linear multistep (arXiv 2202.09778) without its Runge-Kutta warm-up, as CompVis's PLMS
     (METHODS.md 4.5): diffusers' ``PNDMScheduler(skip_prk_steps=True)``.
     """
+
+    def fit(self, noise_schedule) -> None:
+        super().fit(noise_schedule)
+        if noise_schedule.zero_terminal_snr:
+            raise ValueError("PLMSSampler has no zero_terminal_snr: use DDIMSampler or DDPMSampler")
 
     def scheduler(self):
         from diffusers import PNDMScheduler
@@ -124,7 +133,8 @@ class DDIMSampler(EpsilonSampler):
     def scheduler(self):
         from diffusers import DDIMScheduler
 
-        return self._set(DDIMScheduler(clip_sample=False, set_alpha_to_one=False, **self._betas()))
+        settings = self._betas() | self._terminal()
+        return self._set(DDIMScheduler(clip_sample=False, set_alpha_to_one=False, **settings))
 
     def step_arguments(self, generators: list[torch.Generator] | None) -> dict:
         return dict(eta=self.eta, generator=generators if self.eta else None)
@@ -139,7 +149,7 @@ class DDPMSampler(EpsilonSampler):
     def scheduler(self):
         from diffusers import DDPMScheduler
 
-        return self._set(DDPMScheduler(clip_sample=False, **self._betas()))
+        return self._set(DDPMScheduler(clip_sample=False, **self._betas(), **self._terminal()))
 
     def step_arguments(self, generators: list[torch.Generator] | None) -> dict:
         return dict(generator=generators)
