@@ -13,7 +13,6 @@ Exit codes: 0 usable, 1 usable with warnings, 2 not usable as it is, or no data 
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 
@@ -61,7 +60,7 @@ def main() -> int:
         known=args.known,
         fix_lists=args.fix_lists,
         threads=args.threads,
-        quiet=not sys.stderr.isatty(),
+        quiet=False,
     )
     print(show(report))
     for path, count in report.looked.get("lists", {}).items():

@@ -157,7 +157,7 @@ class TestLists:
 
 
 class TestKinds:
-    @pytest.mark.parametrize("layout", ["dresscode", "deepfashion"])
+    @pytest.mark.parametrize("layout", ["dresscode", "deepfashion", "mpv"])
     def test_other_layouts_are_recognised_and_whole(self, tmp_path, layout):
         settings = Settings(layout, 9, (64, 48))
         write_dataset(build_layout(settings), settings, tmp_path / "data")

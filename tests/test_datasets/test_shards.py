@@ -230,7 +230,7 @@ class TestDamage:
         dataset = from_shards(shards, data)
         with pytest.raises(ValueError, match="cannot be read"):
             dataset.verify()
-        with pytest.raises(FileNotFoundError):
+        with pytest.raises(FileNotFoundError, match=r"000001\.tar does not exist"):
             dataset[2]
         faults = 0
         for index in range(2):
@@ -291,6 +291,7 @@ class TestRefusals:
         assert "damaged" in self.refusal(shards, data, damaged="ignore")
         with pytest.raises(FileNotFoundError, match="needs data_root"):
             ShardDataset()
+        assert "cannot be read" in self.refusal("nosuchprotocol://bucket", data)
         index = shards / "train/index.json"
         text = index.read_text()
         index.write_text(text[: len(text) // 2])

@@ -4,15 +4,17 @@ Example:
     python tools/benchmark/loader.py data/vitonhd
     python tools/benchmark/loader.py data/vitonhd --workers 8 --batch-size 8 --out loader.json
 
-Four rates, in pairs of people per second, with the same number of processes each: Pillow alone and
-the project's reader alone on all maps of everybody, the loader (all maps, uint8, collated, as the
-data preprocessor receives them), and the loader from shards of the same files. Rounds alternate,
-and the best of each counts, so that other work on the machine disturbs all alike.
+Four ways, with the same number of processes each: Pillow alone and the project's reader alone on
+all maps of everybody, the loader (all maps, uint8, collated, as the data preprocessor receives
+them), and the loader from shards of the same files. Each has a rate (people per second; the best of
+alternating rounds counts) and a cost (processor seconds per person, of workers and main process
+together; it means the same on a busy machine).
 """
 
 import argparse
 import io
 import json
+import os
 import platform
 import tempfile
 import time
@@ -85,10 +87,12 @@ def first(samples: list) -> int:
     return samples[0]
 
 
-class Round:
+class Way:
     """One loader whose workers live on between rounds."""
 
     def __init__(self, dataset, collate, args: argparse.Namespace) -> None:
+        from multiprocessing import active_children
+
         from torch.utils.data import DataLoader
 
         from vtonlab.datasets import ResumableSampler
@@ -100,24 +104,41 @@ class Round:
             num_workers=args.workers,
             collate_fn=collate,
         )
+        others = {child.pid for child in active_children()}
         self.batches, self.args = iter(loader), args
-        for _ in range(4 * args.workers):
+        self.workers = [c.pid for c in active_children() if c.pid not in others]
+        self.rates, self.costs = [], []
+        self._take(8 * args.workers)
+
+    def _take(self, batches: int) -> None:
+        for _ in range(batches):
             next(self.batches)
 
-    def rate(self) -> float:
-        """Samples per second of one round; what was fetched before it began is not counted."""
-        ahead = 2 * self.args.workers  # prefetched batches
-        for _ in range(ahead):
-            next(self.batches)
+    def _spent(self) -> float:
+        """Processor seconds of this process and the workers."""
+        import psutil
+
+        times = [psutil.Process(pid).cpu_times() for pid in (*self.workers, os.getpid())]
+        return sum(t.user + t.system for t in times)
+
+    def run(self) -> None:
+        """One round; what was fetched ahead is taken first and not counted in the rate."""
         count = max(1, self.args.samples // self.args.batch_size)
+        spent = self._spent()
+        self._take(2 * self.args.workers)
         start = time.perf_counter()
-        for _ in range(count):
-            next(self.batches)
-        return count * self.args.batch_size / (time.perf_counter() - start)
+        self._take(count)
+        self.rates.append(count * self.args.batch_size / (time.perf_counter() - start))
+        people = (count + 2 * self.args.workers) * self.args.batch_size
+        self.costs.append((self._spent() - spent) / people)
+
+    def result(self) -> dict:
+        """Best rate, least cost, and all of them."""
+        return dict(rate=max(self.rates), cost=min(self.costs), rates=self.rates, costs=self.costs)
 
 
 def measure(args: argparse.Namespace) -> dict:
-    """Best rate of each way, and the loader's share of the reader's."""
+    """All ways, and their shares of what the reader alone reaches."""
     from vtonlab.datasets import ShardDataset, VITONHDDataset
     from vtonlab.structures.sample import collate
 
@@ -129,22 +150,22 @@ def measure(args: argparse.Namespace) -> dict:
         write_shards(dataset, Path(folder))
         shards = ShardDataset(data_root=folder, split=args.split, size=size, maps=MAPS)
         ways = dict(
-            pillow=(Alone(dataset, decode_with_pillow), first),
-            reader=(Alone(dataset, decode_all), first),
-            loader=(dataset, collate),
-            shards=(shards, collate),
+            pillow=Way(Alone(dataset, decode_with_pillow), first, args),
+            reader=Way(Alone(dataset, decode_all), first, args),
+            loader=Way(dataset, collate, args),
+            shards=Way(shards, collate, args),
         )
-        rates: dict[str, list[float]] = {name: [] for name in ways}
         for _ in range(args.rounds):
-            for name, (data, function) in ways.items():
-                rates[name].append(Round(data, function, args).rate())
-    best = {name: max(values) for name, values in rates.items()}
+            for way in ways.values():
+                way.run()
+        found = {name: way.result() for name, way in ways.items()}
+    floor = found["reader"]
     return dict(
-        rates={name: round(value, 2) for name, value in best.items()},
-        all_rates={name: [round(v, 2) for v in values] for name, values in rates.items()},
-        loader_share=round(best["loader"] / best["reader"], 3),
-        shards_share=round(best["shards"] / best["reader"], 3),
-        reader_over_pillow=round(best["reader"] / best["pillow"], 3),
+        ways=found,
+        shares={
+            name: dict(rate=found[name]["rate"] / floor["rate"], cost=floor["cost"] / way["cost"])
+            for name, way in found.items()
+        },
         settings={k: v for k, v in vars(args).items() if k not in ("out", "data_root")},
         people=len(dataset),
         maps=MAPS,
@@ -174,12 +195,13 @@ def main() -> int:
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
     found = measure(args)
-    for name, rate in found["rates"].items():
-        print(f"{name:8} {rate:8.2f} people/s")
-    print(
-        f"loader: {found['loader_share']:.2f} of the reader alone (from shards "
-        f"{found['shards_share']:.2f}); reader: {found['reader_over_pillow']:.2f} of Pillow's rate"
-    )
+    print(f"{'':8} people/s  of the reader  processor ms/person  of the reader")
+    for name, way in found["ways"].items():
+        share = found["shares"][name]
+        print(
+            f"{name:8} {way['rate']:8.2f} {share['rate']:14.2f} {1000 * way['cost']:20.1f} "
+            f"{share['cost']:14.2f}"
+        )
     if args.out:
         Path(args.out).write_text(json.dumps(found, indent=1) + "\n")
     return 0

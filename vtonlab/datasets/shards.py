@@ -79,6 +79,11 @@ class Storage:
             self._opened = (os.getpid(), fsspec.core.url_to_fs(self.root)[0])
         return self._opened[1]
 
+    def _failure(self, path: str, error: Exception) -> Exception:
+        if isinstance(error, FileNotFoundError):
+            return FileNotFoundError(f"{path} does not exist")
+        return ValueError(f"{path} cannot be read ({type(error).__name__}: {error})")
+
     def __getstate__(self) -> dict:
         return {"root": self.root, "_opened": None}
 
@@ -90,29 +95,25 @@ class Storage:
             ValueError: the storage refuses.
         """
         path = join(self.root, name)
-        if not is_url(self.root):
+        try:
+            if is_url(self.root):
+                end = None if length is None else start + length
+                return self._filesystem().cat_file(path, start=start, end=end)
             with open(path, "rb") as file:
                 file.seek(start)
                 return file.read(-1 if length is None else length)
-        try:
-            end = None if length is None else start + length
-            return self._filesystem().cat_file(path, start=start, end=end)
-        except FileNotFoundError:
-            raise FileNotFoundError(f"{path} does not exist") from None
-        except Exception as error:  # whatever its client raises
-            raise ValueError(f"{path} cannot be read ({type(error).__name__}: {error})") from None
+        except Exception as error:  # whatever a storage's client raises, a missing one too
+            raise self._failure(path, error) from None
 
     def size(self, name: str) -> int:
         """Bytes of a file; errors as `read`."""
         path = join(self.root, name)
-        if not is_url(self.root):
-            return Path(path).stat().st_size
         try:
-            return int(self._filesystem().size(path))
-        except FileNotFoundError:
-            raise FileNotFoundError(f"{path} does not exist") from None
+            if is_url(self.root):
+                return int(self._filesystem().size(path))
+            return Path(path).stat().st_size
         except Exception as error:
-            raise ValueError(f"{path} cannot be read ({type(error).__name__}: {error})") from None
+            raise self._failure(path, error) from None
 
 
 @DATASETS.register_module()
