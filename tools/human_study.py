@@ -5,7 +5,8 @@ Example:
     python tools/human_study.py analyse study answers_1.csv answers_2.csv
 
 export writes sheet.html and pictures/ (give these to the raters: a page that works offline and
-saves a CSV) and key.json (keep it: it names the systems). analyse writes study.json beside the key.
+saves a CSV) and key.json (keep it: it names the systems). analyse writes study.json beside the key
+and into the results folders, where tools/report.py finds it.
 Exit codes: 0 done, 2 bad input.
 """
 
@@ -59,7 +60,10 @@ def main() -> None:
         raise FileNotFoundError(f"{args.study} has no {KEY}: it is no study that export wrote")
     key = json.loads(path.read_text(encoding="utf-8"))
     study = analyse_study(key, read_answers(args.answers, key))
-    write_atomic(path.with_name("study.json"), (json.dumps(study, indent=2) + "\n").encode())
+    text = (json.dumps(study, indent=2) + "\n").encode()
+    for folder in [path.parent, *(Path(folder) for folder in key["folders"])]:
+        if folder.is_dir():  # tools/report.py shows it beside the scores
+            write_atomic(folder / "study.json", text)
     print(f"{study['answers']} answers of {study['raters']} raters")
     for name, found in study.get("win_rates", {}).items():
         low, high = found["ci95"]

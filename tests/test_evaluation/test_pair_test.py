@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import small_test
 
+from vtonlab.evaluation.protocol import Protocol, load_protocol
 from vtonlab.evaluation.results import find_results, read_results
 
 WORKER = str(Path(__file__).with_name("small_test.py"))
@@ -137,3 +138,35 @@ def test_unpaired_has_no_true_picture_unless_the_data_know_it(folder):
     assert results["metrics"]["l1_inside"] is not None  # rendered people: the true result is known
     row = read_results(folder / "unpaired").rows[0]
     assert row["target_file"].parent.name == "target"
+
+
+def light(**settings) -> Protocol:
+    """A protocol that needs no weights."""
+    metrics = [dict(type="SSIM"), dict(type="Preservation"), dict(type="MaskLeak")]
+    settings = dict(name="light", exact=True, paired=metrics, unpaired=metrics) | settings
+    return Protocol(**settings)
+
+
+@pytest.mark.parametrize("repainted", [False, True])
+def test_scores_under_a_protocol(folder, repainted):
+    out = folder / f"scored_{repainted}"
+    results = small_test.run(folder, out, protocol=light(repaint=repainted))
+    assert {"ssim", "mask_leak", "attention_pck", "l1_inside"} <= set(results["metrics"])
+    assert results["repaint"] == ("pasted back" if repainted else "none")
+    assert results["pictures"]["scored"] == ("repainted" if repainted else "pictures")
+    assert results["protocol"]["name"] == "light" and results["seeds"]["pictures"] == 0
+    assert len(results["list"]["sha256"]) == 64 and not results["not_computed"]
+    row = read_results(out).rows[0]
+    assert row["scored_file"].parent.name == results["pictures"]["scored"]
+    assert (results["metrics"]["psnr_outside"] > 45) == repainted
+    again = small_test.run(folder, out, protocol=light(repaint=repainted))
+    assert again["metrics"] == results["metrics"]
+
+
+def test_what_does_not_fit_is_said_before_anything_is_drawn(folder, tmp_path):
+    with pytest.raises(ValueError, match=r"draws 32x24: compare at its size with --size 32x24"):
+        small_test.run(folder, tmp_path / "out", protocol=light(size=(64, 48)))
+    protocols = small_test.ROOT / "configs/_base_/protocols"
+    with pytest.raises(ValueError, match="trains and tests on SyntheticTryOn"):
+        small_test.run(folder, tmp_path / "out", protocol=load_protocol("cross_dataset", protocols))
+    assert not (tmp_path / "out").exists()

@@ -79,6 +79,7 @@ def export_study(
         "format": 1,
         "design": design,
         "systems": names,
+        "folders": [str(system.folder.absolute()) for system in systems],
         "pairs": len(chosen),
         "seed": seed,
         "questions": [PREFERENCE] if design == "pairwise" else list(CRITERIA),
@@ -177,7 +178,7 @@ def analyse_study(
     }
     if key["design"] == "pairwise":
         return result | _pairwise(key, answers, seed)
-    return result | {"criteria": _criteria(key, answers, seed)}
+    return result | {"win_rates": {}, "criteria": _criteria(key, answers, seed)}
 
 
 def _pairwise(key: Mapping, answers: Sequence[Mapping], seed: int) -> dict[str, Any]:
