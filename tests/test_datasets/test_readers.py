@@ -310,6 +310,32 @@ class TestPairList:
             for key in ("person", "garment", *options["maps"]):
                 assert np.array_equal(one[key], two[key]), key
 
+    def test_dressed_people_as_references(self, tree):
+        """PPR10K's kind: target person, reference photograph, category, by a list."""
+        root, folder = tree("deepfashion"), "Deepfashion_512_320"
+        names = [name[:-4] for name in (root / "train.lst").read_text().split()]
+        rows = [
+            dict(
+                person=f"{folder}/image/{person}.jpg",
+                garment=f"{folder}/image/{reference}.jpg",
+                category=category_of_name(person),
+                parse=f"{folder}/parsing/{person}_label.png",
+                keypoints=f"{folder}/keypoints/{person}_keypoints.json",
+                garment_parse=f"{folder}/parsing/{reference}_label.png",
+                iuv=f"densepose/{person}.npz",
+            )
+            for person, reference in zip(names[::2], names[1::2], strict=True)
+        ]
+        (root / "ppr.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+        options = dict(data_root=str(root), size=None, task="person_to_person")
+        options["maps"] = ("agnostic", "mask", "garment_mask", "pose", "garment_parse")
+        mine = PairListDataset(pairs="ppr.jsonl", **options)
+        theirs = DeepFashionDataset(**options)
+        assert mine.items == theirs.items
+        for one, two in zip(mine, theirs, strict=True):
+            for key in ("person", "garment", *options["maps"]):
+                assert np.array_equal(one[key], two[key]), key
+
     def test_splits_equal_names_and_gaps(self, tree, told):
         root = tree("vitonhd")
         (root / "a.csv").write_text(

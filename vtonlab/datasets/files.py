@@ -7,7 +7,7 @@ from mmengine.logging import print_log
 
 from vtonlab.datasets.assembling import Recipe
 from vtonlab.datasets.base import TryOnDataset, derangement
-from vtonlab.datasets.layout import Folder, Layout, describe_folder, owner, scan
+from vtonlab.datasets.layout import Folder, Layout, Place, describe_folder, owner, scan
 from vtonlab.datasets.lists import (
     Item,
     Pair,
@@ -238,17 +238,17 @@ class FileTryOnDataset(TryOnDataset):
 
     def _open_folder(self, name: str, parent: Path, follow_links: bool) -> Folder | None:
         """Where a map lies, or None."""
-        place = self.layout.places.get(name)
-        if place is None:
-            return None
+        place = self.layout.places[name]
         return scan(parent, place, self.data_root, follow_links=follow_links)
 
     def _open_tree(self, parent: Path, follow_links: bool) -> dict[str, Folder]:
         folders, wanted = {}, self._wanted()
+        scanned: dict[Place | None, Folder | None] = {None: None}  # maps may share a folder
         for name in wanted:  # grows while it is read
             place, made_from = self.layout.places.get(name), self.sources(name)
-            built = self._built(name)
-            folder = None if built else self._open_folder(name, parent, follow_links)
+            if not self._built(name) and place not in scanned:
+                scanned[place] = self._open_folder(name, parent, follow_links)
+            folder = None if self._built(name) else scanned[place]
             if folder is not None:
                 folders[name] = folder
                 wanted += [n for n in self.layout.companions.get(name, ()) if n not in wanted]
