@@ -1,4 +1,4 @@
-"""A VITON-HD tree of rendered people with matches, as ``train.py`` finds a prepared data set."""
+"""A tree of rendered people with matches, as ``train.py`` finds a prepared data set."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,9 +12,10 @@ from vtonlab.structures import Correspondences
 from vtonlab.structures.match_store import MatchStore
 
 
-def write_tree(root: Path, count: int = 4, size: tuple[int, int] = (128, 96)) -> Path:
+def write_tree(root: Path, count: int = 4, size: tuple[int, int] = (128, 96),
+               layout: str = "vitonhd") -> Path:  # fmt: skip
     """``count`` pairs altogether, two of them for testing."""
-    settings = Settings("vitonhd", count, size)
+    settings = Settings(layout, count, size)
     write_dataset(build_layout(settings), settings, root)
     return root
 

@@ -80,7 +80,7 @@ def shrink_flux_dresscode(path: str, folder: Path):
     """Its own reader, on a written tree of all three categories."""
     config, real = shrink_flux(path, folder), load(path)
     size = list(config.model["size"])
-    config.data_root = str(write_tree(folder / "data", 6, (64, 48), layout="dresscode"))
+    config.data_root = str(write_tree(folder / "data", 9, (64, 48), layout="dresscode"))
     config.train_dataloader.dataset = real.train_dataloader.dataset
     config.train_dataloader.dataset.update(size=size, matches=None)
     config.model.attention_losses = {}

@@ -1,4 +1,4 @@
-"""A FLUX.1-Fill of a few thousand parameters, saved in the real folder layout."""
+"""FLUX.1-Fill and SD3.5 of a few thousand parameters, saved in the real folder layout."""
 
 from pathlib import Path
 
@@ -10,12 +10,11 @@ LATENT_CHANNELS = 4
 def save_tiny_flux(folder: Path) -> Path:
     """Write transformer/, vae/, text encoders, tokenizers and scheduler/ below ``folder``."""
     from diffusers import (
-        AutoencoderKL,
         FlowMatchEulerDiscreteScheduler,
         FluxPipeline,
         FluxTransformer2DModel,
     )
-    from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
+    from transformers import CLIPTextModel
 
     torch.manual_seed(0)
     packed = 4 * LATENT_CHANNELS
@@ -31,7 +30,64 @@ def save_tiny_flux(folder: Path) -> Path:
         axes_dims_rope=(4, 6, 6),
         guidance_embeds=True,
     )
-    vae = AutoencoderKL(
+    clip, t5 = _tokenizers()
+    text = CLIPTextModel(_clip_config(clip))
+    text_2 = _tiny_t5(t5)
+    FluxPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True, shift=3.0),
+        vae=_tiny_vae(),
+        text_encoder=text,
+        tokenizer=clip,
+        text_encoder_2=text_2,
+        tokenizer_2=t5,
+        transformer=transformer,
+    ).save_pretrained(folder)
+    return folder
+
+
+def save_tiny_sd3(folder: Path) -> Path:
+    """Write transformer/, vae/, three text encoders, tokenizers and scheduler/."""
+    from diffusers import (
+        FlowMatchEulerDiscreteScheduler,
+        SD3Transformer2DModel,
+        StableDiffusion3Pipeline,
+    )
+    from transformers import CLIPTextModelWithProjection
+
+    torch.manual_seed(0)
+    transformer = SD3Transformer2DModel(
+        sample_size=16,
+        in_channels=LATENT_CHANNELS,
+        out_channels=LATENT_CHANNELS,
+        num_layers=2,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=48,
+        caption_projection_dim=32,
+        pooled_projection_dim=24,
+        pos_embed_max_size=32,
+        dual_attention_layers=(0,),
+        qk_norm="rms_norm",
+    )
+    clip, t5 = _tokenizers()
+    StableDiffusion3Pipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+        vae=_tiny_vae(),
+        text_encoder=CLIPTextModelWithProjection(_clip_config(clip, projection_dim=12)),
+        tokenizer=clip,
+        text_encoder_2=CLIPTextModelWithProjection(_clip_config(clip, projection_dim=12)),
+        tokenizer_2=clip,
+        text_encoder_3=_tiny_t5(t5, width=48),
+        tokenizer_3=t5,
+        transformer=transformer,
+    ).save_pretrained(folder)
+    return folder
+
+
+def _tiny_vae():
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL(
         block_out_channels=(4, 4, 4, 4),
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
@@ -43,31 +99,31 @@ def save_tiny_flux(folder: Path) -> Path:
         use_quant_conv=False,
         use_post_quant_conv=False,
     )
-    clip, t5 = _tokenizers()
-    text = CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=len(clip),
-            hidden_size=20,
-            intermediate_size=24,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            bos_token_id=clip.bos_token_id,
-            eos_token_id=clip.eos_token_id,
+
+
+def _clip_config(tokenizer, **changes):
+    from transformers import CLIPTextConfig
+
+    return CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=20,
+        intermediate_size=24,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        **changes,
+    )
+
+
+def _tiny_t5(tokenizer, width: int = 24):
+    from transformers import T5Config, T5EncoderModel
+
+    return T5EncoderModel(
+        T5Config(
+            vocab_size=len(tokenizer), d_model=width, d_kv=8, d_ff=24, num_layers=1, num_heads=2
         )
     )
-    text_2 = T5EncoderModel(
-        T5Config(vocab_size=len(t5), d_model=24, d_kv=8, d_ff=24, num_layers=1, num_heads=2)
-    )
-    FluxPipeline(
-        scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True, shift=3.0),
-        vae=vae,
-        text_encoder=text,
-        tokenizer=clip,
-        text_encoder_2=text_2,
-        tokenizer_2=t5,
-        transformer=transformer,
-    ).save_pretrained(folder)
-    return folder
 
 
 def _tokenizers():

@@ -23,12 +23,14 @@ def flux(tmp_path_factory) -> Path:
     return save_tiny_flux(tmp_path_factory.mktemp("flux"))
 
 
-def tiny_config(flux: Path, work_dir: Path):
+def tiny_config(flux: Path, work_dir: Path, path: Path | str = CONFIG, dtype: str = "float32"):
     """The shipped config; only sizes, paths and the data set differ."""
-    config = load_config(CONFIG)
+    config = load_config(path)
     config.pretrained = str(flux)
-    config.model.update(size=SIZE, lora=dict(rank=4))
-    config.model.backbone.dtype = config.model.codec.dtype = "float32"
+    config.model.update(size=SIZE)
+    if config.model.lora:
+        config.model.lora.rank = 4
+    config.model.backbone.dtype = config.model.codec.dtype = dtype
     config.model.conditioner.prompt.update(
         cache_dir=str(work_dir / "prompts"), max_length=16, dtype="float32"
     )
@@ -36,7 +38,8 @@ def tiny_config(flux: Path, work_dir: Path):
     for loss in config.model.attention_losses.values():
         loss.update(layers=layers, t_max=None, start_iter=0, warmup_iters=0)
     config.model.sampler.num_steps = 2
-    dataset = dict(type="SyntheticTryOn", size=SIZE, length=4, categories=["upper_body"])
+    categories = list(config.model.categories)
+    dataset = dict(type="SyntheticTryOn", size=SIZE, length=4, categories=categories)
     config.train_dataloader.update(batch_size=2, num_workers=0, persistent_workers=False)
     config.train_dataloader["dataset"] = dataset
     config.test_dataloader["num_workers"] = 0
@@ -149,6 +152,22 @@ def test_missing_weights_are_one_sentence(tmp_path):
         MODELS.build(config.model.to_dict())
     text = str(caught.value)
     assert "\n" not in text and "nowhere" in text and "huggingface-cli login" in text
+
+
+@pytest.mark.parametrize("name", ["dit_vitonhd", "dit_vitonhd_attn"])
+def test_bfloat16_weights_train_in_float32_and_draw(name, flux, tmp_path):
+    """As shipped: a bfloat16 base, whatever trains in float32, pictures without a wrapper."""
+    path = CONFIG.with_name(f"{name}.py")
+    runner = train(tiny_config(flux, tmp_path, path, dtype="bfloat16"))
+    model = runner.bare_model
+    kinds = {(p.requires_grad, p.dtype) for p in model.backbone.parameters()}
+    assert kinds == {(True, torch.float32), (False, torch.bfloat16)}
+    batch = next(iter(runner.build_dataloader(runner.cfg.test_dataloader)))
+    model.eval()
+    image = model.predict(model.data_preprocessor(batch))[0]["image"]
+    assert image.shape == (*SIZE, 3) and image.std() > 0
+    records = model.attention_records(model.data_preprocessor(batch), 0.5, ["*"])
+    assert all(torch.isfinite(record.entropy()).all() for record in records)
 
 
 def test_published_shapes_on_the_meta_device():

@@ -1,29 +1,40 @@
-"""Input channels of a pretrained UNet: as many as a conditioner feeds it."""
+"""Input channels of a pretrained network: as many as a conditioner feeds it."""
 
 import torch
 from torch import nn
 
 
-def fit_input_channels(unet: nn.Module, channels: int) -> None:
-    """Give ``unet.conv_in`` this number of input channels, in place.
+# Where a class of diffusers takes its input, other than UNets' ``conv_in``.
+_PLACES = {"SD3Transformer2DModel": "pos_embed.proj"}
+
+
+def fit_input_channels(network: nn.Module, channels: int) -> None:
+    """Give the network's first convolution this number of input channels, in place.
 
     Known channels keep their weights in order, new ones start at zero (so the network answers as
     before), surplus ones are cut off; the bias is kept.
 
     Args:
-        unet: diffusers' ``UNet2DConditionModel``.
+        network: diffusers' ``UNet2DConditionModel`` or ``SD3Transformer2DModel``.
         channels: wanted number of input channels.
     """
-    old = unet.conv_in
+    place = _PLACES.get(type(network).__name__, "conv_in")
+    old = network.get_submodule(place)
     if old.in_channels == channels:
         return
     new = nn.Conv2d(
-        channels, old.out_channels, old.kernel_size, padding=old.padding, device=old.weight.device
+        channels,
+        old.out_channels,
+        old.kernel_size,
+        stride=old.stride,
+        padding=old.padding,
+        device=old.weight.device,
     ).to(old.weight.dtype)
     kept = min(channels, old.in_channels)
     with torch.no_grad():
         new.weight.zero_()
         new.weight[:, :kept] = old.weight[:, :kept]
         new.bias.copy_(old.bias)
-    unet.conv_in = new
-    unet.register_to_config(in_channels=channels)
+    parent, _, leaf = place.rpartition(".")
+    setattr(network.get_submodule(parent), leaf, new)
+    network.register_to_config(in_channels=channels)

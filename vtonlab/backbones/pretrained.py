@@ -1,5 +1,8 @@
 """Loading diffusers modules from a folder or a hub name, with one sentence where that fails."""
 
+import importlib.util
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
@@ -18,6 +21,7 @@ def from_pretrained(
     subfolder: str | None = None,
     dtype: str = "float32",
     revision: str | None = None,
+    quantize: Mapping | None = None,
 ) -> nn.Module:
     """A module with trained weights, of diffusers or of our own.
 
@@ -27,8 +31,12 @@ def from_pretrained(
         subfolder: the part within it, such as ``"transformer"`` or ``"vae"``.
         dtype: ``"float32"``, ``"bfloat16"`` or ``"float16"``.
         revision: a commit of the hub repository, for repeatable loading.
+        quantize: settings of diffusers' ``BitsAndBytesConfig``, such as ``dict(load_in_4bit=True,
+            bnb_4bit_quant_type="nf4")``, for a frozen base of 4 or 8 bits under a LoRA; it computes
+            in ``dtype``. Needs bitsandbytes.
 
     Raises:
+        ImportError: ``quantize`` without bitsandbytes.
         FileNotFoundError: the folder or the hub files cannot be had; the sentence says what to do.
         ValueError: an unknown ``cls`` or ``dtype``.
     """
@@ -52,6 +60,7 @@ def from_pretrained(
             torch_dtype=DTYPES[dtype],
             revision=revision,
             use_safetensors=True,
+            **_quantization(quantize, dtype),
         )
     except (OSError, ValueError) as error:
         part = f" (subfolder {subfolder!r})" if subfolder else ""
@@ -60,3 +69,27 @@ def from_pretrained(
             f"its hub page and run `huggingface-cli login`, or set `pretrained` to a local folder "
             f"in the diffusers layout ({type(error).__name__}: {str(error).splitlines()[0][:160]})"
         ) from error
+
+
+def _quantization(settings: Mapping | None, dtype: str) -> dict:
+    """The ``quantization_config`` argument of diffusers, or nothing."""
+    if not settings:
+        return {}
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ImportError("a quantised backbone needs bitsandbytes: pip install bitsandbytes")
+    from diffusers import BitsAndBytesConfig
+
+    settings = dict(settings)
+    if settings.get("load_in_4bit"):
+        settings.setdefault("bnb_4bit_compute_dtype", dtype)
+    return {"quantization_config": BitsAndBytesConfig(**settings)}
+
+
+def half_precision(module: nn.Module) -> AbstractContextManager:
+    """Autocast to the half precision that parameters of ``module`` are kept in; nothing for a
+    module without any.
+    """
+    for parameter in module.parameters():
+        if parameter.dtype in (torch.bfloat16, torch.float16):
+            return torch.autocast(parameter.device.type, dtype=parameter.dtype)
+    return nullcontext()

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from vtonlab.attention import AttentionRecorder, image_start
 from vtonlab.attention.layers import unwrap
+from vtonlab.backbones.input_channels import fit_input_channels
 from vtonlab.conditioners.base import Conditioner, Encode, Prediction
 from vtonlab.ops.panels import (
     GARMENT,
@@ -61,6 +62,13 @@ class Full3DAttentionConditioner(Conditioner):
         self.codec_factor = codec_factor
         self.panels = 3 if pose_panel else 2
         self.guidance_scale = guidance_scale
+
+    def attach(self, backbone: nn.Module) -> None:
+        """SD3 gets input channels for canvas and mask, which start at zero (FLUX.1-Fill has
+        them).
+        """
+        if type(backbone).__name__ == "SD3Transformer2DModel":
+            fit_input_channels(backbone, 2 * backbone.config.out_channels + self.codec_factor**2)
 
     def target(self, batch: dict, encode: Encode) -> Tensor:
         """Diptych latents ``(B, C, h, 2w)``: the garment, and the person wearing it (``target``

@@ -33,19 +33,25 @@ class NullPrompt(nn.Module):
 
 @CONDITIONERS.register_module()
 class CachedPrompt(nn.Module):
-    """Constant prompts, encoded once by FLUX's two text encoders and cached on disk.
+    """Constant prompts, encoded once by a pipeline's text encoders and cached on disk.
 
     Training and sampling read the cache; the encoders are loaded only where it is missing, and
     freed at once. Where the encoders' files of a local folder have changed since, or the file is
     damaged, they are encoded again; where the files are gone, the cache goes on serving.
 
     Args:
-        path: FLUX weights (``text_encoder``, ``text_encoder_2``, ``tokenizer``, ``tokenizer_2``),
-            folder or hub name.
+        path: weights (``text_encoder``, ``tokenizer`` and their numbered sisters), folder or hub
+            name.
         prompts: one prompt, or a prompt for each garment category.
         cache_dir: folder of the cached embeddings.
-        max_length: T5 tokens (512 for FLUX.1).
+        max_length: T5 tokens (512 for FLUX.1, 256 for SD3).
         dtype: of the text encoders and the kept embeddings.
+        pipeline: diffusers' pipeline that encodes, ``FluxPipeline`` or
+            ``StableDiffusion3Pipeline``.
+
+    Raises:
+        FileNotFoundError: the encoders cannot be had, and nothing is cached.
+        ValueError: an unknown ``pipeline``.
     """
 
     def __init__(
@@ -56,12 +62,19 @@ class CachedPrompt(nn.Module):
         cache_dir: str = "work_dirs/cache/prompts",
         max_length: int = 512,
         dtype: str = "bfloat16",
+        pipeline: str = "FluxPipeline",
     ) -> None:
         super().__init__()
+        if pipeline not in _ENCODE:
+            raise ValueError(f"pipeline={pipeline!r}: choose one of {', '.join(_ENCODE)}")
+        self.pipeline = pipeline
         self.prompts = {"": prompts} if isinstance(prompts, str) else dict(prompts)
         self.path, self.max_length, self.dtype = path, max_length, dtype
-        key = repr((path, sorted(self.prompts.items()), max_length, dtype)).encode()
-        self.cache_file = Path(cache_dir) / f"{hashlib.sha256(key).hexdigest()[:16]}.safetensors"
+        settings = (path, sorted(self.prompts.items()), max_length, dtype)
+        if pipeline != "FluxPipeline":
+            settings += (pipeline,)
+        name = hashlib.sha256(repr(settings).encode()).hexdigest()[:16]
+        self.cache_file = Path(cache_dir) / f"{name}.safetensors"
         for name, tensor in self._load_or_encode().items():
             self.register_buffer(name, tensor, persistent=False)
 
@@ -113,29 +126,46 @@ class CachedPrompt(nn.Module):
 
     @torch.no_grad()
     def _encode(self) -> dict[str, Tensor]:
-        from diffusers import FluxPipeline
+        import diffusers
 
         from vtonlab.backbones.pretrained import DTYPES
 
         try:
-            pipeline = FluxPipeline.from_pretrained(
+            pipeline = getattr(diffusers, self.pipeline).from_pretrained(
                 self.path, transformer=None, vae=None, torch_dtype=DTYPES[self.dtype]
             )
         except (OSError, ValueError) as error:
             raise FileNotFoundError(
-                f"FLUX text encoders cannot be loaded from {self.path!r} (text_encoder, "
-                f"text_encoder_2, tokenizer, tokenizer_2): accept the licence on the model's hub "
-                f"page and run `huggingface-cli login`, or point `pretrained` to a local folder "
-                f"({type(error).__name__})"
+                f"the text encoders of {self.pipeline} cannot be loaded from {self.path!r} "
+                f"(text_encoder, text_encoder_2, tokenizer, tokenizer_2): accept the licence on "
+                f"the model's hub page and run `huggingface-cli login`, or point `pretrained` to a "
+                f"local folder ({type(error).__name__})"
             ) from error
         encoded = {}
         for key, prompt in self.prompts.items():
-            tokens, pooled, _ = pipeline.encode_prompt(
-                prompt=prompt, prompt_2=None, max_sequence_length=self.max_length
-            )
+            tokens, pooled = _ENCODE[self.pipeline](pipeline, prompt, self.max_length)
             encoded[f"tokens_{key}"] = tokens[0].contiguous()
             encoded[f"pooled_{key}"] = pooled[0].contiguous()
         return encoded
+
+
+def _encode_flux(pipeline, prompt: str, length: int) -> tuple[Tensor, Tensor]:
+    found = pipeline.encode_prompt(prompt=prompt, prompt_2=None, max_sequence_length=length)
+    return found[0], found[1]
+
+
+def _encode_sd3(pipeline, prompt: str, length: int) -> tuple[Tensor, Tensor]:
+    found = pipeline.encode_prompt(
+        prompt=prompt,
+        prompt_2=None,
+        prompt_3=None,
+        do_classifier_free_guidance=False,
+        max_sequence_length=length,
+    )
+    return found[0], found[2]
+
+
+_ENCODE = {"FluxPipeline": _encode_flux, "StableDiffusion3Pipeline": _encode_sd3}
 
 
 def _stamp(path: str) -> str:

@@ -1,6 +1,7 @@
 """Running things: configs, loops, hooks, optimiser wrappers, checkpoints."""
 
 from vtonlab.engine.config import finalize, load_config
+from vtonlab.engine.eight_bit import adamw_8bit
 from vtonlab.engine.ema import WarmupEMA
 from vtonlab.engine.hooks import (
     CounterRNGHook,
@@ -29,6 +30,7 @@ __all__ = [
     "SaveOnSignalHook",
     "SavePicturesHook",
     "WarmupEMA",
+    "adamw_8bit",
     "build_runner",
     "finalize",
     "load_config",

@@ -5,6 +5,7 @@ follow from it.
 from collections.abc import Sequence
 from fnmatch import fnmatch
 
+import torch
 from torch import Tensor, nn
 
 ATTENTION_PROJECTIONS = (
@@ -50,13 +51,19 @@ def add_lora(
     backbone.add_adapter(config)
     if not any(parameter.requires_grad for parameter in backbone.parameters()):
         raise ValueError(f"LoRA: no module name ends in any of {list(target_modules)}")
-    for parameter in backbone.parameters():
-        if parameter.requires_grad:  # adapters train in float32 whatever the frozen base is kept in
+    _train_in_float32(backbone)
+
+
+def _train_in_float32(module: nn.Module) -> None:
+    """Whatever the frozen rest is kept in: steps of 1e-5 are lost in bfloat16."""
+    for parameter in module.parameters():
+        if parameter.requires_grad and parameter.dtype in (torch.bfloat16, torch.float16):
             parameter.data = parameter.data.float()
 
 
 def train_only(module: nn.Module, patterns: Sequence[str]) -> None:
-    """Freeze every parameter of ``module`` whose name matches none of the glob ``patterns``.
+    """Freeze every parameter of ``module`` whose name matches none of the glob ``patterns``; those
+    that train are kept in float32.
 
     Raises:
         ValueError: a pattern matches no parameter; the sentence lists some names.
@@ -67,6 +74,7 @@ def train_only(module: nn.Module, patterns: Sequence[str]) -> None:
             raise ValueError(f"trainable={pattern!r} matches no parameter, such as {names[:5]}")
     for name, parameter in module.named_parameters():
         parameter.requires_grad_(any(fnmatch(name, pattern) for pattern in patterns))
+    _train_in_float32(module)
 
 
 def keep_only_trained(module: nn.Module, *, also: Sequence[str] = ()) -> None:

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vtonlab.backbones.codec import LazyCodec, encode_pictures, weights_dtype
+from vtonlab.backbones.pretrained import half_precision
+from vtonlab.conditioners.base import Prediction
 from vtonlab.models.adapters import add_lora, keep_only_trained, train_only
 from vtonlab.models.latent_cache import CachedEncoder, made_by
 from vtonlab.ops.repaint import repaint
@@ -160,9 +162,7 @@ class TryOnDiffusion(BaseModel):
             conditions = self.conditioner.drop(conditions, dropped)
             timesteps = timesteps.masked_fill(dropped, torch.inf)  # outside every gate
         noisy = self.noise_schedule.add_noise(clean, noise, sigmas)
-        prediction = self.conditioner(
-            self.backbone, noisy, sigmas, conditions, self.supervised_layers
-        )
+        prediction = self._run(noisy, sigmas, conditions, self.supervised_layers)
         output = prediction.sample.float()
         residual = self.noise_schedule.residual(output, clean, noise, sigmas)
         weights = self.noise_schedule.loss_weights(sigmas)
@@ -172,6 +172,13 @@ class TryOnDiffusion(BaseModel):
             losses[f"loss_{name}"] = result.pop("loss")
             losses |= {f"{name}_{key}": value for key, value in result.items()}
         return losses
+
+    def _run(self, noisy: Tensor, sigmas: Tensor, conditions: dict, layers=()) -> Prediction:
+        """The conditioner's call, in the precision the backbone is kept in (bfloat16 weights want
+        autocast: latents, and whatever trains, are float32).
+        """
+        with half_precision(self.backbone):
+            return self.conditioner(self.backbone, noisy, sigmas, conditions, layers)
 
     @property
     def supervised_layers(self) -> list[str]:
@@ -249,7 +256,7 @@ class TryOnDiffusion(BaseModel):
         """What a sampler steps on, as a function of latents and noise levels (B,)."""
 
         def predict(latents: Tensor, sigmas: Tensor) -> Tensor:
-            output = self.conditioner(self.backbone, latents, sigmas, conditions).sample
+            output = self._run(latents, sigmas, conditions).sample
             return self.noise_schedule.prediction(output.float(), latents, sigmas)
 
         return predict
@@ -297,7 +304,7 @@ class TryOnDiffusion(BaseModel):
         noise = _noise_like(clean, self._pair_generators(batch, "probe"))
         sigmas = torch.full((clean.shape[0],), sigma, device=clean.device)
         noisy = self.noise_schedule.add_noise(clean, noise, sigmas)
-        return self.conditioner(self.backbone, noisy, sigmas, conditions, layers).records
+        return self._run(noisy, sigmas, conditions, layers).records
 
     def _probe(self, batch: dict, clean: Tensor, conditions: dict, results: list[dict]) -> None:
         sigma, layers = self.probe.get("sigma", 0.5), self.probe["layers"]
