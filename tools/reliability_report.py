@@ -186,8 +186,8 @@ def card(lines: list[tuple], command: str, seconds: float) -> str:
             f"Measured on {datetime.date.today():%d %B %Y} by `{command}` in {seconds / 60:.1f} "
             f"minutes, commit {_commit()}: {platform.system()} {platform.machine()}, "
             f"{os.cpu_count()} cores, load average {os.getloadavg()[2]:.1f}, no GPU, Python "
-            f"{platform.python_version()}, {packages}. Seconds are on the wall, shares in processor "
-            f"time.",
+            f"{platform.python_version()}, {packages}. Seconds are on the wall, shares in "
+            "processor time.",
             "",
             *("| " + " | ".join(cells) + " |" for cells in table),
         ]
