@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vtonlab.evaluation.report import Chart, Story, collect, write_page
+from vtonlab.evaluation.report import Chart, Story, collect, read_study, write_page
 from vtonlab.evaluation.report.attention import packed, read_attention, rows_that_matter
 from vtonlab.evaluation.report.charts import line_chart, smooth
 from vtonlab.evaluation.report.curves import read_curves
@@ -230,9 +230,14 @@ def test_judges_and_studies_have_their_tables(tmp_path):
     marks = {"p0002__g%26%3C0002": dict(garment_transfer=4.5)}
     judge = dict(model="a<b", repeats=3, answered=18, criteria=criteria, per_pair=marks)
     (folder / "judge.json").write_text(json.dumps(judge))
-    rates = dict(a=dict(rate=0.625, ci95=[0.5, 0.75], n=40))
-    (folder / "study.json").write_text(json.dumps(dict(answers=40, raters=5, win_rates=rates)))
-    write_page(tmp_path / "report.html", collect([tmp_path]))
+    rates = dict(a=dict(rate=0.625, ci95=[0.5, 0.75], n=40), b=dict(rate=None, ci95=[0, 1], n=0))
+    votes = dict(answers=40, raters=5, systems=["a", "b"], win_rates=rates)
+    marks = dict(fit_and_pose=dict(systems=dict(a=dict(mean=3.75, ci95=[3.5, 4.0], n=4))))
+    sheets = dict(answers=8, raters=2, systems=["a"], criteria=marks)
+    for name, study in (("votes", votes), ("sheets", sheets)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(study))
+    studies = [read_study(tmp_path / name) for name in ("votes.json", "sheets.json")]
+    write_page(tmp_path / "report.html", collect([tmp_path]), Story(studies=studies))
     text = " ".join(Reader((tmp_path / "report.html").read_text(encoding="utf-8")).text)
     for shown in (
         "Garment transfer",
@@ -247,6 +252,11 @@ def test_judges_and_studies_have_their_tables(tmp_path):
     assert (mark["label"], mark["better"]) == ("Judge: garment transfer", "up")
     assert [pair[8][0][2] for pair in group["pairs"][1:4]] == [None, 4.5, None]
     assert "62%" in text and "50% to 75%" in text and "40 answers of 5 people" in text
+    assert "Fit and pose" in text and "3.75" in text and "8 answers of 2 people" in text
+    with pytest.raises(FileNotFoundError, match="make it with tools/human_study"):
+        read_study(tmp_path)
+    with pytest.raises(ValueError, match="neither win_rates nor criteria"):
+        read_study(folder / "results.json")
 
 
 def test_categories_have_their_rows(tmp_path):

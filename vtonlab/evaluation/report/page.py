@@ -52,6 +52,7 @@ class Story:
         charts: curves to show; by default the diffusion loss and the first validation score.
         commands: exact command lines; by default those the results remember.
         environment: facts about the machine.
+        studies: contents of ``study.json`` files.
     """
 
     title: str = "Try-on report"
@@ -63,6 +64,7 @@ class Story:
     charts: Sequence[Chart] = ()
     commands: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    studies: Sequence[Mapping] = ()
 
 
 HEADINGS = dict(
@@ -247,7 +249,7 @@ def _move_large_attention(attention: list[list[dict]], folder: Path) -> None:
 
 def _page(groups: Sequence[Group], story: Story, data: dict) -> str:
     sections = {
-        "scores": "".join(map(_scores, groups)),
+        "scores": "".join([*map(_scores, groups), *map(study_table, story.studies)]),
         "pairs": (HERE / "pairs.html").read_text(encoding="utf-8"),
         "attention": (HERE / "attention.html").read_text(encoding="utf-8"),
         "curves": _curves(groups, story.charts),
@@ -310,7 +312,7 @@ def _scores(group: Group) -> str:
     return (
         f"<h3>{escape(group.name)}</h3>"
         f'<div class="card">{score_table(group)}</div><p class="note">{escape(group.line)}</p>'
-        f"{category_table(group)}{judge_table(group)}{study_table(group)}"
+        f"{category_table(group)}{judge_table(group)}"
         f"<details><summary>What these numbers depend on</summary>{fact_sheet(group)}</details>"
     )
 

@@ -1,6 +1,9 @@
 """Tables of what stands beside the scores: a vision-language model's marks and people's votes."""
 
+import json
+from collections.abc import Mapping
 from html import escape
+from pathlib import Path
 
 from vtonlab.evaluation.report.scores import CRITERIA, system_heads
 from vtonlab.evaluation.report.systems import Group
@@ -38,19 +41,52 @@ def _mark(found: dict | None) -> str:
     return f'<td class="n">{found["mean"]:.2f}{small}</td>'
 
 
-def study_table(group: Group) -> str:
-    """Win rates of a study with people; nothing where there was none."""
-    study = next((found for s in group.systems if (found := s.side_file("study.json"))), None)
-    if study is None:
-        return ""
-    rows = "".join(
-        f'<tr><td>{escape(name)}</td><td class="n">{rate["rate"]:.0%}'
-        f"<small>{rate['ci95'][0]:.0%} to {rate['ci95'][1]:.0%}</small></td></tr>"
-        for name, rate in study["win_rates"].items()
-    )
+def read_study(path: str | Path) -> dict:
+    """``study.json`` of ``tools/human_study.py analyse``.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file, or it is something else.
+    """
+    path = Path(path)
+    path = path / "study.json" if path.is_dir() else path
+    if not path.is_file():
+        raise FileNotFoundError(f"no {path}: make it with tools/human_study.py analyse")
+    try:
+        study = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is no study ({error})") from None
+    if not isinstance(study, dict) or not {"win_rates", "criteria"} & set(study):
+        raise ValueError(f"{path} is no study: it has neither win_rates nor criteria")
+    return study
+
+
+def study_table(study: Mapping) -> str:
+    """Win rates, or mean marks by criterion, of a study with people."""
     note = f"{study.get('answers')} answers of {study.get('raters')} people."
+    if "win_rates" in study:
+        head = '<th>system</th><th class="n">wins</th>'
+        rates = study["win_rates"].items()
+        rows = [[escape(name), _share(found)] for name, found in rates]
+    else:
+        names = study["systems"]
+        head = "<th>criterion</th>" + "".join(
+            f'<th class="n">{escape(name)}</th>' for name in names
+        )
+        rows = [
+            [escape(CRITERIA.get(key, key).capitalize())]
+            + [_mark(found["systems"].get(name)) for name in names]
+            for key, found in study["criteria"].items()
+        ]
+    body = "".join(f"<tr><td>{first}</td>{''.join(rest)}</tr>" for first, *rest in rows)
     return (
-        '<h4>People\'s votes</h4><div class="card scroll"><table><thead><tr><th>model</th>'
-        f'<th class="n">wins</th></tr></thead><tbody>{rows}</tbody></table></div>'
+        '<h4>People\'s votes</h4><div class="card scroll"><table>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
         f'<p class="note">{note}</p>'
     )
+
+
+def _share(found: Mapping) -> str:
+    if found.get("rate") is None:
+        return '<td class="n quiet">no answer</td>'
+    low, high = found["ci95"]
+    return f'<td class="n">{found["rate"]:.0%}<small>{low:.0%} to {high:.0%}</small></td>'

@@ -35,7 +35,7 @@ class System:
         return self.results.rows
 
     def side_file(self, name: str) -> dict | None:
-        """``judge.json`` or ``study.json`` of the folder, None where there is none."""
+        """A file such as ``judge.json`` of the folder, None where there is none."""
         path = self.results.folder / name
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
