@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.dist import barrier, get_world_size, is_main_process
 from PIL import Image
 
-from vtonlab.engine.checkpoint import manifest_path, sha256, write_text
+from vtonlab.engine.checkpoint import manifest_path, plain, sha256, write_text
 from vtonlab.engine.config_check import accepted_arguments, check_config
 from vtonlab.engine.hooks.save_pictures import without_padding
 from vtonlab.engine.pair_test import JOURNAL, PairTestLoop
@@ -111,7 +111,7 @@ def test(
         results, rows = _score(runner, metrics, truth, protocol, setting, Path(out))
         results |= {
             "seeds": results["seeds"] | {"pictures": runner.seed},
-            "sampler": _plain(config.model.get("sampler")),
+            "sampler": plain(config.model.get("sampler")),
             "config": str(config.filename),
             "checkpoint": str(checkpoint),
             "sha256": digest,
@@ -193,14 +193,14 @@ def drop_training(config: Config) -> None:
 
 def _identity(config: Config, checkpoint: str, seed: int, truth: Truth | None) -> dict[str, Any]:
     """What a drawn picture depends on, part by part, as hashes and plain values."""
-    data = dict(_plain(config.test_dataloader.dataset))
+    data = dict(plain(config.test_dataloader.dataset))
     data.pop("data_root", None)  # a data set may move; its list may not change
     return {
         "checkpoint": sha256(checkpoint),
-        "model": _digest(_plain(config.model)),
+        "model": _digest(plain(config.model)),
         "data": _digest(data),
         "list": truth.digest if truth is not None else None,
-        "metrics": _digest(_plain(config.get("test_evaluator"))),
+        "metrics": _digest(plain(config.get("test_evaluator"))),
         "seed": seed,
     }
 
@@ -342,15 +342,6 @@ def _with_inputs(rows: list[dict], truth: Truth, out: Path) -> list[dict]:
 
 def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-def _plain(value: Any) -> Any:
-    """Config values as JSON has them; classes by name."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value if value is None or isinstance(value, (str, int, float, bool)) else repr(value)
 
 
 def _number(value: Any) -> Any:

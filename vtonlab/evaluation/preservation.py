@@ -4,6 +4,7 @@ import numpy as np
 
 from vtonlab.evaluation.base import PairMetric
 from vtonlab.evaluation.image_errors import psnr_outside, ssim_map
+from vtonlab.ops.agnostic import leak_share
 from vtonlab.registry import METRICS
 
 
@@ -50,7 +51,6 @@ class MaskLeak(PairMetric):
         return "mask leak: worn garment outside the mask, percent"
 
     def score(self, sample: dict) -> dict[str, float | None]:
-        worn = sample["worn_mask"].astype(bool)
-        if not worn.any():
+        if not sample["worn_mask"].any():
             return {"mask_leak": None}
-        return {"mask_leak": float(100 * (sample["mask"][worn] == 0).mean())}
+        return {"mask_leak": 100 * leak_share(sample["mask"], sample["worn_mask"])}

@@ -18,6 +18,7 @@ from PIL import Image
 from vtonlab.evaluation.base import NotComputableError
 from vtonlab.ops.resize import Size, resize_picture
 from vtonlab.registry import METRICS
+from vtonlab.structures.pair_store import plain_settings
 
 SETTINGS = ("paired", "unpaired")
 RESIZES = {
@@ -126,7 +127,7 @@ class Protocol:
 
     def settings(self) -> dict[str, Any]:
         """All of it, for results.json."""
-        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+        return {field.name: plain_settings(getattr(self, field.name)) for field in fields(self)}
 
 
 def resize_as(picture: np.ndarray, size: Size, how: str) -> np.ndarray:
@@ -172,12 +173,4 @@ def load_protocol(name: str, folder: str | Path) -> Protocol:
             near = difflib.get_close_matches(key, names, n=1)
             hint = f": did you mean {near[0]!r}?" if near else f": valid are {', '.join(names)}"
             raise ValueError(f"unknown key {key!r} in the protocol of {path}{hint}")
-    return Protocol(**_plain(config))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value
+    return Protocol(**plain_settings(config))
