@@ -166,8 +166,8 @@ def test_is_read_and_strictly_checked(path):
     check_config(config)
     json.dumps(config.model.to_dict())  # plain values only
     misspelt = copy.deepcopy(config)
-    misspelt.model.conditoner = dict()
-    with pytest.raises(ValueError, match="did you mean 'conditioner'"):
+    misspelt.model.data_preprocesor = dict()
+    with pytest.raises(ValueError, match="did you mean 'data_preprocessor'"):
         check_config(misspelt)
 
 
