@@ -324,7 +324,7 @@ def test_bad_backbones():
         make_model(conditioner=conditioner(num_heads=5))
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_autocast(dtype):
     model = make_model(attention_losses=KEYPOINTS).train()
     with torch.autocast("cpu", dtype=dtype):

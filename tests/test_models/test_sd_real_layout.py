@@ -66,21 +66,24 @@ def test_checkpoints_hold_what_was_trained(trained):
     assert ("backbone.conv_in.weight" in saved) == ("sift_vton" in path)
 
 
-def test_the_next_stage_starts_from_the_last(trained, sd, tmp_path):
+ATV = "configs/stableviton/unet_vitonhd_atv.py"
+
+
+@pytest.mark.parametrize("next_path", [PATHS[1], pytest.param(ATV, marks=pytest.mark.slow)])
+def test_the_next_stage_starts_from_the_last(next_path, trained, sd, tmp_path):
     """SIFT-VTON from StableVITON's file, and the total-variation stage from it too."""
     path, runner, work_dir = trained
     if "stableviton" not in path:
         pytest.skip("stages go on from StableVITON")
-    for next_path in ("configs/stableviton/unet_vitonhd_atv.py", PATHS[1]):
-        config = tiny_config(next_path, sd, tmp_path / Path(next_path).parent.name)
-        config.load_from = str(work_dir / "run/model.safetensors")
-        config.load_other_size = True  # only here: the two tiny models differ in picture size
-        config.optim_wrapper.optimizer.lr = 0.0
-        if "sift_vton" in next_path:
-            config.partial_load = ["backbone."]
-        started = train(config).bare_model
-        for name, value in runner.bare_model.state_dict().items():
-            assert torch.equal(started.state_dict()[name], value), name
+    config = tiny_config(next_path, sd, tmp_path)
+    config.load_from = str(work_dir / "run/model.safetensors")
+    config.load_other_size = True  # only here: the two tiny models differ in picture size
+    config.optim_wrapper.optimizer.lr = 0.0
+    if "sift_vton" in next_path:
+        config.partial_load = ["backbone."]
+    started = train(config).bare_model
+    for name, value in runner.bare_model.state_dict().items():
+        assert torch.equal(started.state_dict()[name], value), name
 
 
 def test_it_samples_after_loading(trained, sd, tmp_path):

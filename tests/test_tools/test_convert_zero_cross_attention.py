@@ -242,7 +242,7 @@ def test_a_pickle_with_code_is_explained(tmp_path):
         converter.read(tmp_path / "none.ckpt")
 
 
-@pytest.mark.parametrize("tool", ["stableviton", "sift_vton"])
+@pytest.mark.parametrize("tool", ["stableviton", pytest.param("sift_vton", marks=pytest.mark.slow)])
 def test_command_line(tool, tmp_path):
     command = [sys.executable, ROOT / f"tools/convert/{tool}.py", "none.ckpt", "x.safetensors"]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
