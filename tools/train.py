@@ -3,9 +3,11 @@
 Example:
     python tools/train.py configs/coral/dit_synthetic.py --seed 1
     python tools/train.py configs/coral/dit_synthetic.py --resume
+    python tools/train.py configs/coral/dit_vitonhd.py --estimate 40
     torchrun --nproc-per-node 2 tools/train.py configs/coral/dit_synthetic.py --launcher pytorch
 
-Exit codes: 0 done, 1 stopped (a number was not finite, out of memory), 2 bad input,
+Exit codes: 0 done, 1 stopped (a number was not finite, out of memory) or --estimate does not fit,
+2 bad input,
 143 / 130 stopped by SIGTERM / Ctrl-C after saving.
 """
 
@@ -50,6 +52,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         action="store_true",
         help="build everything, run one step and a pretend save, print the peak memory",
     )
+    parser.add_argument(
+        "--estimate",
+        nargs="?",
+        const=0.0,
+        type=float,
+        metavar="GIB",
+        help="print the expected peak memory of each part, and whether it fits in GIB (default: "
+        "the GPU's memory); needs no weights and no data. With --dry-run the measured peak follows",
+    )
     add_safe(parser)
     add_cfg_options(parser)
     parser.add_argument("--local-rank", "--local_rank", type=int, help=argparse.SUPPRESS)
@@ -65,8 +76,25 @@ def remember_command(work_dir: str) -> None:
         file.write(shlex.join(["python", *sys.argv]) + "\n")
 
 
-def main() -> None:
+def show_estimate(config, gib: float) -> bool:
+    """Print what a step will need; whether it fits (True where that is not known)."""
+    import torch
+
+    from vtonlab.engine.memory import GIB, estimate_memory, report
+
+    available, device = int(gib * GIB) or None, "cuda"
+    if torch.cuda.is_available():
+        available = available or torch.cuda.get_device_properties(0).total_memory
+    elif available is None:
+        device = "cpu"
+    text, fits = report(estimate_memory(config, device), available)
+    print(text)
+    return fits
+
+
+def main() -> int:
     args = parse_args()
+    from vtonlab.engine.cli import FINDINGS, OK
     from vtonlab.engine.config import finalize, load_config
     from vtonlab.engine.training import dry_run, train
 
@@ -83,13 +111,19 @@ def main() -> None:
     if args.resume:
         config.resume = True
         config.load_from = None if args.resume == "auto" else args.resume
+    fits = True
+    if args.estimate is not None:
+        fits = show_estimate(config, args.estimate)
+        if not args.dry_run:
+            return OK if fits else FINDINGS
     if not args.dry_run:
         remember_command(config.work_dir)
         train(config)
-        return
+        return OK
     for name, value in dry_run(config).items():
         shown = f"{value / 2**20:.0f} MiB" if name.endswith("bytes") else f"{value:,.4g}"
         print(f"{name.removesuffix('_bytes').replace('_', ' '):>20}: {shown}")
+    return OK if fits else FINDINGS
 
 
 if __name__ == "__main__":

@@ -101,4 +101,7 @@ optim_wrapper = dict(
 )
 param_scheduler = [dict(type="LinearLR", start_factor=0.01, begin=0, end=800, by_epoch=False)]
 default_hooks.checkpoint.update(interval=4000)
-custom_hooks = [dict(type="DiffusersExportHook")]
+custom_hooks = [
+    dict(type="DiffusersExportHook"),
+    dict(type="LossShareHook"),  # A10: what the weights above amount to
+]

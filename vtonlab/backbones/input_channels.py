@@ -3,7 +3,6 @@
 import torch
 from torch import nn
 
-
 # Where a class of diffusers takes its input, other than UNets' ``conv_in``.
 _PLACES = {"SD3Transformer2DModel": "pos_embed.proj"}
 

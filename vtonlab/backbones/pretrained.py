@@ -71,6 +71,24 @@ def from_pretrained(
         ) from error
 
 
+@BACKBONES.register_module()
+def untrained(*, cls: str, config: Mapping, dtype: str = "float32") -> nn.Module:
+    """The same network with random weights: what memory and speed are measured on.
+
+    Args:
+        cls: a class of diffusers.
+        config: its arguments, as ``config.json`` of a folder holds them.
+        dtype: as for :func:`from_pretrained`.
+    """
+    settings = {key: value for key, value in config.items() if not key.startswith("_")}
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(DTYPES[dtype])
+    try:
+        return BACKBONES.get(cls)(**settings)
+    finally:
+        torch.set_default_dtype(before)
+
+
 def _quantization(settings: Mapping | None, dtype: str) -> dict:
     """The ``quantization_config`` argument of diffusers, or nothing."""
     if not settings:

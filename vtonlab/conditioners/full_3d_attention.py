@@ -133,11 +133,17 @@ class Full3DAttentionConditioner(Conditioner):
         """
         person = panel_indices(grid, self.panels, PERSON).to(text.device)
         garment = panel_indices(grid, self.panels, GARMENT).to(text.device)
+        others = [panel_indices(grid, self.panels, n) for n in range(self.panels) if n != GARMENT]
+        others = torch.cat(others).sort().values.to(text.device)
+        images = self.panels * garment.numel()
 
         def to_record(name: str, query: Tensor, key: Tensor, scale: float) -> AttentionRecord:
             start = image_start(backbone, name, text_length=text.shape[1])
-            is_context = torch.ones(key.shape[2], dtype=torch.bool, device=key.device)
-            is_context[start + garment] = False
+            text_places = [  # before or after the image; no mask, which would wait for the GPU
+                torch.arange(start, device=key.device),
+                torch.arange(start + images, key.shape[2], device=key.device),
+            ]
+            context = torch.cat([text_places[0], start + others, text_places[1]])
             return AttentionRecord(
                 name=name,
                 query=query[:, :, start + person],  # (B, H, Nq, D)
@@ -145,7 +151,7 @@ class Full3DAttentionConditioner(Conditioner):
                 query_grid=grid,
                 key_grid=grid,
                 scale=scale,
-                context_key=key[:, :, is_context],  # text, person and pose tokens
+                context_key=key[:, :, context],  # text, person and pose tokens
             )
 
         return to_record

@@ -1,0 +1,51 @@
+"""Shapes of published networks, known without their files."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+_VAE = dict(
+    block_out_channels=(128, 256, 512, 512),
+    down_block_types=("DownEncoderBlock2D",) * 4,
+    up_block_types=("UpDecoderBlock2D",) * 4,
+    layers_per_block=2,
+    latent_channels=16,
+    use_quant_conv=False,
+    use_post_quant_conv=False,
+)
+PUBLISHED: dict[tuple[str, str], dict] = {
+    ("black-forest-labs/FLUX.1-Fill-dev", "transformer"): dict(
+        in_channels=384, out_channels=64, guidance_embeds=True
+    ),
+    ("black-forest-labs/FLUX.1-Fill-dev", "vae"): _VAE,
+    ("stabilityai/stable-diffusion-3.5-medium", "transformer"): dict(
+        sample_size=128,
+        num_layers=24,
+        num_attention_heads=24,
+        attention_head_dim=64,
+        caption_projection_dim=1536,
+        pos_embed_max_size=384,
+        dual_attention_layers=tuple(range(13)),
+        qk_norm="rms_norm",
+    ),
+    ("stabilityai/stable-diffusion-3.5-medium", "vae"): _VAE,
+}
+
+
+def shapes_of(settings: Mapping) -> dict:
+    """Arguments of the network that ``dict(type="from_pretrained", ...)`` would load.
+
+    Raises:
+        ValueError: neither a local folder nor one of ``PUBLISHED``.
+    """
+    path, part = str(settings["path"]), settings.get("subfolder") or ""
+    file = Path(path) / part / "config.json"
+    if file.is_file():
+        return json.loads(file.read_text())
+    if (path, part) in PUBLISHED:
+        return PUBLISHED[path, part]
+    known = ", ".join(sorted({name for name, _ in PUBLISHED}))
+    raise ValueError(
+        f"the shapes of {path!r} ({part}) are not known without its files: set `pretrained` to a "
+        f"local folder, or to one of {known}"
+    )
