@@ -2,7 +2,7 @@
 
     python tools/train.py configs/stableviton/unet_tiny_vitonhd.py --cfg-options data_root=DIR
     python tools/test.py configs/stableviton/unet_tiny_vitonhd.py \
-        work_dirs/unet_tiny_vitonhd/iter_300.pth --cfg-options data_root=DIR
+        work_dirs/unet_tiny_vitonhd/iter_900.pth --cfg-options data_root=DIR
 
 People it never saw: add ``test_dataloader.dataset.split=test`` to the last options; other people's
 garments: ``test_dataloader.dataset.setting=unpaired`` too.
@@ -15,7 +15,7 @@ with read_base():
 
 data_root = "data/vitonhd"
 size = (128, 96)  # 16x12 latents of 8x8 pixels
-iterations = 300
+iterations = 900
 
 model.update(size=size, categories=["upper_body"], codec=dict(type="SpaceToDepthCodec", factor=8))
 model.update(probe=None)  # photographs have no true flow
