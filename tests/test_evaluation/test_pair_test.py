@@ -158,7 +158,7 @@ def test_scores_under_a_protocol(folder, repainted):
     assert len(results["list"]["sha256"]) == 64 and not results["not_computed"]
     row = read_results(out).rows[0]
     assert row["scored_file"].parent.name == results["pictures"]["scored"]
-    assert (results["metrics"]["psnr_outside"] > 45) == repainted
+    assert (results["metrics"]["psnr_outside"] > 20) == repainted  # the edge is soft
     again = small_test.run(folder, out, protocol=light(repaint=repainted))
     assert again["metrics"] == results["metrics"]
 
