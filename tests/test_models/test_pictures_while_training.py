@@ -1,12 +1,14 @@
 """What TensorBoard, W&B, MLflow and the disk are shown while a model learns."""
 
 import sys
+import time
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from mmengine.logging import MMLogger
 from mmengine.visualization import Visualizer
 from PIL import Image
 
@@ -21,6 +23,7 @@ PROBE = dict(layers=["*"], sigma=0.5)
 def services(monkeypatch, make_model) -> dict[str, dict]:
     """W&B and MLflow without their servers: what they were given, by service and name."""
     make_model()  # diffusers looks for the true W&B when it is imported
+    MMLogger.get_instance(f"pictures-{time.monotonic_ns()}")  # one whose stream is open: for MLflow
     given = {"wandb": {}, "mlflow": {}}
     wandb, mlflow = ModuleType("wandb"), ModuleType("mlflow")
     wandb.init, wandb.Image = lambda **kwargs: None, np.asarray

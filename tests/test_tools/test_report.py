@@ -1,8 +1,13 @@
 """tools/report.py: from folders to a page, and what it refuses."""
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from vtonlab.engine.cli import run_tool
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from fake_results import fake_results
@@ -25,8 +30,15 @@ def test_makes_a_page_of_two_systems(tmp_path):
     assert "<title>Two &amp; two</title>" in page
 
 
-def test_refuses_folders_without_results(tmp_path):
+def test_refuses_folders_without_results(tmp_path, capsys, monkeypatch):
+    """Inside this process, where the imports are paid for."""
+    spec = importlib.util.spec_from_file_location("report_tool", ROOT / "tools/report.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
     (tmp_path / "empty").mkdir()
-    done = report(tmp_path / "empty")
-    assert done.returncode == 2 and done.stderr.count("\n") == 1
-    assert "holds no results.json: make one with tools/test.py" in done.stderr
+    monkeypatch.setattr(sys, "argv", ["report.py", str(tmp_path / "empty")])
+    with pytest.raises(SystemExit) as stop:
+        run_tool(module.main)
+    error = capsys.readouterr().err
+    assert stop.value.code == 2 and error.count("\n") == 1
+    assert "holds no results.json: make one with tools/test.py" in error
