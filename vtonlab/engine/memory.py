@@ -55,7 +55,7 @@ def estimate_memory(config: Config, device: str = "cuda") -> dict[str, int]:
     parts["attention losses"] = losses
     grown = max(peak, after_forward + losses)  # holds gradients as they come
     if _accumulates(config):
-        grown += parts["gradients"]
+        grown += parts["gradients"]  # of the steps before, into which new ones are added at once
     step = parts["gradients"] + (parts["gradients"] if device == "cuda" else 0)
     beyond = max(grown, step) - parts["gradients"]
     parts["activations"] = max(beyond - (losses if after_forward + losses >= peak else 0), 0)
@@ -146,12 +146,21 @@ def _pass(model, config, batch_size: int, cached: bool, device: str) -> tuple[in
         live = LiveMemory()
         live.ignore([*model.parameters(), *model.buffers()])
         with live:
-            loss, records = _forward(model, _batch(model.size, batch_size), config, cached)
-            after = live.now
-            losses = _loss_bytes(model, records, device)
-            del records
+            loss, held, after = _forward(
+                model, live, _batch(model.size, batch_size), config, cached
+            )
+            losses = _loss_bytes(model, held, device)
+            del held
+            if _accumulates(config):
+                for p in model.parameters():
+                    if p.requires_grad:
+                        p.register_post_accumulate_grad_hook(_forget_gradient)
             loss.backward()
     return after, live.peak, losses
+
+
+def _forget_gradient(parameter: nn.Parameter) -> None:
+    parameter.grad = None
 
 
 def _fill(module: nn.Module) -> None:
@@ -171,8 +180,10 @@ def _batch(size: tuple[int, int], count: int) -> dict:
     return {**batch, "category": ["upper_body"] * count, "id": [""] * count}
 
 
-def _forward(model, batch: dict, config: Config, cached: bool):
-    """The training step up to the losses; each record's tensors stay alive, as losses keep them."""
+def _forward(model, live: LiveMemory, batch: dict, config: Config, cached: bool):
+    """The training step up to the losses: a loss, the records, and the live bytes at its end,
+    where autocast's copies of float32 weights still stand.
+    """
     autocast = config.optim_wrapper.get("type") == "AutocastOptimWrapper"
 
     def encode(pictures: Tensor) -> Tensor:
@@ -189,10 +200,10 @@ def _forward(model, batch: dict, config: Config, cached: bool):
             conditions = model.conditioner.prepare(batch, encode)
         sigmas = torch.full((len(clean),), 0.5)
         found = model._run(torch.zeros_like(clean), sigmas, conditions, model.supervised_layers)
-    loss = found.sample.float().square().mean()
-    for record in found.records:
-        loss = loss + record.query.float().mean() + record.key.float().mean()
-    return loss, found.records
+        loss = found.sample.float().square().mean()
+        for record in found.records:
+            loss = loss + record.query.float().mean() + record.key.float().mean()
+        return loss, found.records, live.now
 
 
 def _loss_bytes(model, records, device: str) -> int:
