@@ -157,7 +157,7 @@ def test_failing_pair_is_isolated_named_and_mended(tmp_path, root, capsys):
     assert "failed: 00004_00__00004_00" in said and "00004_00.jpg" in said
     store = open_store(matches, root, "train")
     assert len(store.manifest["pairs"]) == PAIRS - 1
-    with pytest.raises(FileNotFoundError, match="their extraction failed"):
+    with pytest.raises(FileNotFoundError, match="making them failed"):
         store.read("00004_00", "00004_00")
     with pytest.raises(ValueError, match="1 of 1 pairs have no matches"):
         store.check_pairs([("00004_00", "00004_00")])
