@@ -43,3 +43,33 @@ def test_unknown_names():
         BACKBONES.build(dict(type="from_pretrained", cls="NoSuchClass", path="x"))
     with pytest.raises(ValueError, match="float8"):
         BACKBONES.build(dict(type="from_pretrained", cls="AutoencoderKL", path="x", dtype="float8"))
+
+
+def test_quantisation_says_what_it_lacks(monkeypatch):
+    from vtonlab.backbones import pretrained
+
+    find = pretrained.importlib.util.find_spec
+    for found, error, text in (
+        (None, ImportError, "pip install bitsandbytes"),
+        (object(), ValueError, "CUDA GPU"),
+    ):
+        monkeypatch.setattr(
+            pretrained.importlib.util,
+            "find_spec",
+            lambda name, *rest, found=found: found if name == "bitsandbytes" else find(name, *rest),
+        )
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        with pytest.raises(error, match=text):
+            pretrained._quantization(dict(load_in_4bit=True), "bfloat16")
+    assert pretrained._quantization(None, "bfloat16") == {}
+
+
+def test_half_precision_is_the_weights_own():
+    from vtonlab.backbones.pretrained import half_precision
+
+    mixed = torch.nn.Sequential(torch.nn.Linear(4, 4).bfloat16(), torch.nn.Linear(4, 4))
+    with half_precision(mixed):
+        assert mixed(torch.zeros(1, 4)).dtype == torch.bfloat16
+    plain = torch.nn.Linear(4, 4)
+    with half_precision(plain):
+        assert plain(torch.zeros(1, 4)).dtype == torch.float32

@@ -27,13 +27,13 @@ def flux(**changes):
     return BACKBONES.build(config | changes)
 
 
-def sd3():
+def sd3(in_channels=28):
     return BACKBONES.build(
         dict(
             type="SD3Transformer2DModel",
             sample_size=32,
             patch_size=2,
-            in_channels=28,
+            in_channels=in_channels,
             out_channels=12,
             num_layers=2,
             attention_head_dim=8,
@@ -215,3 +215,17 @@ def test_true_result_is_the_target_where_there_is_one():
     result = -batch["person"]
     target = conditioner.target(batch | dict(target=result), encode)
     assert torch.equal(conditioner.person_latents(target), encode(result))
+
+
+def test_sd3_gets_channels_that_change_nothing_at_first():
+    """As released, SD3 takes noisy latents alone; canvas and mask channels start at zero."""
+    backbone, conditioner = sd3(in_channels=12), make_conditioner()
+    before = backbone.pos_embed.proj.weight.detach().clone()
+    conditioner.attach(backbone)
+    after = backbone.pos_embed.proj
+    assert after.weight.shape[1] == backbone.config.in_channels == 12 + 12 + 4
+    assert torch.equal(after.weight[:, :12], before) and not after.weight[:, 12:].any()
+    batch = make_batch()
+    first = run(conditioner, backbone, batch).sample
+    second = run(conditioner, backbone, batch | dict(agnostic=-batch["agnostic"])).sample
+    assert torch.equal(first, second)

@@ -38,7 +38,7 @@ def from_pretrained(
     Raises:
         ImportError: ``quantize`` without bitsandbytes.
         FileNotFoundError: the folder or the hub files cannot be had; the sentence says what to do.
-        ValueError: an unknown ``cls`` or ``dtype``.
+        ValueError: an unknown ``cls`` or ``dtype``, or ``quantize`` without a GPU.
     """
     import diffusers
 
@@ -95,6 +95,8 @@ def _quantization(settings: Mapping | None, dtype: str) -> dict:
         return {}
     if importlib.util.find_spec("bitsandbytes") is None:
         raise ImportError("a quantised backbone needs bitsandbytes: pip install bitsandbytes")
+    if not torch.cuda.is_available():
+        raise ValueError("quantize needs a CUDA GPU: leave it out to train on the CPU")
     from diffusers import BitsAndBytesConfig
 
     settings = dict(settings)
