@@ -1,9 +1,9 @@
 """One HTML page from test results: scores, pictures, attention and curves, side by side.
 
 Example:
-    python tools/report.py work_dirs/dit_synthetic/test
+    python tools/report.py work_dirs/coral/dit_synthetic/test
     python tools/report.py baseline=work_dirs/demo/baseline CORAL=work_dirs/demo/coral
-    python tools/report.py work_dirs/* --out report.html --pictures folder
+    python tools/report.py work_dirs/coral/* --out report.html --pictures folder
 
 A WORK_DIR is a results folder of tools/test.py or tools/evaluate.py, or any folder above some.
 NAME= calls what lies below by that name. The page needs no network and no server. Small sets of

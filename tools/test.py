@@ -4,8 +4,8 @@ A killed test goes on where it stopped when the same command is given again: eac
 itself, so batch size, number of processes and restarts change nothing.
 
 Example:
-    python tools/test.py configs/coral/dit_synthetic.py work_dirs/dit_synthetic/iter_1200.pth
-    python tools/test.py configs/coral/dit_tiny_vitonhd.py work_dirs/dit_tiny_vitonhd/iter_900.pth \
+    python tools/test.py configs/coral/dit_synthetic.py work_dirs/coral/dit_synthetic/iter_1200.pth
+    python tools/test.py configs/coral/dit_tiny_vitonhd.py iter_900.pth \
         --protocol vtonlab --size 128x96 --setting both --cfg-options data_root=data/vitonhd
 
 Without --protocol the config's own metrics are computed. With --setting both, --out gets a folder
@@ -28,7 +28,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("config", help="the config that the checkpoint was trained with")
     parser.add_argument("checkpoint", help="iter_*.pth or model.safetensors; averaged weights")
-    parser.add_argument("--out", help="results folder; default work_dirs/<config>/test")
+    parser.add_argument("--out", help="results folder; default work_dirs/<method>/<config>/test")
     parser.add_argument(
         "--setting", choices=("paired", "unpaired", "both"), help="default: as the config says"
     )

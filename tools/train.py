@@ -26,7 +26,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("config", help="a config file, such as configs/coral/dit_synthetic.py")
-    parser.add_argument("--work-dir", help="logs and checkpoints; default work_dirs/<config name>")
+    parser.add_argument(
+        "--work-dir", help="logs and checkpoints; default work_dirs/<method>/<name>"
+    )
     parser.add_argument(
         "--resume",
         nargs="?",

@@ -38,11 +38,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def stage_config(path: str, args: argparse.Namespace):
     """One finished and checked config, writing into its own folder of ``--work-dir``."""
-    from vtonlab.engine.config import finalize, load_config
+    from vtonlab.engine.config import finalize, load_config, run_name
     from vtonlab.engine.config_check import check_config
 
     config = load_config(path, dict(args.cfg_options), safe=args.safe)
-    folder = str(Path(args.work_dir) / Path(path).stem)
+    folder = str(Path(args.work_dir) / run_name(path))
     finalize(config, work_dir=folder, seed=args.seed, amp=args.amp, launcher=args.launcher)
     check_config(config)
     return config
@@ -58,9 +58,10 @@ def progress(config) -> int:
 
 def main() -> None:
     args = parse_args()
+    from vtonlab.engine.config import run_name
     from vtonlab.engine.training import train
 
-    names = [Path(path).stem for path in args.configs]
+    names = [str(run_name(path)) for path in args.configs]
     if len(set(names)) < len(names):
         raise ValueError(f"two stages share a name and would share a folder: {', '.join(names)}")
     configs = [stage_config(path, args) for path in args.configs]

@@ -8,7 +8,7 @@ from mmengine.config import read_base
 with read_base():
     from .unet_vitonhd import *
 
-load_from = "work_dirs/unet_vitonhd/model.safetensors"
+load_from = "work_dirs/catvton/unet_vitonhd/model.safetensors"
 load_other_size = True  # 512x384 before
 size = (1024, 768)
 steps, accumulate = 10000, 4

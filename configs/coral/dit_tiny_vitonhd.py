@@ -5,7 +5,7 @@ First the correspondences, then training, then the pictures of the people it was
     python tools/extract_matches.py configs/coral/dit_tiny_vitonhd.py --cfg-options data_root=DIR
     python tools/train.py configs/coral/dit_tiny_vitonhd.py --cfg-options data_root=DIR
     python tools/test.py configs/coral/dit_tiny_vitonhd.py \
-        work_dirs/dit_tiny_vitonhd/iter_900.pth --cfg-options data_root=DIR
+        work_dirs/coral/dit_tiny_vitonhd/iter_900.pth --cfg-options data_root=DIR
 
 People it never saw: add ``test_dataloader.dataset.split=test`` to the last options.
 """

@@ -14,7 +14,7 @@ with read_base():
     from .unet_vitonhd import *
 
 data_root = "data/deepfashion"
-load_from = "work_dirs/unet_deepfashion_pose_stage2/model.safetensors"
+load_from = "work_dirs/leffa/unet_deepfashion_pose_stage2/model.safetensors"
 size = (512, 352)
 steps, accumulate = 24000, 4
 

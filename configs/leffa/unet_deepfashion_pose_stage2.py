@@ -9,7 +9,7 @@ with read_base():
     from .unet_vitonhd import *
 
 data_root = "data/deepfashion"
-load_from = "work_dirs/unet_deepfashion_pose_stage1/model.safetensors"
+load_from = "work_dirs/leffa/unet_deepfashion_pose_stage1/model.safetensors"
 load_other_size = True  # 256x176 before
 size = (512, 352)
 steps, accumulate = 80000, 4

@@ -2,7 +2,7 @@
 
     python tools/train.py configs/leffa/unet_tiny_vitonhd.py --cfg-options data_root=DIR
     python tools/test.py configs/leffa/unet_tiny_vitonhd.py \
-        work_dirs/unet_tiny_vitonhd/iter_400.pth --cfg-options data_root=DIR
+        work_dirs/leffa/unet_tiny_vitonhd/iter_400.pth --cfg-options data_root=DIR
 
 People it never saw: add ``test_dataloader.dataset.split=test`` to the last options.
 """

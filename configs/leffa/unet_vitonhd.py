@@ -16,7 +16,7 @@ with read_base():
 
 data_root = "data/vitonhd"
 pretrained = "stable-diffusion-v1-5/stable-diffusion-inpainting"  # unet/, vae/
-load_from = "work_dirs/unet_vitonhd_stage2/model.safetensors"
+load_from = "work_dirs/leffa/unet_vitonhd_stage2/model.safetensors"
 size = (1024, 768)
 steps, accumulate = 10000, 4
 

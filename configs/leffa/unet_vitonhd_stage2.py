@@ -8,7 +8,7 @@ from mmengine.config import read_base
 with read_base():
     from .unet_vitonhd import *
 
-load_from = "work_dirs/unet_vitonhd_stage1/model.safetensors"
+load_from = "work_dirs/leffa/unet_vitonhd_stage1/model.safetensors"
 load_other_size = True  # 512x384 before
 steps, accumulate = 36000, 4
 

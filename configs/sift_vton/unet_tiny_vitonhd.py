@@ -6,7 +6,7 @@ First the matches, then training, then the pictures of the people it was trained
         --cfg-options data_root=DIR
     python tools/train.py configs/sift_vton/unet_tiny_vitonhd.py --cfg-options data_root=DIR
     python tools/test.py configs/sift_vton/unet_tiny_vitonhd.py \
-        work_dirs/unet_tiny_vitonhd/iter_900.pth --cfg-options data_root=DIR
+        work_dirs/sift_vton/unet_tiny_vitonhd/iter_900.pth --cfg-options data_root=DIR
 
 People it never saw: add ``test_dataloader.dataset.split=test`` to the last options; other people's
 garments: ``test_dataloader.dataset.setting=unpaired`` too.

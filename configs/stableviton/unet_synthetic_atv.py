@@ -1,7 +1,7 @@
 """StableVITON's second stage at laptop size: ``unet_synthetic.py`` goes on with smoothed attention.
 
     python tools/train.py configs/stableviton/unet_synthetic_atv.py \
-        --cfg-options load_from=work_dirs/unet_synthetic/model.safetensors
+        --cfg-options load_from=work_dirs/stableviton/unet_synthetic/model.safetensors
 """
 
 from mmengine.config import read_base
@@ -9,7 +9,7 @@ from mmengine.config import read_base
 with read_base():
     from .unet_synthetic import *
 
-load_from = "work_dirs/unet_synthetic/model.safetensors"
+load_from = "work_dirs/stableviton/unet_synthetic/model.safetensors"
 iterations = 100
 
 model.attention_losses = dict(

@@ -2,7 +2,7 @@
 
     python tools/train.py configs/stableviton/unet_tiny_vitonhd.py --cfg-options data_root=DIR
     python tools/test.py configs/stableviton/unet_tiny_vitonhd.py \
-        work_dirs/unet_tiny_vitonhd/iter_900.pth --cfg-options data_root=DIR
+        work_dirs/stableviton/unet_tiny_vitonhd/iter_900.pth --cfg-options data_root=DIR
 
 People it never saw: add ``test_dataloader.dataset.split=test`` to the last options; other people's
 garments: ``test_dataloader.dataset.setting=unpaired`` too.

@@ -1,7 +1,7 @@
 """StableVITON's second stage: ``unet_vitonhd.py`` goes on with the attention total variation loss.
 
     python tools/train.py configs/stableviton/unet_vitonhd_atv.py \
-        --cfg-options load_from=work_dirs/unet_vitonhd/model.safetensors data_root=DIR
+        --cfg-options load_from=work_dirs/stableviton/unet_vitonhd/model.safetensors data_root=DIR
 """
 
 from mmengine.config import read_base
@@ -9,7 +9,7 @@ from mmengine.config import read_base
 with read_base():
     from .unet_vitonhd import *
 
-load_from = "work_dirs/unet_vitonhd/model.safetensors"
+load_from = "work_dirs/stableviton/unet_vitonhd/model.safetensors"
 iterations = 144000  # 36 000 steps of 32 (from memory)
 
 model.attention_losses = dict(

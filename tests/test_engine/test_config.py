@@ -12,6 +12,7 @@ from vtonlab.engine.config import (
     inject_data_root,
     inject_pretrained,
     load_config,
+    run_name,
 )
 from vtonlab.engine.config_check import check_config
 from vtonlab.engine.config_sources import static_text
@@ -44,6 +45,12 @@ def test_data_root_reaches_through_wrappers_and_spares_what_has_its_own(toy_conf
     assert [d["data_root"] for d in datasets] == ["top", "own"]
     assert kept == ["train_dataloader.dataset.datasets.1"]
     assert "data_root" not in toy_config.train_dataloader.dataset  # ConcatDataset takes none
+
+
+def test_runs_of_two_methods_never_share_a_folder():
+    names = ("configs/leffa/unet_vitonhd.py", "/x/configs/catvton/unet_vitonhd.py", "y/toy_run.py")
+    found = [str(run_name(name)) for name in names]
+    assert found == ["leffa/unet_vitonhd", "catvton/unet_vitonhd", "toy_run"]
 
 
 def test_finalize_decides_what_the_command_line_decides(toy_config):

@@ -115,10 +115,11 @@ def main() -> int:
     if args.height < 32:
         raise ValueError(f"--height must be at least 32 pixels, not {args.height}")
     from vtonlab.engine.cli import FINDINGS, OK
+    from vtonlab.engine.config import run_name
 
     dataset = build_dataset(args.config, args.loader, args.cfg_options)
     indices = chosen(len(dataset), args.count, args.index)
-    default = Path("work_dirs") / Path(args.config).stem / f"browse_{args.loader}"
+    default = Path("work_dirs") / run_name(args.config) / f"browse_{args.loader}"
     out = Path(args.out or default)
     failed = draw_pages(dataset, indices, out, args.height)
     for index, reason in failed.items():

@@ -153,6 +153,16 @@ def _takes_data_root(dataset_type: Any) -> bool:
     return found is not None and "data_root" in accepted_arguments(found)
 
 
+def run_name(path: str | Path) -> Path:
+    """What a run of a config is called, as a relative path: that below the last folder ``configs``.
+
+    ``configs/coral/dit_synthetic.py`` is ``coral/dit_synthetic``: methods share file names.
+    """
+    path = Path(path).with_suffix("")
+    below = [place for place, part in enumerate(path.parts[:-1]) if part == "configs"]
+    return Path(*path.parts[below[-1] + 1 :]) if below else Path(path.name)
+
+
 def finalize(
     config: Config,
     *,
@@ -166,7 +176,7 @@ def finalize(
     """Apply what the command line decides, in place.
 
     Args:
-        work_dir: None: the config's own, or ``work_dirs/<config name>``.
+        work_dir: None: the config's own, or ``work_dirs/<method>/<config name>``.
         seed: replaces ``randomness.seed``.
         amp: bfloat16 autocast, on CPU as on CUDA.
         launcher: "none", "pytorch" or "slurm".
@@ -177,8 +187,8 @@ def finalize(
         ValueError: ``amp`` with a config whose wrapper cannot be switched, or ``auto_scale_lr``
             with one that does not say for which batch its learning rate is meant.
     """
-    name = Path(config.filename).stem if config.filename else "unnamed"
-    config.work_dir = str(work_dir or config.get("work_dir") or Path("work_dirs") / name)
+    default = Path("work_dirs") / run_name(config.filename or "unnamed")
+    config.work_dir = str(work_dir or config.get("work_dir") or default)
     if seed is not None:
         config.randomness = dict(config.get("randomness") or {}, seed=seed)
     if deterministic:
