@@ -69,5 +69,7 @@ def run(
 
 if __name__ == "__main__":
     places, numbers = [Path(a) for a in sys.argv[1:3]], [int(a) for a in sys.argv[3:5]]
-    after = int(sys.argv[6]) if len(sys.argv) > 6 else None
-    run(*places, *numbers, launcher=sys.argv[5], kill_after=after)
+    more = [int(a) for a in sys.argv[6:]]  # pairs before it kills itself (-1: never), attention
+    after = more[0] if more and more[0] >= 0 else None
+    saved = more[1] if len(more) > 1 else 0
+    run(*places, *numbers, launcher=sys.argv[5], kill_after=after, save_attention=saved)
