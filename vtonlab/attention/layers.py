@@ -40,9 +40,9 @@ def attention_kind(backbone: nn.Module, name: str) -> str:
     attention = backbone.get_submodule(name)
     parent, _, leaf = name.rpartition(".")
     block = type(backbone.get_submodule(parent)).__name__
-    if block == "FluxSingleTransformerBlock":
+    if block in ("FluxSingleTransformerBlock", "Flux2SingleTransformerBlock"):
         return "single"
-    if block in ("FluxTransformerBlock", "JointTransformerBlock"):
+    if block in ("FluxTransformerBlock", "Flux2TransformerBlock", "JointTransformerBlock"):
         return "joint" if leaf == "attn" else "self"
     is_cross = getattr(attention, "is_cross_attention", None)
     if is_cross is None:

@@ -1,6 +1,6 @@
 """Where image and text tokens stand in the sequences that attention layers see.
 
-FLUX concatenates text, then image, in double and in single blocks; SD3's joint attention
+FLUX and FLUX.2 concatenate text, then image, in double and in single blocks; SD3's joint attention
 concatenates image, then text. Self-attention of a UNet and SD3.5's second attention see image
 tokens alone. Cross-attention has image tokens as queries and the conditioning as keys. These are
 facts of the diffusers classes, proved by the lit-patch tests.
@@ -19,6 +19,8 @@ CONTEXT_KEYS = "context_keys"
 JOINT_ORDERS = {
     "FluxTransformerBlock": TEXT_FIRST,
     "FluxSingleTransformerBlock": TEXT_FIRST,
+    "Flux2TransformerBlock": TEXT_FIRST,
+    "Flux2SingleTransformerBlock": TEXT_FIRST,
     "JointTransformerBlock": IMAGE_FIRST,
 }
 

@@ -100,10 +100,41 @@ def encode_pictures(codec: nn.Module, pictures: Tensor) -> Tensor:
     """Pictures (B, 3, H, W) in [-1, 1] to scaled latents; the posterior's mode, so that nothing is
     drawn here.
     """
-    config = codec.config
     with torch.no_grad():
         latents = codec.encode(pictures.to(weights_dtype(codec))).latent_dist.mode()
-    return (latents.float() - (config.shift_factor or 0.0)) * config.scaling_factor
+    return scale_latents(codec, latents.float())
+
+
+def scale_latents(codec: nn.Module, latents: Tensor) -> Tensor:
+    """A codec's latents (B, C, h, w) as a backbone wants them: ``(z - shift) * scale``.
+
+    FLUX.2's VAE has a mean and a deviation for each of the 4 C channels of 2 x 2 folded latents
+    (its ``bn``) in their place.
+    """
+    statistics = _folded_statistics(codec)
+    if statistics is None:
+        return (latents - (codec.config.shift_factor or 0.0)) * codec.config.scaling_factor
+    mean, deviation = (value.to(latents) for value in statistics)
+    return F.pixel_shuffle((F.pixel_unshuffle(latents, 2) - mean) / deviation, 2)
+
+
+def unscale_latents(codec: nn.Module, latents: Tensor) -> Tensor:
+    """Inverse of :func:`scale_latents`."""
+    statistics = _folded_statistics(codec)
+    if statistics is None:
+        return latents / codec.config.scaling_factor + (codec.config.shift_factor or 0.0)
+    mean, deviation = (value.to(latents) for value in statistics)
+    return F.pixel_shuffle(F.pixel_unshuffle(latents, 2) * deviation + mean, 2)
+
+
+def _folded_statistics(codec: nn.Module) -> tuple[Tensor, Tensor] | None:
+    """Mean and deviation (4C, 1, 1) of FLUX.2's VAE, channels in the order (c, row, column)."""
+    if isinstance(codec, LazyCodec):
+        codec = codec._codec()
+    if type(codec).__name__ != "AutoencoderKLFlux2":
+        return None
+    variance = codec.bn.running_var.float() + codec.config.batch_norm_eps
+    return codec.bn.running_mean.float()[:, None, None], variance.sqrt()[:, None, None]
 
 
 def weights_dtype(module: nn.Module) -> torch.dtype:

@@ -3,6 +3,7 @@
 from vtonlab.conditioners.base import Conditioner, Prediction
 from vtonlab.conditioners.full_3d_attention import Full3DAttentionConditioner
 from vtonlab.conditioners.prompts import CachedPrompt, NullPrompt
+from vtonlab.conditioners.reference_tokens import ReferenceTokensConditioner
 from vtonlab.conditioners.spatial_concat import SpatialConcatConditioner
 from vtonlab.conditioners.zero_cross_attention import ZeroCrossAttentionConditioner
 
@@ -12,6 +13,7 @@ __all__ = [
     "Full3DAttentionConditioner",
     "NullPrompt",
     "Prediction",
+    "ReferenceTokensConditioner",
     "SpatialConcatConditioner",
     "ZeroCrossAttentionConditioner",
 ]

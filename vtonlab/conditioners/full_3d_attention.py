@@ -19,10 +19,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vtonlab.attention import AttentionRecorder, image_start
+from vtonlab.attention import AttentionRecorder
 from vtonlab.attention.layers import unwrap
 from vtonlab.backbones.input_channels import fit_input_channels
 from vtonlab.conditioners.base import Conditioner, Encode, Prediction
+from vtonlab.conditioners.joint_records import joint_records
 from vtonlab.ops.panels import (
     GARMENT,
     PERSON,
@@ -34,7 +35,6 @@ from vtonlab.ops.panels import (
     unpack_latents,
 )
 from vtonlab.registry import CONDITIONERS
-from vtonlab.structures import AttentionRecord
 
 
 @CONDITIONERS.register_module()
@@ -128,33 +128,16 @@ class Full3DAttentionConditioner(Conditioner):
         return conditions["canvas"].shape[-2] * conditions["canvas"].shape[-1] // 4
 
     def _record_builder(self, backbone: nn.Module, grid: tuple[int, int], text: Tensor):
-        """Index maps from the joint sequence to person queries, garment keys and the rest of the
-        softmax.
-        """
-        person = panel_indices(grid, self.panels, PERSON).to(text.device)
-        garment = panel_indices(grid, self.panels, GARMENT).to(text.device)
-        others = [panel_indices(grid, self.panels, n) for n in range(self.panels) if n != GARMENT]
-        others = torch.cat(others).sort().values.to(text.device)
-        images = self.panels * garment.numel()
-
-        def to_record(name: str, query: Tensor, key: Tensor, scale: float) -> AttentionRecord:
-            start = image_start(backbone, name, text_length=text.shape[1])
-            text_places = [  # before or after the image; no mask, which would wait for the GPU
-                torch.arange(start, device=key.device),
-                torch.arange(start + images, key.shape[2], device=key.device),
-            ]
-            context = torch.cat([text_places[0], start + others, text_places[1]])
-            return AttentionRecord(
-                name=name,
-                query=query[:, :, start + person],  # (B, H, Nq, D)
-                key=key[:, :, start + garment],  # (B, H, Nk, D)
-                query_grid=grid,
-                key_grid=grid,
-                scale=scale,
-                context_key=key[:, :, context],  # text, person and pose tokens
-            )
-
-        return to_record
+        """The panels' places in the joint sequence, told to `joint_records`."""
+        person, garment = (panel_indices(grid, self.panels, n) for n in (PERSON, GARMENT))
+        return joint_records(
+            backbone,
+            grid=grid,
+            person=person,
+            garment=garment,
+            images=self.panels * garment.numel(),
+            text=text,
+        )
 
     def _call_flux(
         self, backbone: nn.Module, streams: Tensor, sigmas: Tensor, conditions: dict[str, Any]

@@ -44,10 +44,10 @@ class CachedPrompt(nn.Module):
             name.
         prompts: one prompt, or a prompt for each garment category.
         cache_dir: folder of the cached embeddings.
-        max_length: T5 tokens (512 for FLUX.1, 256 for SD3).
+        max_length: text tokens (512 for FLUX.1 and FLUX.2, 256 of T5 for SD3).
         dtype: of the text encoders and the kept embeddings.
-        pipeline: diffusers' pipeline that encodes, ``FluxPipeline`` or
-            ``StableDiffusion3Pipeline``.
+        pipeline: diffusers' pipeline that encodes: ``FluxPipeline``, ``Flux2KleinPipeline`` (whose
+            pooled text is empty) or ``StableDiffusion3Pipeline``.
 
     Raises:
         FileNotFoundError: the encoders cannot be had, and nothing is cached.
@@ -137,7 +137,7 @@ class CachedPrompt(nn.Module):
         except (OSError, ValueError) as error:
             raise FileNotFoundError(
                 f"the text encoders of {self.pipeline} cannot be loaded from {self.path!r} "
-                f"(text_encoder, text_encoder_2, tokenizer, tokenizer_2): accept the licence on "
+                f"(text_encoder, tokenizer and their numbered sisters): accept the licence on "
                 f"the model's hub page and run `huggingface-cli login`, or point `pretrained` to a "
                 f"local folder ({type(error).__name__})"
             ) from error
@@ -165,7 +165,16 @@ def _encode_sd3(pipeline, prompt: str, length: int) -> tuple[Tensor, Tensor]:
     return found[0], found[2]
 
 
-_ENCODE = {"FluxPipeline": _encode_flux, "StableDiffusion3Pipeline": _encode_sd3}
+def _encode_klein(pipeline, prompt: str, length: int) -> tuple[Tensor, Tensor]:
+    found = pipeline.encode_prompt(prompt=prompt, max_sequence_length=length)
+    return found[0], found[0].new_zeros(1, 0)  # FLUX.2 has no pooled text
+
+
+_ENCODE = {
+    "FluxPipeline": _encode_flux,
+    "StableDiffusion3Pipeline": _encode_sd3,
+    "Flux2KleinPipeline": _encode_klein,
+}
 
 
 def _stamp(path: str) -> str:

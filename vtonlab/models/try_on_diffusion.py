@@ -9,7 +9,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vtonlab.backbones.codec import LazyCodec, encode_pictures, weights_dtype
+from vtonlab.backbones.codec import LazyCodec, encode_pictures, unscale_latents, weights_dtype
 from vtonlab.backbones.pretrained import half_precision
 from vtonlab.conditioners.base import Prediction
 from vtonlab.models.adapters import add_lora, keep_only_trained, train_only
@@ -360,8 +360,7 @@ class TryOnDiffusion(BaseModel):
 
     def decode(self, latents: Tensor) -> Tensor:
         """Scaled latents to pictures (B, 3, H, W), about [-1, 1]."""
-        config = self.codec.config
-        latents = latents / config.scaling_factor + (config.shift_factor or 0.0)
+        latents = unscale_latents(self.codec, latents)
         return self.codec.decode(latents.to(weights_dtype(self.codec))).sample.float()
 
     # What a checkpoint must say -------------------------------------------------------------------

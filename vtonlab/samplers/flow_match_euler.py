@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vtonlab.ops.panels import dynamic_shift
+from vtonlab.ops.panels import dynamic_shift, empirical_shift
 from vtonlab.registry import SAMPLERS
 from vtonlab.samplers.base import DiffusionSampler, Predict
 
@@ -17,8 +17,8 @@ class FlowMatchEulerSampler(DiffusionSampler):
 
     Args:
         num_steps: network calls; 28 for CORAL.
-        dynamic_shifting: shift the noise levels by the number of image tokens, as FLUX does; False
-            keeps them even.
+        dynamic_shifting: shift the noise levels by the number of image tokens: ``True`` as FLUX.1
+            does, ``"flux2"`` as FLUX.2 does, by the number of steps too; False keeps them even.
         shift: constant time shift, used where ``dynamic_shifting`` is off.
         guidance_scale, guidance_rescale: see :class:`DiffusionSampler`; 1 for backbones that have
             guidance distilled into them. Sampling always starts from noise.
@@ -30,7 +30,7 @@ class FlowMatchEulerSampler(DiffusionSampler):
         self,
         *,
         num_steps: int = 28,
-        dynamic_shifting: bool = False,
+        dynamic_shifting: bool | str = False,
         shift: float = 1.0,
         guidance_scale: float = 1.0,
         guidance_rescale: float = 0.0,
@@ -38,6 +38,8 @@ class FlowMatchEulerSampler(DiffusionSampler):
         super().__init__(guidance_scale=guidance_scale, guidance_rescale=guidance_rescale)
         if num_steps < 1:
             raise ValueError(f"num_steps={num_steps}: at least one step is needed")
+        if dynamic_shifting not in (True, False, "flux2"):
+            raise ValueError(f"dynamic_shifting={dynamic_shifting!r}: True, False or 'flux2'")
         self.num_steps, self.dynamic_shifting, self.shift = num_steps, dynamic_shifting, shift
 
     def sigmas(self, sequence_length: int) -> Tensor:
@@ -63,9 +65,13 @@ class FlowMatchEulerSampler(DiffusionSampler):
         from diffusers import FlowMatchEulerDiscreteScheduler
 
         scheduler = FlowMatchEulerDiscreteScheduler(
-            use_dynamic_shifting=self.dynamic_shifting, shift=self.shift
+            use_dynamic_shifting=bool(self.dynamic_shifting), shift=self.shift
         )
         sigmas = np.linspace(1.0, 1.0 / self.num_steps, self.num_steps)
-        mu = dynamic_shift(sequence_length) if self.dynamic_shifting else None
-        scheduler.set_timesteps(sigmas=sigmas, mu=mu)
+        scheduler.set_timesteps(sigmas=sigmas, mu=self._mu(sequence_length))
         return scheduler
+
+    def _mu(self, sequence_length: int) -> float | None:
+        if self.dynamic_shifting == "flux2":
+            return empirical_shift(sequence_length, self.num_steps)
+        return dynamic_shift(sequence_length) if self.dynamic_shifting else None

@@ -1,0 +1,52 @@
+"""Attention records from the joint sequences of multi-modal DiTs."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from vtonlab.attention import image_start
+from vtonlab.structures import AttentionRecord
+
+
+def joint_records(
+    backbone: nn.Module,
+    *,
+    grid: tuple[int, int],
+    person: Tensor,
+    garment: Tensor,
+    images: int,
+    text: Tensor,
+) -> Callable[[str, Tensor, Tensor, float], AttentionRecord]:
+    """What an `AttentionRecorder` calls: person queries, garment keys, and all else the softmax saw.
+
+    Args:
+        backbone: whose layers are recorded; where its image tokens begin is looked up.
+        grid: (rows, columns) of tokens of the person's picture and of the garment's.
+        person, garment: (h * w,) places of their tokens among the image tokens, row by row.
+        images: number of image tokens.
+        text: (B, T, D) text tokens, on the device of the records.
+    """
+    others = torch.ones(images, dtype=torch.bool)
+    others[garment] = False
+    places = (person, garment, others.nonzero()[:, 0])
+    person, garment, others = (place.to(text.device) for place in places)
+
+    def to_record(name: str, query: Tensor, key: Tensor, scale: float) -> AttentionRecord:
+        start = image_start(backbone, name, text_length=text.shape[1])
+        text_places = [  # before or after the image; no mask, which would wait for the GPU
+            torch.arange(start, device=key.device),
+            torch.arange(start + images, key.shape[2], device=key.device),
+        ]
+        context = torch.cat([text_places[0], start + others, text_places[1]])
+        return AttentionRecord(
+            name=name,
+            query=query[:, :, start + person],  # (B, H, Nq, D)
+            key=key[:, :, start + garment],  # (B, H, Nk, D)
+            query_grid=grid,
+            key_grid=grid,
+            scale=scale,
+            context_key=key[:, :, context],  # text, person and pose tokens
+        )
+
+    return to_record
