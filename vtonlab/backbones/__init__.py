@@ -1,7 +1,15 @@
 """Networks: those of diffusers by their own names, and the few it lacks."""
 
 from vtonlab.backbones.codec import SpaceToDepthCodec
+from vtonlab.backbones.correspondence_network import CorrespondenceNetwork
+from vtonlab.backbones.flow_refinement import FlowRefinement
 from vtonlab.backbones.garment_token import GarmentTokenEncoder
 from vtonlab.backbones.pretrained import from_pretrained
 
-__all__ = ["GarmentTokenEncoder", "SpaceToDepthCodec", "from_pretrained"]
+__all__ = [
+    "CorrespondenceNetwork",
+    "FlowRefinement",
+    "GarmentTokenEncoder",
+    "SpaceToDepthCodec",
+    "from_pretrained",
+]

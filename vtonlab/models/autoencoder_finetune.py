@@ -7,7 +7,7 @@ from vtonlab.evaluation.base import NotComputableError
 from vtonlab.evaluation.perceptual import TRUNKS, build_lpips
 from vtonlab.evaluation.weights import find_weights
 from vtonlab.models.adapters import keep_only_trained, train_only
-from vtonlab.models.try_on_diffusion import to_uint8
+from vtonlab.models.results import to_uint8
 from vtonlab.registry import BACKBONES, MODELS
 
 

@@ -14,7 +14,15 @@ from vtonlab.backbones.pretrained import half_precision
 from vtonlab.conditioners.base import Prediction
 from vtonlab.models.adapters import add_lora, keep_only_trained, train_only
 from vtonlab.models.latent_cache import CachedEncoder, made_by
-from vtonlab.ops.repaint import repaint
+from vtonlab.models.results import (
+    add_attention,
+    bare_results,
+    check_loss_names,
+    check_size,
+    pair_results,
+    preview_picture,
+    to_uint8,
+)
 from vtonlab.registry import (
     ATTENTION_LOSSES,
     BACKBONES,
@@ -98,9 +106,7 @@ class TryOnDiffusion(BaseModel):
                 f"guidance_scale={self.sampler.guidance_scale} needs a model that was trained "
                 "without its garment too: set condition_dropout (0.1, say), or guidance_scale=1"
             )
-        for name in attention_losses or {}:
-            if "loss" in name:  # mmengine would add the monitors named after it to the total
-                raise ValueError(f"attention_losses: call {name!r} something without 'loss' in it")
+        check_loss_names("attention_losses", attention_losses or {})
         self.attention_losses = nn.ModuleDict(
             {name: ATTENTION_LOSSES.build(cfg) for name, cfg in (attention_losses or {}).items()}
         )
@@ -127,7 +133,7 @@ class TryOnDiffusion(BaseModel):
         """``mode="loss"``: dict of scalars; ``mode="predict"``: list of result dicts; see both
         methods.
         """
-        self._check(batch)
+        check_size(batch, self.size)
         if mode == "loss":
             return self.loss(batch, step)
         if mode == "predict":
@@ -247,7 +253,7 @@ class TryOnDiffusion(BaseModel):
         length = self.conditioner.sequence_length(conditions)
         latents = self.sampler(predict, start, length, generators)
         images = to_uint8(self.decode(self.conditioner.person_latents(latents)))
-        results = self._results(batch, images)
+        results = pair_results(batch, images)
         if self.probe is not None:
             self._probe(batch, like, conditions, results)
         return results
@@ -269,19 +275,12 @@ class TryOnDiffusion(BaseModel):
 
     def preview(self, batch: dict) -> np.ndarray:
         """Rows of person, agnostic, garment and result, uint8 (B * H, 4 * W, 3), for logs."""
-        results = self.predict(batch)
-        shown = [batch["person"], batch["agnostic"], batch["garment"]]
-        columns = [np.concatenate(list(to_uint8(pictures)), axis=0) for pictures in shown]
-        columns.append(np.concatenate([result["image"] for result in results], axis=0))
-        return np.concatenate(columns, axis=1)
+        return preview_picture(batch, [result["image"] for result in self.predict(batch)])
 
     @torch.no_grad()
     def probe_attention(self, batch: dict) -> list[dict]:
         """``id``, ``attention`` and ``flow`` of each pair, as :meth:`predict`, but no pictures."""
-        results = [
-            {key: batch[key][n] for key in ("id", "flow") if key in batch}
-            for n in range(len(batch["id"]))
-        ]
+        results = bare_results(batch)
         conditions = self.conditioner.prepare(batch, self._encoder(batch, "prepare"))
         self._probe(
             batch,
@@ -308,30 +307,7 @@ class TryOnDiffusion(BaseModel):
 
     def _probe(self, batch: dict, clean: Tensor, conditions: dict, results: list[dict]) -> None:
         sigma, layers = self.probe.get("sigma", 0.5), self.probe["layers"]
-        for record in self._read_attention(batch, clean, conditions, sigma, layers):
-            best, mass = record.argmax(), record.garment_mass().mean(1)
-            entropy = record.mean_map_entropy()
-            for place, result in enumerate(results):
-                result.setdefault("attention", {})[record.name] = dict(
-                    argmax=best[place].cpu(),
-                    mass=mass[place].float().cpu(),
-                    entropy=entropy[place].float().cpu(),
-                    grids=(record.query_grid, record.key_grid),
-                )
-
-    def _results(self, batch: dict, images: np.ndarray) -> list[dict]:
-        targets = to_uint8(batch.get("target", batch["person"]))
-        photographs = to_uint8(batch["person"])
-        masks = batch["mask"][:, 0].cpu().numpy().astype(np.uint8)
-        results = []
-        for place, image in enumerate(images):
-            result = {key: batch[key][place] for key in ("id", "garment_id", "category", "index")}
-            result |= dict(image=image, target=targets[place], mask=masks[place])
-            result["repainted"] = repaint(image, photographs[place], masks[place])
-            if "flow" in batch:
-                result["flow"] = batch["flow"][place]
-            results.append(result)
-        return results
+        add_attention(results, self._read_attention(batch, clean, conditions, sigma, layers))
 
     def _pair_generators(self, batch: dict, purpose: str) -> list[torch.Generator]:
         pairs = zip(batch["id"], batch["garment_id"], strict=True)
@@ -376,22 +352,8 @@ class TryOnDiffusion(BaseModel):
             mask_polarity="1 = generate",
         )
 
-    def _check(self, batch: dict) -> None:
-        height, width = batch["person"].shape[-2:]
-        if (height, width) != self.size:
-            raise ValueError(
-                f"this model is for pictures of {self.size[0]}x{self.size[1]}, the batch has "
-                f"{height}x{width}: set the data set's `size` or the model's"
-            )
-
 
 def _noise_like(latents: Tensor, generators: list[torch.Generator]) -> Tensor:
     return torch.stack([torch.randn(latents.shape[1:], generator=g) for g in generators]).to(
         latents
     )
-
-
-def to_uint8(pictures: Tensor) -> np.ndarray:
-    """Pictures (B, 3, H, W) in [-1, 1] to uint8 (B, H, W, 3)."""
-    pictures = ((pictures.float() + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
-    return pictures.permute(0, 2, 3, 1).cpu().numpy()

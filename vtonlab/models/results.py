@@ -1,0 +1,88 @@
+"""What every try-on model shares: result dicts, pictures for logs, and the check of a batch."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vtonlab.ops.repaint import repaint
+from vtonlab.ops.resize import Size
+from vtonlab.structures.attention_record import AttentionRecord
+
+
+def to_uint8(pictures: Tensor) -> np.ndarray:
+    """Pictures (B, 3, H, W) in [-1, 1] to uint8 (B, H, W, 3)."""
+    pictures = ((pictures.float() + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    return pictures.permute(0, 2, 3, 1).cpu().numpy()
+
+
+def pair_results(batch: dict, images: np.ndarray) -> list[dict]:
+    """One result dict for each pair of a preprocessed batch and its picture (B, H, W, 3) uint8.
+
+    ``id``, ``garment_id``, ``category``, ``index``; ``image`` as generated, ``repainted`` (outside
+    the mask the photograph), ``target``, ``mask`` (H, W); ``flow`` where the truth is known.
+    """
+    targets = to_uint8(batch.get("target", batch["person"]))
+    photographs = to_uint8(batch["person"])
+    masks = batch["mask"][:, 0].cpu().numpy().astype(np.uint8)
+    results = []
+    for place, image in enumerate(images):
+        result = {key: batch[key][place] for key in ("id", "garment_id", "category", "index")}
+        result |= dict(image=image, target=targets[place], mask=masks[place])
+        result["repainted"] = repaint(image, photographs[place], masks[place])
+        if "flow" in batch:
+            result["flow"] = batch["flow"][place]
+        results.append(result)
+    return results
+
+
+def bare_results(batch: dict) -> list[dict]:
+    """``id`` and ``flow`` of each pair: what attention is scored with, without pictures."""
+    return [
+        {key: batch[key][n] for key in ("id", "flow") if key in batch}
+        for n in range(len(batch["id"]))
+    ]
+
+
+def add_attention(results: list[dict], records: Iterable[AttentionRecord]) -> None:
+    """Write ``attention`` into the results: layer -> ``argmax`` (Nq,) int64 garment key of the head
+    mean, ``mass`` and ``entropy`` (Nq,), and ``grids``.
+    """
+    for record in records:
+        best, mass = record.argmax(), record.garment_mass().mean(1)
+        entropy = record.mean_map_entropy()
+        for place, result in enumerate(results):
+            result.setdefault("attention", {})[record.name] = dict(
+                argmax=best[place].cpu(),
+                mass=mass[place].float().cpu(),
+                entropy=entropy[place].float().cpu(),
+                grids=(record.query_grid, record.key_grid),
+            )
+
+
+def preview_picture(batch: dict, images: Iterable[np.ndarray]) -> np.ndarray:
+    """Rows of person, agnostic, garment and result, uint8 (B * H, 4 * W, 3), for logs."""
+    shown = [batch["person"], batch["agnostic"], batch["garment"]]
+    columns = [np.concatenate(list(to_uint8(pictures)), axis=0) for pictures in shown]
+    columns.append(np.concatenate(list(images), axis=0))
+    return np.concatenate(columns, axis=1)
+
+
+def check_size(batch: dict, size: Size) -> None:
+    """``ValueError`` unless the batch's pictures are of ``size`` (height, width)."""
+    height, width = batch["person"].shape[-2:]
+    if (height, width) != tuple(size):
+        raise ValueError(
+            f"this model is for pictures of {size[0]}x{size[1]}, the batch has "
+            f"{height}x{width}: set the data set's `size` or the model's"
+        )
+
+
+def check_loss_names(kind: str, names: Iterable[str]) -> None:
+    """``ValueError`` for a name with 'loss' in it: mmengine would add the monitors named after it
+    to the total.
+    """
+    for name in names:
+        if "loss" in name:
+            raise ValueError(f"{kind}: call {name!r} something without 'loss' in it")
