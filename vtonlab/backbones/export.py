@@ -8,6 +8,7 @@ from torch import Tensor, nn
 # The pipeline of diffusers whose `load_lora_weights` reads the adapter of a backbone.
 PIPELINES = {
     "FluxTransformer2DModel": "FluxPipeline",
+    "Flux2Transformer2DModel": "Flux2KleinPipeline",
     "SD3Transformer2DModel": "StableDiffusion3Pipeline",
 }
 LORA_FILE = "pytorch_lora_weights.safetensors"

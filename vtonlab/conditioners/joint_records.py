@@ -18,7 +18,7 @@ def joint_records(
     images: int,
     text: Tensor,
 ) -> Callable[[str, Tensor, Tensor, float], AttentionRecord]:
-    """What an `AttentionRecorder` calls: person queries, garment keys, and all else the softmax saw.
+    """What an `AttentionRecorder` calls: person queries, garment keys, all else the softmax saw.
 
     Args:
         backbone: whose layers are recorded; where its image tokens begin is looked up.

@@ -80,8 +80,8 @@ def _without_weights(config: Config) -> tuple[dict, bool]:
     prompt = settings["conditioner"].get("prompt")
     if prompt and prompt["type"] == "CachedPrompt":
         shapes = settings["backbone"]["config"]
-        clip = 77 if prompt.get("pipeline", "FluxPipeline") != "FluxPipeline" else 0
-        pooled = dict(FluxTransformer2DModel=768).get(settings["backbone"]["cls"], 2048)
+        clip = 77 if prompt.get("pipeline") == "StableDiffusion3Pipeline" else 0
+        pooled = dict(SD3Transformer2DModel=2048).get(settings["backbone"]["cls"], 768)
         settings["conditioner"]["prompt"] = dict(
             type="NullPrompt",
             num_tokens=clip + prompt.get("max_length", 512),

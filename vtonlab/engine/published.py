@@ -18,6 +18,14 @@ PUBLISHED: dict[tuple[str, str], dict] = {
         in_channels=384, out_channels=64, guidance_embeds=True
     ),
     ("black-forest-labs/FLUX.1-Fill-dev", "vae"): _VAE,
+    ("black-forest-labs/FLUX.2-klein-base-4B", "transformer"): dict(
+        num_layers=5,
+        num_single_layers=20,
+        num_attention_heads=24,
+        joint_attention_dim=7680,
+        guidance_embeds=False,
+    ),
+    ("black-forest-labs/FLUX.2-klein-base-4B", "vae"): dict(latent_channels=32),
     ("stabilityai/stable-diffusion-3.5-medium", "transformer"): dict(
         sample_size=128,
         num_layers=24,
