@@ -129,13 +129,13 @@ class Full3DAttentionConditioner(Conditioner):
 
     def _record_builder(self, backbone: nn.Module, grid: tuple[int, int], text: Tensor):
         """The panels' places in the joint sequence, told to `joint_records`."""
-        person, garment = (panel_indices(grid, self.panels, n) for n in (PERSON, GARMENT))
+        places = [panel_indices(grid, self.panels, n) for n in range(self.panels)]
         return joint_records(
             backbone,
             grid=grid,
-            person=person,
-            garment=garment,
-            images=self.panels * garment.numel(),
+            person=places[PERSON],
+            garment=places.pop(GARMENT),
+            others=torch.cat(places).sort().values,
             text=text,
         )
 

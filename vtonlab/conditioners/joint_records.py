@@ -15,7 +15,7 @@ def joint_records(
     grid: tuple[int, int],
     person: Tensor,
     garment: Tensor,
-    images: int,
+    others: Tensor,
     text: Tensor,
 ) -> Callable[[str, Tensor, Tensor, float], AttentionRecord]:
     """What an `AttentionRecorder` calls: person queries, garment keys, all else the softmax saw.
@@ -24,13 +24,11 @@ def joint_records(
         backbone: whose layers are recorded; where its image tokens begin is looked up.
         grid: (rows, columns) of tokens of the person's picture and of the garment's.
         person, garment: (h * w,) places of their tokens among the image tokens, row by row.
-        images: number of image tokens.
+        others: places of all image tokens but the garment's.
         text: (B, T, D) text tokens, on the device of the records.
     """
-    others = torch.ones(images, dtype=torch.bool)
-    others[garment] = False
-    places = (person, garment, others.nonzero()[:, 0])
-    person, garment, others = (place.to(text.device) for place in places)
+    images = garment.numel() + others.numel()
+    person, garment, others = (place.to(text.device) for place in (person, garment, others))
 
     def to_record(name: str, query: Tensor, key: Tensor, scale: float) -> AttentionRecord:
         start = image_start(backbone, name, text_length=text.shape[1])

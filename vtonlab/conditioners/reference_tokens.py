@@ -89,13 +89,14 @@ class ReferenceTokensConditioner(Conditioner):
         if not layers:
             return Prediction(self._call(backbone, noisy, sigmas, conditions))
         grid = (noisy.shape[-2] // 2, noisy.shape[-1] // 2)
-        person = torch.arange(grid[0] * grid[1])
+        count = grid[0] * grid[1]
+        places = list(torch.arange(count + conditions["references"].shape[1]).split(count))
         to_record = joint_records(
             backbone,
             grid=grid,
-            person=person,
-            garment=person + _GARMENT * person.numel(),
-            images=person.numel() + conditions["references"].shape[1],
+            person=places[0],
+            garment=places.pop(_GARMENT),
+            others=torch.cat(places),
             text=conditions["text"],
         )
         with AttentionRecorder(backbone, layers=layers, to_record=to_record) as recorder:
