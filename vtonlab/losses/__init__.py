@@ -1,5 +1,6 @@
-"""Losses over attention records."""
+"""Losses over attention records, pictures and scores."""
 
+from vtonlab.losses.adversarial import NonSaturatingLoss
 from vtonlab.losses.attention_entropy import AttentionEntropyLoss
 from vtonlab.losses.attention_flow import AttentionFlowLoss
 from vtonlab.losses.attention_tv import AttentionTVLoss
@@ -16,4 +17,5 @@ __all__ = [
     "CorrelationRegularizationLoss",
     "CorrespondenceDistillationLoss",
     "KeypointAttentionLoss",
+    "NonSaturatingLoss",
 ]
