@@ -56,6 +56,20 @@ def progress(config) -> int:
     return 0 if latest is None else int(latest.stem.split("_")[1])
 
 
+def hand_over(config, weights: str) -> None:
+    """Start from the weights of the stage before: all of them, or those of one part."""
+    parts = config.get("load_parts")
+    if not parts:
+        config.load_from = weights
+    elif len(parts) == 1:
+        config.load_parts = {name: weights for name in parts}
+    else:
+        raise ValueError(
+            f"{config.filename} loads {len(parts)} parts ({', '.join(parts)}): which of them the "
+            "stage before trained is not known, use tools/train.py"
+        )
+
+
 def main() -> None:
     args = parse_args()
     from vtonlab.engine.config import run_name
@@ -73,7 +87,7 @@ def main() -> None:
         if done:
             config.resume, config.load_from = True, None
         elif number:
-            config.load_from = str(Path(configs[number - 1].work_dir) / "model.safetensors")
+            hand_over(config, str(Path(configs[number - 1].work_dir) / "model.safetensors"))
         train(config)
 
 

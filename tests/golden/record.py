@@ -65,6 +65,7 @@ def trace(config_path: str, work_dir: str | Path) -> dict[str, list[float]]:
     config.train_dataloader["dataset"] = dict(
         type="NoiseSamples", length=STEPS * BATCH, size=tuple(config.model["size"])
     )
+    config.pop("load_parts", None)  # weights of an earlier stage
     config.val_dataloader = config.val_evaluator = config.val_cfg = None
     config.visualizer.vis_backends = [dict(type="LocalVisBackend")]
     config.log_level = "ERROR"

@@ -27,6 +27,7 @@ TOP_KEYS = frozenset(inspect.signature(Runner.__init__).parameters) - {"self", "
     "pretrained",
     "partial_load",
     "load_other_size",
+    "load_parts",
     "custom_imports",
     "model_wrapper_cfg",
     "find_unused_parameters",

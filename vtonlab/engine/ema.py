@@ -15,8 +15,10 @@ class WarmupEMA(ExponentialMovingAverage):
     """Average whose decay grows as (1 + n) / (warmup + n) up to ``1 - momentum``.
 
     Early averages then forget the random start quickly. Frozen parameters are shared with the
-    model instead of copied, so that an average of a LoRA costs the LoRA only. Used through
-    mmengine's hook: ``dict(type="EMAHook", ema_type="WarmupEMA", momentum=1e-4)``.
+    model instead of copied, so that an average of a LoRA costs the LoRA only; so are those that the
+    model names in ``train_only_prefixes``, such as a discriminator's: inference has no use for
+    them. Used through mmengine's hook: ``dict(type="EMAHook", ema_type="WarmupEMA",
+    momentum=1e-4)``.
 
     Args:
         model: the model to average.
@@ -44,22 +46,23 @@ class WarmupEMA(ExponentialMovingAverage):
             raise ValueError(f"WarmupEMA momentum must lie in (0, 1), not {momentum}")
         if warmup < 1.0:
             raise ValueError(f"WarmupEMA warmup must be >= 1 (1: none), not {warmup}")
+        named = plain_keys(dict(model.named_parameters()), model)
+        trained = {name for name, p in named.items() if p.requires_grad}
+        averaged = {name for name in trained if not name.startswith(_not_averaged(model))}
         super().__init__(
-            _SharingFrozen(model),
+            _Sharing(model),
             momentum=momentum,
             interval=interval,
             device=device,
             update_buffers=update_buffers,
         )
         self.warmup = warmup
-        named = plain_keys(dict(model.named_parameters()), model)
-        trained = {name for name, p in named.items() if p.requires_grad}
         for name, parameter in self.module.named_parameters():
             # mmengine marks all as frozen; state dictionaries that leave out what is frozen
             # (vtonlab.models.adapters) must see the same parameters as in the model
             parameter.requires_grad_(name in trained)
         if not update_buffers:
-            self.avg_parameters = {k: p for k, p in self.avg_parameters.items() if k in trained}
+            self.avg_parameters = {k: p for k, p in self.avg_parameters.items() if k in averaged}
 
     def update_parameters(self, model: nn.Module) -> None:
         """Average what ``model`` has now; its parts may be distributed one by one."""
@@ -85,8 +88,13 @@ class _Named:
         return plain_keys(self.model.state_dict(), self.model)
 
 
-class _SharingFrozen:
-    """Stands for a module; copying it copies the module except its frozen parameters.
+def _not_averaged(model: nn.Module) -> tuple[str, ...]:
+    return tuple(getattr(model, "train_only_prefixes", ()))
+
+
+class _Sharing:
+    """Stands for a module; copying it copies the module except the parameters that are not
+    averaged.
 
     What distributes a part of it is not copied.
     """
@@ -95,7 +103,10 @@ class _SharingFrozen:
         self.model = model
 
     def __deepcopy__(self, memo: dict) -> nn.Module:
-        memo.update({id(p): p for p in self.model.parameters() if not p.requires_grad})
+        named = plain_keys(dict(self.model.named_parameters()), self.model)
+        prefixes = _not_averaged(self.model)
+        shared = [p for k, p in named.items() if not p.requires_grad or k.startswith(prefixes)]
+        memo.update({id(p): p for p in shared})
         for name in wrapped_parts(self.model):
             part = getattr(self.model, name)
             memo[id(part)] = deepcopy(part.module, memo)

@@ -12,7 +12,9 @@ A model may say ``checkpoint_meta()`` (facts that a checkpoint must share with i
 ``frozen_prefixes`` (parameters that come from pretrained folders: neither saved nor expected) and
 ``train_only_prefixes`` (left out of exports; by default the losses' own parameters). A config may
 say ``partial_load=["prefix."]``: tensors so named may be missing or left over in ``load_from``;
-and ``load_other_size=True``: it may have been trained at another picture size.
+and ``load_other_size=True``: it may have been trained at another picture size. A model that
+contains one trained before names it in ``trained_before``; ``load_parts=dict(part=FILE)`` fills it
+where a training starts, later its weights are in the checkpoints.
 """
 
 import copy
@@ -43,6 +45,7 @@ from vtonlab.engine.checkpoint import (
 from vtonlab.engine.config_check import check_config
 from vtonlab.engine.distributed import init_on_cpu
 from vtonlab.engine.parts import plain_keys, wrapped_keys
+from vtonlab.engine.trained_parts import check_facts, facts_of, load_part
 from vtonlab.version import __version__
 
 _RUNNERS = itertools.count()
@@ -88,8 +91,7 @@ class SafeRunner(Runner):
 
     def model_facts(self) -> dict[str, Any]:
         """What a checkpoint must share with the model, as plain values."""
-        facts = getattr(self.bare_model, "checkpoint_meta", dict)()
-        return {"model": type(self.bare_model).__name__, **plain(facts)}
+        return facts_of(self.bare_model)
 
     # ------------------------------------------------------------------ saving
 
@@ -223,7 +225,8 @@ class SafeRunner(Runner):
         checkpoint = read_checkpoint(filename, map_location)
         checkpoint.setdefault("meta", {}).pop("config", None)  # never executed: R30
         checkpoint.setdefault("state_dict", {})
-        self._check_facts(checkpoint["meta"].get("facts"), filename)
+        saved, other_size = checkpoint["meta"].get("facts"), bool(self.cfg.get("load_other_size"))
+        check_facts(self.model_facts(), saved, str(filename), other_size=other_size)
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
         is_export = str(filename).endswith(".safetensors")
         state = wrapped_keys(checkpoint["state_dict"], self.bare_model)
@@ -231,21 +234,6 @@ class SafeRunner(Runner):
         self._has_loaded = True
         self.logger.info(f"Load checkpoint from {filename}")
         return checkpoint
-
-    def _check_facts(self, saved: dict | None, filename: str) -> None:
-        if not saved:
-            return
-        mine = self.model_facts()
-        differing = [key for key in saved if key in mine and saved[key] != mine[key]]
-        if self.cfg.get("load_other_size") and "size" in differing:
-            differing.remove("size")  # a later stage of training starts from a smaller picture
-        if differing:
-            theirs = ", ".join(f"{k}={saved[k]!r}" for k in differing)
-            wanted = ", ".join(f"{k}={mine[k]!r}" for k in differing)
-            raise ValueError(
-                f"checkpoint {filename} is of another method or size: it has {theirs}, this config "
-                f"makes {wanted}; use the config it was trained with"
-            )
 
     def _load_state(self, state: dict, filename: str, strict: bool, is_export: bool) -> None:
         model = self.bare_model
@@ -289,10 +277,27 @@ class SafeRunner(Runner):
             latest = find_latest(self.work_dir, self.logger.warning)
             if latest is None:
                 self.logger.info(f"nothing to resume in {self.work_dir}: training starts anew")
+                self._load_parts()
                 return
             self.logger.info(f"resuming from {latest}")
             self._load_from = str(latest)
+        if self._load_from is None:
+            self._load_parts()
         super().load_or_resume()
+
+    def _load_parts(self) -> None:
+        """Parts that another run trained; a checkpoint of this model would hold them."""
+        files = self.cfg.get("load_parts") or {}
+        for name, filename in files.items():
+            other_size = bool(self.cfg.get("load_other_size"))
+            load_part(self.bare_model, name, filename, other_size=other_size)
+            self.logger.info(f"{name}: weights of {filename}")
+        for name in getattr(self.bare_model, "trained_before", ()):
+            if name not in files:
+                self.logger.warning(
+                    f"{name} has random weights and is not trained here: set load_parts.{name} to "
+                    f"the checkpoint of a run that trained it"
+                )
 
     def resume(
         self,
@@ -341,6 +346,7 @@ class SafeRunner(Runner):
 _NOT_A_CHANGE = (
     "resume",
     "load_from",
+    "load_parts",
     "work_dir",
     "launcher",
     "model_wrapper_cfg",
