@@ -84,6 +84,78 @@ def save_tiny_sd3(folder: Path) -> Path:
     return folder
 
 
+def save_tiny_klein(folder: Path) -> Path:
+    """FLUX.2 klein's parts: one text encoder, whose layers 9, 18 and 27 are read."""
+    from diffusers import (
+        FlowMatchEulerDiscreteScheduler,
+        Flux2KleinPipeline,
+        Flux2Transformer2DModel,
+    )
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    torch.manual_seed(0)
+    tokenizer = _qwen_tokenizer()
+    text = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=8,
+        intermediate_size=8,
+        num_hidden_layers=27,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=4,
+    )
+    Flux2KleinPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True, shift=3.0),
+        vae=_tiny_flux2_vae(),
+        text_encoder=Qwen3ForCausalLM(text),
+        tokenizer=tokenizer,
+        transformer=Flux2Transformer2DModel(
+            in_channels=4 * LATENT_CHANNELS,
+            num_layers=2,
+            num_single_layers=2,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            joint_attention_dim=24,
+            axes_dims_rope=(4, 4, 4, 4),
+            guidance_embeds=False,
+        ),
+    ).save_pretrained(folder)
+    return folder
+
+
+def _tiny_flux2_vae():
+    """Its batch norm holds the statistics of latents, here drawn: no mean 0, no deviation 1."""
+    from diffusers import AutoencoderKLFlux2
+
+    vae = AutoencoderKLFlux2(
+        block_out_channels=(4, 4, 4, 4),
+        norm_num_groups=2,
+        layers_per_block=1,
+        latent_channels=LATENT_CHANNELS,
+    )
+    vae.bn.running_mean.normal_()
+    vae.bn.running_var.uniform_(0.5, 2.0)
+    return vae
+
+
+def _qwen_tokenizer():
+    """Bytes alone, and the two marks of a chat."""
+    from transformers import Qwen2TokenizerFast
+
+    letters = [chr(code) for code in range(33, 127)] + ["Ġ", "Ċ"]
+    marks = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    tokenizer = Qwen2TokenizerFast(
+        vocab={word: n for n, word in enumerate(letters + marks)}, merges=[]
+    )
+    tokenizer.add_special_tokens({"additional_special_tokens": marks[1:]})
+    tokenizer.pad_token = marks[0]
+    tokenizer.chat_template = (
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+        "<|im_start|>assistant\n"
+    )
+    return tokenizer
+
+
 def _tiny_vae():
     from diffusers import AutoencoderKL
 
