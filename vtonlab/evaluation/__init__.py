@@ -4,6 +4,7 @@ from vtonlab.evaluation.attention_entropy import AttentionEntropy
 from vtonlab.evaluation.attention_pck import AttentionPCK
 from vtonlab.evaluation.base import NotComputableError, PairMetric
 from vtonlab.evaluation.distribution import FID, KID, SetMetric
+from vtonlab.evaluation.flow_error import FlowError
 from vtonlab.evaluation.garments import ColourFidelity, GarmentSimilarity, WarpedGarmentIoU
 from vtonlab.evaluation.image_errors import ImageErrors
 from vtonlab.evaluation.perceptual import LPIPS
@@ -20,6 +21,7 @@ __all__ = [
     "AttentionEntropy",
     "AttentionPCK",
     "ColourFidelity",
+    "FlowError",
     "GarmentSimilarity",
     "ImageErrors",
     "MaskLeak",

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from vtonlab.evaluation.attention_pck import chance_level, correct_matches
+from vtonlab.structures.truth import true_points
 
 
 @dataclass
@@ -119,11 +120,9 @@ class AttentionProbe:
 
 def truth_of(batch: dict, place: int, query_grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Queries of one sample whose garment point is known: index (Q,) int64, points (Q, 2)."""
-    if "flow" in batch:
-        truth, valid = batch["flow"][place].to_grid(query_grid)
-        index = valid.cpu().nonzero()[:, 0]
-        return index, truth.cpu()[index]
-    return batch["correspondences"][place].to_queries(query_grid)
+    points, known = true_points(batch, place, query_grid)
+    index = known.nonzero()[:, 0]
+    return index, points[index]
 
 
 def correlations(pck: np.ndarray, metrics: dict[str, Iterable[float]]) -> dict[str, dict]:

@@ -7,7 +7,9 @@ from vtonlab.losses.attention_tv import AttentionTVLoss
 from vtonlab.losses.base import AttentionLoss
 from vtonlab.losses.correlation_regularization import CorrelationRegularizationLoss
 from vtonlab.losses.correspondence_distillation import CorrespondenceDistillationLoss
+from vtonlab.losses.flow_regression import FlowRegressionLoss
 from vtonlab.losses.keypoint_attention import KeypointAttentionLoss
+from vtonlab.losses.pictures import L1Loss, PerceptualLoss
 
 __all__ = [
     "AttentionEntropyLoss",
@@ -16,6 +18,9 @@ __all__ = [
     "AttentionTVLoss",
     "CorrelationRegularizationLoss",
     "CorrespondenceDistillationLoss",
+    "FlowRegressionLoss",
     "KeypointAttentionLoss",
+    "L1Loss",
     "NonSaturatingLoss",
+    "PerceptualLoss",
 ]

@@ -13,8 +13,8 @@ from vtonlab.losses.queries import QuerySet, query_set
 from vtonlab.losses.record_views import take_queries
 from vtonlab.registry import ATTENTION_LOSSES
 from vtonlab.structures.attention_record import AttentionRecord
-from vtonlab.structures.correspondences import bilinear_cells, inside_unit
-from vtonlab.structures.flow_field import FlowField
+from vtonlab.structures.correspondences import Grid, bilinear_cells, inside_unit
+from vtonlab.structures.truth import SOURCES, true_points
 
 
 def lands_inside(points: Tensor, mask: Tensor) -> Tensor:
@@ -22,6 +22,21 @@ def lands_inside(points: Tensor, mask: Tensor) -> Tensor:
     cells, weights = bilinear_cells(points, tuple(mask.shape))
     outside = (mask.flatten()[cells] < 0.5) & (weights > 0)
     return inside_unit(points) & ~outside.any(1)
+
+
+def visible_points(
+    batch: dict, place: int, grid: Grid, source: str, inside_garment: bool
+) -> tuple[Tensor, Tensor]:
+    """f_gt and V of one sample on a grid of person tokens: points (N, 2), visible (N,) bool; CPU.
+
+    Args:
+        source: see :func:`vtonlab.structures.truth.true_points`.
+        inside_garment: only tokens whose point lies wholly inside ``garment_mask`` are visible.
+    """
+    points, visible = true_points(batch, place, grid, source)
+    if inside_garment:
+        visible = visible & lands_inside(points, batch["garment_mask"][place, 0].cpu())
+    return points, visible
 
 
 @ATTENTION_LOSSES.register_module()
@@ -33,9 +48,11 @@ class CorrelationRegularizationLoss(AttentionLoss):
     the key grid (RGB in [-1, 1], bilinear), white outside its mask. Differences are averaged over
     channels and tokens.
 
-    Reads ``batch["flow"]``, ``batch["garment"]`` and ``batch["garment_mask"]``.
+    Reads ``batch["flow"]`` (or ``batch["correspondences"]``), ``batch["garment"]`` and
+    ``batch["garment_mask"]``.
 
     Args:
+        truth: "flow", or "correspondences": the matches of any matcher stand for the body's flow.
         support: "target_cells" is M; "all" compares the whole warped garment ``o G`` instead.
         token_reduction: "visible" averages over visible tokens; "all" divides by every token, as
             3D-GCL's released code does.
@@ -45,6 +62,7 @@ class CorrelationRegularizationLoss(AttentionLoss):
     def __init__(
         self,
         *,
+        truth: str = "flow",
         support: str = "target_cells",
         token_reduction: str = "visible",
         inside_garment: bool = True,
@@ -67,16 +85,17 @@ class CorrelationRegularizationLoss(AttentionLoss):
             layer_reduction=layer_reduction,
             sample_reduction=sample_reduction,
         )
+        self.choose("truth", truth, SOURCES)
         self.choose("support", support, ("target_cells", "all"))
         self.choose("token_reduction", token_reduction, ("visible", "all"))
+        self.truth = truth
         self.support = support
         self.token_reduction = token_reduction
         self.inside_garment = inside_garment
 
     def sample_values(self, record: AttentionRecord, batch: dict) -> tuple[Tensor, QuerySet]:
-        flows = self.require(batch, "flow", "use a data set that knows the true flow")
         garment = self._garment(record, batch)  # (B, Nk, 3)
-        queries, entries = self._targets(record, flows, batch)
+        queries, entries = self._targets(record, batch)
         sample, position, key, weight = (e.to(record.query.device) for e in entries)
         pixels = garment[sample, key]  # (E, 3)
         rows = take_queries(record, queries)
@@ -109,15 +128,14 @@ class CorrelationRegularizationLoss(AttentionLoss):
         return picture.flatten(2).mT
 
     def _targets(
-        self, record: AttentionRecord, flows: Sequence[FlowField], batch: dict
+        self, record: AttentionRecord, batch: dict
     ) -> tuple[QuerySet, tuple[Tensor, Tensor, Tensor, Tensor]]:
         """Visible tokens, and o_gt as sparse (sample, place in its list, garment token, weight)."""
-        masks = batch["garment_mask"][:, 0].cpu() if self.inside_garment else None
         indices, entries = [], []
-        for sample, flow in enumerate(flows):
-            points, visible = flow.to_grid(record.query_grid)  # (Nq, 2), (Nq,)
-            if masks is not None:
-                visible = visible & lands_inside(points, masks[sample])
+        for sample in range(len(record.query)):
+            points, visible = visible_points(
+                batch, sample, record.query_grid, self.truth, self.inside_garment
+            )
             index = visible.nonzero()[:, 0]
             cells, weights = bilinear_cells(points[index].double(), record.key_grid)  # (Q, 4)
             kept = weights > 0

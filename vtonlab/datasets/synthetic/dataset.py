@@ -32,6 +32,7 @@ SPLITS = ("train", "val", "test")
 SHUFFLES = ("samples", "points")
 ALWAYS = ("person", "garment", "agnostic", "mask", "garment_mask", "pose")
 OPTIONAL = ("worn_mask", "parse", "iuv", "keypoints", "flow", "correspondences")
+OF_SECOND = ("garment_pose", "garment_iuv")  # drawn when asked for by name
 
 
 @DATASETS.register_module()
@@ -54,8 +55,8 @@ class SyntheticTryOn(Dataset):
         hardness: range of the pose dial in [0, 1].
         framing: how freely people stand in the picture, in [0, 1]: 0 as in VITON-HD, 1 shifted,
             tilted and up to twice as small.
-        maps: which optional keys to give; all by default (``flow`` and ``correspondences`` are
-            free).
+        maps: which optional keys to give; by default all but ``garment_pose`` and ``garment_iuv``,
+            which person_to_person has (``flow`` and ``correspondences`` are free).
         with_body: adds ``body``, what 3D-GCL reads (parameters, projected vertices, face
             visibility).
         shuffle_correspondences: controls of what correspondence teaches. True or ``"samples"``:
@@ -69,7 +70,8 @@ class SyntheticTryOn(Dataset):
             (``sample["rng"]``) depend on (seed, position) alone.
 
     Raises:
-        ValueError: an unknown name, an empty range or a size under 16.
+        ValueError: an unknown name, an empty range, a size under 16 or a garment's pose where the
+            garment is no photograph.
     """
 
     def __init__(
@@ -121,7 +123,13 @@ class SyntheticTryOn(Dataset):
         if not 0 <= framing <= 1:
             raise ValueError(f"framing must be within [0, 1], not {framing!r}")
         self.framing = float(framing)
-        self.maps = _some_of("maps", maps, OPTIONAL)
+        self.maps = OPTIONAL if maps is None else _some_of("maps", maps, (*OPTIONAL, *OF_SECOND))
+        self.second_maps = [name for name in OF_SECOND if name in self.maps]
+        if self.second_maps and setting != "person_to_person":
+            raise ValueError(
+                f"maps: {self.second_maps[0]!r} is of the photograph that shows the garment, which "
+                f"setting='person_to_person' alone has, not {setting!r}"
+            )
         self.with_body = with_body
         if not isinstance(shuffle_correspondences, bool):
             _one_of("shuffle_correspondences", shuffle_correspondences, SHUFFLES)
@@ -132,11 +140,12 @@ class SyntheticTryOn(Dataset):
 
     def cache_key(self) -> dict:
         """Every setting that changes what is rendered."""
+        second = {"second_iuv": True} if self.second_maps else {}  # older caches lack it
         return {
             "version": VERSION, "split": self.split, "size": self.size, "seed": self.seed,
             "setting": self.setting, "kinds": self.kinds, "textures": list(self.textures),
             "hardness": self.hardness, "framing": self.framing, "with_body": self.with_body,
-        }  # fmt: skip
+        } | second  # fmt: skip
 
     def __len__(self) -> int:
         return self.length
@@ -241,10 +250,12 @@ class SyntheticTryOn(Dataset):
         }
         if self.with_body:
             arrays |= _body_arrays("body_", person, fragments, points)
-            if other_person is not None:
-                arrays |= _body_arrays(
-                    "body_garment_", other_person, *body_fragments(other_person, self.size)
-                )
+        if other_person is not None and (self.with_body or self.second_maps):
+            second = body_fragments(other_person, self.size)
+            if self.with_body:
+                arrays |= _body_arrays("body_garment_", other_person, *second)
+            if self.second_maps:
+                arrays["garment_iuv"] = iuv_map(second[0])
         return arrays
 
     def _finish(self, arrays: dict, index: int, position: int) -> dict:
@@ -266,6 +277,10 @@ class SyntheticTryOn(Dataset):
         for key in ("worn_mask", "parse", "iuv", "keypoints"):
             if key in self.maps:
                 sample[key] = arrays[key]
+        if "garment_iuv" in self.maps:
+            sample["garment_iuv"] = arrays["garment_iuv"]
+        if "garment_pose" in self.maps:
+            sample["garment_pose"] = pose_picture(arrays["garment_iuv"])
         if "target" in arrays:
             sample["target"] = arrays["target"]
         flow = FlowField(torch.from_numpy(arrays["flow"]), torch.from_numpy(arrays["visible"]))
