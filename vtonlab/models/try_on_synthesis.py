@@ -10,6 +10,7 @@ from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapperDict
 from torch import Tensor, nn
 
+from vtonlab.models.adapters import keep_only_trained
 from vtonlab.models.results import (
     check_loss_names,
     check_size,
@@ -77,6 +78,7 @@ class TryOnSynthesis(BaseModel):
         self.image_losses = nn.ModuleDict(
             {name: LOSSES.build(cfg) for name, cfg in (image_losses or {}).items()}
         )
+        keep_only_trained(self.image_losses)  # perceptual networks come from their own files
         self.size, self.categories, self.seed = tuple(size), tuple(categories), seed
         self.noise_sizes = self.generator.noise_sizes(self.size)
 
@@ -143,9 +145,8 @@ class TryOnSynthesis(BaseModel):
     def _generator_losses(self, fake: Tensor, wanted: Tensor, batch: dict) -> dict[str, Tensor]:
         scores = self.discriminator(fake, batch["pose"])
         losses = {"loss_adversarial": self.adversarial.generator(scores)}
-        everywhere = torch.ones_like(batch["mask"])
         for name, image_loss in self.image_losses.items():
-            losses[f"loss_{name}"] = image_loss(fake, wanted, everywhere)
+            losses[f"loss_{name}"] = image_loss(fake, wanted)
         return losses
 
     # Drawing --------------------------------------------------------------------------------------
