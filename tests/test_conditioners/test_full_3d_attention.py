@@ -229,3 +229,53 @@ def test_sd3_gets_channels_that_change_nothing_at_first():
     first = run(conditioner, backbone, batch).sample
     second = run(conditioner, backbone, batch | dict(agnostic=-batch["agnostic"])).sample
     assert torch.equal(first, second)
+
+
+class TestFreePoseTokens:
+    """As CORAL's release samples: the sampler steps the pose tokens too (METHODS.md A3)."""
+
+    @staticmethod
+    def sampled(conditioner, backbone, batch, steps=3):
+        """What a model draws, by hand: Euler steps on all tokens of diffusers' own call."""
+        conditions = conditioner.prepare(batch, encode)
+        noise = torch.randn(2, 12, 8, 12, generator=torch.manual_seed(1))
+        latents = torch.cat([noise, encode(batch["pose"])], dim=-1)
+        for step in range(steps):
+            sigma = torch.full((2,), 1 - step / steps)
+            velocity = conditioner._call_flux(backbone, latents, sigma, conditions)
+            latents = latents - velocity / steps
+        return noise, conditions, latents
+
+    def test_against_a_loop_over_all_tokens(self):
+        from vtonlab.samplers import FlowMatchEulerSampler
+
+        conditioner, backbone, batch = make_conditioner(pose_tokens="free"), flux(), make_batch()
+        with torch.no_grad():
+            noise, conditions, expected = self.sampled(conditioner, backbone, batch)
+            start = conditioner.start(noise, conditions)
+            assert torch.equal(start[..., 12:], encode(batch["pose"]))
+            found = FlowMatchEulerSampler(num_steps=3)(
+                lambda z, s: conditioner(backbone, z, s, conditions).sample, start, 36
+            )
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+        assert torch.equal(conditioner.finish(found), found[..., :12])
+        assert (found[..., 12:] - start[..., 12:]).abs().max() > 1e-3  # the pose has moved
+
+    def test_the_first_step_is_the_same_and_training_is_untouched(self):
+        clean, free = make_conditioner(), make_conditioner(pose_tokens="free")
+        backbone, batch = flux(), make_batch()
+        conditions = clean.prepare(batch, encode)
+        noise, sigma = torch.randn(2, 12, 8, 12), torch.ones(2)
+        assert clean.start(noise, conditions) is noise and clean.finish(noise) is noise
+        first = clean(backbone, noise, sigma, conditions, ["*"])
+        second = free(backbone, free.start(noise, conditions), sigma, conditions, ["*"])
+        assert torch.equal(second.sample[..., :12], first.sample)
+        for one, two in zip(first.records, second.records, strict=True):
+            assert torch.equal(one.query, two.query) and torch.equal(one.key, two.key)
+        assert torch.equal(run(clean, backbone, batch).sample, run(free, backbone, batch).sample)
+
+    def test_refusals(self):
+        with pytest.raises(ValueError, match="choose 'clean' or 'free'"):
+            make_conditioner(pose_tokens="released")
+        with pytest.raises(ValueError, match="needs pose_panel=True"):
+            make_conditioner(pose_tokens="free", pose_panel=False)

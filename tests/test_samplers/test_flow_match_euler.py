@@ -40,3 +40,18 @@ def test_predict_sees_each_level_once_for_the_whole_batch():
 def test_no_steps_is_refused():
     with pytest.raises(ValueError, match="num_steps=0"):
         FlowMatchEulerSampler(num_steps=0)
+
+
+def test_flux2s_shift_is_the_pipelines():
+    from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu
+
+    for steps in (4, 10, 28, 50, 200):
+        for length in (64, 1024, 3072, 4300, 4301, 9216):
+            mu = compute_empirical_mu(length, steps)
+            sampler = FlowMatchEulerSampler(num_steps=steps, dynamic_shifting="flux2")
+            assert sampler._mu(length) == pytest.approx(mu, rel=1e-12)
+    even = np.linspace(1, 1 / steps, steps)
+    expected = math.exp(mu) / (math.exp(mu) + (1 / even - 1))
+    np.testing.assert_allclose(sampler.sigmas(length)[:-1].numpy(), expected, rtol=1e-5)
+    with pytest.raises(ValueError, match="True, False or 'flux2'"):
+        FlowMatchEulerSampler(dynamic_shifting="flux3")

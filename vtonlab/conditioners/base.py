@@ -83,6 +83,16 @@ class Conditioner(nn.Module):
         """
         raise NotImplementedError
 
+    def start(self, noise: Tensor, conditions: dict[str, Any]) -> Tensor:
+        """Where sampling starts, from ``noise`` like ``target(...)``; a conditioner may add latents
+        that the sampler steps too.
+        """
+        return noise
+
+    def finish(self, latents: Tensor) -> Tensor:
+        """Sampled latents without what ``start`` added."""
+        return latents
+
     def person_latents(self, latents: Tensor) -> Tensor:
         """The part of the generated latents that decodes to the dressed person."""
         raise NotImplementedError

@@ -10,7 +10,8 @@ canvas                    clean garment          agnostic person              ze
 mask                      0                      1 = to be generated          0
 ========================  =====================  ===========================  ==================
 
-Pose tokens share the person's rotary positions, are kept clean, and carry no prediction.
+Pose tokens share the person's rotary positions, are kept clean, and carry no prediction; sampling
+can let them go (``pose_tokens="free"``).
 """
 
 from collections.abc import Sequence
@@ -47,6 +48,12 @@ class Full3DAttentionConditioner(Conditioner):
         pose_panel: show the pose picture as a third panel.
         guidance_scale: value of the guidance embedding of guidance-distilled backbones (FLUX.1 dev
             family).
+        pose_tokens: while sampling, ``"clean"`` shows the clean pose at every step, as in training;
+            ``"free"`` starts from it and lets the sampler step it with the rest, as CORAL's release
+            does (METHODS.md A3).
+
+    Raises:
+        ValueError: another ``pose_tokens``, or ``"free"`` without a pose panel.
     """
 
     def __init__(
@@ -56,8 +63,14 @@ class Full3DAttentionConditioner(Conditioner):
         codec_factor: int = 8,
         pose_panel: bool = True,
         guidance_scale: float = 30.0,
+        pose_tokens: str = "clean",
     ) -> None:
         super().__init__()
+        if pose_tokens not in ("clean", "free"):
+            raise ValueError(f"pose_tokens={pose_tokens!r}: choose 'clean' or 'free'")
+        if pose_tokens == "free" and not pose_panel:
+            raise ValueError("pose_tokens='free' needs pose_panel=True")
+        self.pose_tokens = pose_tokens
         self.prompt = CONDITIONERS.build(prompt)
         self.codec_factor = codec_factor
         self.panels = 3 if pose_panel else 2
@@ -102,9 +115,13 @@ class Full3DAttentionConditioner(Conditioner):
         conditions: dict[str, Any],
         layers: Sequence[str] = (),
     ) -> Prediction:
-        """Velocity on the diptych ``(B, C, h, 2w)``; person queries and garment keys in records."""
-        height, width = noisy.shape[-2], noisy.shape[-1] // 2
-        streams = noisy if self.panels == 2 else join_panels(noisy, conditions["pose"])
+        """Velocity on the diptych ``(B, C, h, 2w)``, or on all panels where the pose is among the
+        noisy latents; person queries and garment keys in records.
+        """
+        canvas = conditions["canvas"]
+        height, width = canvas.shape[-2], canvas.shape[-1] // self.panels
+        whole = noisy.shape[-1] == canvas.shape[-1]
+        streams = noisy if whole else join_panels(noisy, conditions["pose"])
         run = _BACKBONE_CALLS.get(type(unwrap(backbone)).__name__)
         if run is None:
             raise ValueError(
@@ -114,10 +131,18 @@ class Full3DAttentionConditioner(Conditioner):
         to_record = self._record_builder(backbone, (height // 2, width // 2), conditions["text"])
         if not layers:
             sample = run(self, backbone, streams, sigmas, conditions)
-            return Prediction(sample[..., : 2 * width])
+            return Prediction(sample[..., : noisy.shape[-1]])
         with AttentionRecorder(backbone, layers=layers, to_record=to_record) as recorder:
             sample = run(self, backbone, streams, sigmas, conditions)
-        return Prediction(sample[..., : 2 * width], recorder.records)
+        return Prediction(sample[..., : noisy.shape[-1]], recorder.records)
+
+    def start(self, noise: Tensor, conditions: dict[str, Any]) -> Tensor:
+        """Diptych noise ``(B, C, h, 2w)``; with free pose tokens the clean pose beside it."""
+        return join_panels(noise, conditions["pose"]) if self.pose_tokens == "free" else noise
+
+    def finish(self, latents: Tensor) -> Tensor:
+        """The diptych alone."""
+        return latents[..., : latents.shape[-1] // 3 * 2] if self.pose_tokens == "free" else latents
 
     def person_latents(self, latents: Tensor) -> Tensor:
         """Right half of the diptych: ``(B, C, h, 2w)`` to ``(B, C, h, w)``."""

@@ -246,12 +246,13 @@ class TryOnDiffusion(BaseModel):
         start = _noise_like(like, generators)
         if self.sampler.start == "agnostic":
             start = self._noised_agnostic(batch, start)
+        start = self.conditioner.start(start, conditions)
         predict = self._predictor(conditions)
         if self.sampler.guided:
             unconditional = self._predictor(self.conditioner.unconditional(conditions))
             predict = self.sampler.guide(predict, unconditional)
         length = self.conditioner.sequence_length(conditions)
-        latents = self.sampler(predict, start, length, generators)
+        latents = self.conditioner.finish(self.sampler(predict, start, length, generators))
         images = to_uint8(self.decode(self.conditioner.person_latents(latents)))
         results = pair_results(batch, images)
         if self.probe is not None:
