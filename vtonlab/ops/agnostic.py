@@ -7,6 +7,7 @@ LIP's.
 import numpy as np
 
 from vtonlab.ops import agnostic_shapes as shapes
+from vtonlab.ops.agnostic_estimates import estimated_mask
 from vtonlab.ops.agnostic_shapes import (
     NECK,
     NOSE,
@@ -33,7 +34,7 @@ WORN_LABELS = {
     "lower_body": (PANTS, SKIRT),
     "dresses": (UPPER, DRESS, COAT, SKIRT),
 }
-CONVENTIONS = ("full", "vitonhd", "dresscode")
+CONVENTIONS = ("full", "vitonhd", "dresscode", "tight", "wide")
 _HEAD = (HAT, HAIR, SUNGLASSES, FACE)
 _DRESS_SHARE = 0.02  # of the picture, above which somebody wears a dress
 # DensePose parts
@@ -61,18 +62,21 @@ def agnostic_mask(
                     shows the worn garment's); upper bodies alone
     ``dresscode``   as try-on on Dress Code is evaluated: the labels of garment and legs, grown,
                     and the arms from keypoints
+    ``tight``       as CORAL's tests of people in their own garment: where two estimates, from
+                    labels and DensePose and from keypoints, agree
+    ``wide``        as CORAL's tests with another garment: the first estimate, with wider arms
     ==============  ==============================================================================
 
-    The head stays in all of them. **Cross-category rule:** who wears a dress has all of it hidden,
-    as for ``dresses``, whatever the category of the new garment (``vitonhd`` keeps to trunk, arms
-    and what the parse calls garment).
+    The head stays in all of them (a ``wide`` mask of a dress may take the chin). **Cross-category
+    rule:** who wears a dress has all of it hidden, as for ``dresses``, whatever the category of the
+    new garment (``vitonhd``, ``tight`` and ``wide`` keep to their own rules).
 
     Args:
         parse: (H, W) uint8 LIP labels.
         keypoints: (25, 3) BODY_25: x, y in [0, 1], confidence; points of confidence 0 are not used.
         category: of the new garment: upper_body, lower_body or dresses.
         dilation: growth in units of the picture's height; by default 0.035 for ``full``, 0 for
-            ``vitonhd`` and 0.02 for ``dresscode``.
+            ``vitonhd``, 0.02 for ``dresscode`` and 0 on top of the rules of ``tight`` and ``wide``.
         convention: see above.
         box: fill the bounding box of the area, but for the head: no outline is left at all.
         densepose: (H, W) DensePose parts 0 to 24, where there are: the body's own arms, trunk and
@@ -95,11 +99,11 @@ def agnostic_mask(
         raise ValueError(f"convention {convention!r} is none of {', '.join(CONVENTIONS)}")
     if densepose is not None and densepose.shape != parse.shape:
         raise ValueError(f"densepose is {densepose.shape}, parse {parse.shape}: use one size")
-    if convention != "vitonhd" and (parse == DRESS).mean() > _DRESS_SHARE:
+    if convention in ("full", "dresscode") and (parse == DRESS).mean() > _DRESS_SHARE:
         category = "dresses"
-    build = {"full": _full, "vitonhd": _vitonhd, "dresscode": _dresscode}[convention]
+    build = dict(full=_full, vitonhd=_vitonhd, dresscode=_dresscode, tight=_tight, wide=_wide)
     points = keypoints[:, :2] * np.array(parse.shape[::-1])
-    mask = build(parse, points, keypoints[:, 2] > 0, category, dilation, densepose)
+    mask = build[convention](parse, points, keypoints[:, 2] > 0, category, dilation, densepose)
     return _box(mask, parse) if box else mask
 
 
@@ -165,6 +169,15 @@ def _dresscode(parse, points, known, category, dilation, densepose) -> np.ndarra
     mask = dilate(mask, round((0.02 if dilation is None else dilation) * height))
     mask[kept] = 0
     return mask
+
+
+def _tight(parse, points, known, category, dilation, densepose, tight=True) -> np.ndarray:
+    mask = estimated_mask(parse, points, known, category, densepose, tight=tight)
+    return dilate(mask, round((dilation or 0.0) * parse.shape[0]))
+
+
+def _wide(parse, points, known, category, dilation, densepose) -> np.ndarray:
+    return _tight(parse, points, known, category, dilation, densepose, tight=False)
 
 
 def _beyond(arms, drawn: np.ndarray) -> np.ndarray:
