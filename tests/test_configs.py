@@ -124,7 +124,10 @@ STAGES = [f"unet_{data}{stage}" for data in ("vitonhd", "deepfashion_pose")
 LEFFA = [
     f"configs/leffa/{name}.py" for name in (*STAGES, "unet_dresscode", "unet_deepfashion_pose_sdxl")
 ]
-CORAL = ["dit_vitonhd", "dit_vitonhd_attn", "dit_vitonhd_24gb", "sd3_vitonhd"]
+CORAL = [
+    *(f"dit_vitonhd{kind}" for kind in ("", "_attn", "_full", "_24gb")),
+    "sd3_vitonhd",
+]
 CATVTON = ["configs/catvton/unet_vitonhd.py", "configs/catvton/unet_vitonhd_flow.py"]
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from vtonlab.backbones.pretrained import DTYPES
+
 # The pipeline of diffusers whose `load_lora_weights` reads the adapter of a backbone.
 PIPELINES = {
     "FluxTransformer2DModel": "FluxPipeline",
@@ -12,37 +14,42 @@ PIPELINES = {
     "SD3Transformer2DModel": "StableDiffusion3Pipeline",
 }
 LORA_FILE = "pytorch_lora_weights.safetensors"
+WEIGHTS_FILES = "diffusion_pytorch_model{suffix}.safetensors"  # diffusers' own names
 
 
 def export_backbone(
-    backbone: nn.Module, directory: str | Path, state: Mapping[str, Tensor] | None = None
+    backbone: nn.Module,
+    directory: str | Path,
+    state: Mapping[str, Tensor] | None = None,
+    *,
+    max_shard_size: str | int = "10GB",
+    dtype: str | None = None,
 ) -> Path:
     """Write ``backbone`` for plain diffusers and return what was written.
 
     A backbone with a peft adapter becomes ``pytorch_lora_weights.safetensors`` (read by
     ``pipe.load_lora_weights(directory)``), any other a folder ``transformer/``, ``unet/``
-    or ``vae/`` (read by ``from_pretrained``).
+    or ``vae/`` (read by ``from_pretrained``): ``config.json`` and safetensors files, several with
+    an index where one would grow above ``max_shard_size``.
 
     Args:
-        state: parameters to write instead of the backbone's own, such as averaged ones.
+        state: tensors to write instead of the backbone's own, such as averaged ones.
+        max_shard_size: of one file: bytes, or text such as ``"5GB"``.
+        dtype: of floating-point weights in the file, such as ``"bfloat16"``; None: as they are.
 
     Raises:
-        ValueError: an adapter on a backbone whose pipeline is not known here.
+        ValueError: an adapter on a backbone whose pipeline is not known here, or another ``dtype``.
     """
-    own = {
-        name: value.clone()
-        for name, value in backbone.state_dict().items()
-        if name in (state or ())
-    }
-    backbone.load_state_dict(dict(state or {}), strict=False)
-    try:
-        if getattr(backbone, "peft_config", None):
-            return _save_lora(backbone, Path(directory))
-        folder = Path(directory) / _folder_of(type(backbone).__name__)
-        backbone.save_pretrained(folder)
-        return folder
-    finally:
-        backbone.load_state_dict(own, strict=False)
+    if dtype is not None and dtype not in DTYPES:
+        raise ValueError(f"dtype={dtype!r}: choose one of {', '.join(DTYPES)}")
+    whole = {**backbone.state_dict(), **(state or {})}
+    if dtype is not None:
+        whole = {k: v.to(DTYPES[dtype]) if v.is_floating_point() else v for k, v in whole.items()}
+    if getattr(backbone, "peft_config", None):
+        return _save_lora(backbone, Path(directory), whole)
+    folder = Path(directory) / _folder_of(type(backbone).__name__)
+    _save_weights(backbone, folder, whole, max_shard_size)
+    return folder
 
 
 def _folder_of(name: str) -> str:
@@ -51,7 +58,22 @@ def _folder_of(name: str) -> str:
     return "unet" if "UNet" in name else "transformer"
 
 
-def _save_lora(backbone: nn.Module, directory: Path) -> Path:
+def _save_weights(backbone: nn.Module, folder: Path, state: dict, max_shard_size) -> None:
+    """As the backbone's ``save_pretrained``, which takes no state dictionary."""
+    from huggingface_hub import save_torch_state_dict
+
+    folder.mkdir(parents=True, exist_ok=True)
+    backbone.save_config(folder)
+    save_torch_state_dict(
+        state,
+        folder,
+        filename_pattern=WEIGHTS_FILES,
+        max_shard_size=max_shard_size,
+        metadata={"format": "pt"},
+    )
+
+
+def _save_lora(backbone: nn.Module, directory: Path, state: dict) -> Path:
     import diffusers
     from peft import get_peft_model_state_dict
 
@@ -62,7 +84,7 @@ def _save_lora(backbone: nn.Module, directory: Path) -> Path:
     adapter = backbone.peft_config["default"].to_dict()
     pipeline.save_lora_weights(
         directory,
-        transformer_lora_layers=get_peft_model_state_dict(backbone),
+        transformer_lora_layers=get_peft_model_state_dict(backbone, state_dict=state),
         transformer_lora_adapter_metadata=adapter,
         weight_name=LORA_FILE,
     )

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from vtonlab.registry import BACKBONES
+from vtonlab.utils.compat import gathered_dtype
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -106,9 +107,12 @@ def _quantization(settings: Mapping | None, dtype: str) -> dict:
 
 
 def half_precision(module: nn.Module) -> AbstractContextManager:
-    """Autocast to the half precision that parameters of ``module`` are kept in; nothing for a
-    module without any.
+    """Autocast to the half precision that parameters of ``module`` are kept (or, where they are
+    sharded, gathered) in; nothing for a module without any.
     """
+    gathered = gathered_dtype(module)
+    if gathered is not None:
+        return torch.autocast(next(module.parameters()).device.type, dtype=gathered)
     for parameter in module.parameters():
         if parameter.dtype in (torch.bfloat16, torch.float16):
             return torch.autocast(parameter.device.type, dtype=parameter.dtype)

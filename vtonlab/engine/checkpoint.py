@@ -204,8 +204,13 @@ def find_latest(folder: str | Path, warn: Callable[[str], None] = print) -> Path
     return None
 
 
-def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict:
+def read_checkpoint(path: str | Path, map_location: Any = "cpu", *, lazy: bool = False) -> dict:
     """Read ``.pth`` (tensors and plain values only) or ``.safetensors``; never runs code.
+
+    Args:
+        path, map_location: as ``torch.load``.
+        lazy: leave the tensors of a ``.pth`` in the file until they are read, so that processes of
+            one machine share the memory; on the CPU.
 
     Returns:
         The checkpoint; a safetensors file becomes ``{"state_dict": ..., "meta": ...}``.
@@ -224,7 +229,7 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict:
     if path.suffix == ".safetensors":
         return _read_safetensors(path, map_location)
     try:
-        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+        checkpoint = torch.load(path, map_location=map_location, weights_only=True, mmap=lazy)
     except Exception as error:
         wanted = re.findall(r"GLOBAL ([\w.]+)", str(error))
         if wanted or "Unsupported operand" in str(error):

@@ -31,8 +31,8 @@ TOP_KEYS = frozenset(inspect.signature(Runner.__init__).parameters) - {"self", "
     "custom_imports",
     "model_wrapper_cfg",
     "find_unused_parameters",
+    "sharding",
     "sync_bn",
-    "compile",
     "activation_checkpointing",
     "efficient_conv_bn_eval",
 }
@@ -45,6 +45,7 @@ _FIXED: dict[str, frozenset[str]] = {
     "env_cfg.mp_cfg": frozenset(["mp_start_method", "opencv_num_threads"]),
     "env_cfg.dist_cfg": frozenset(["backend", "timeout", "init_backend", "port"]),
     "randomness": frozenset(["seed", "diff_rank_seed", "deterministic"]),
+    "sharding": frozenset(["module", "blocks", "param_dtype"]),
     "auto_scale_lr": frozenset(["base_batch_size", "enable"]),
     "custom_imports": frozenset(["imports", "allow_failed_imports"]),
     "default_hooks": HOOK_SLOTS,

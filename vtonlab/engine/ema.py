@@ -1,5 +1,6 @@
 """Exponential moving average of the trained parameters, with warm-up."""
 
+from collections import OrderedDict
 from copy import deepcopy
 
 import torch
@@ -7,6 +8,7 @@ from mmengine.model import ExponentialMovingAverage
 from torch import Tensor, nn
 
 from vtonlab.engine.parts import plain_keys, wrapped_parts
+from vtonlab.engine.sharding import is_sharded, own_share
 from vtonlab.registry import MODELS
 
 
@@ -72,7 +74,7 @@ class WarmupEMA(ExponentialMovingAverage):
         """averaged += (1 - decay) * (source - averaged), in place."""
         updates = int(steps) // self.interval
         warm = (self.warmup - 1.0) / (self.warmup + updates)  # 1 - (1 + n) / (warmup + n)
-        averaged_param.lerp_(source_param, max(self.momentum, warm))
+        own_share(averaged_param).lerp_(own_share(source_param), max(self.momentum, warm))
 
 
 class _Named:
@@ -107,7 +109,26 @@ class _Sharing:
         prefixes = _not_averaged(self.model)
         shared = [p for k, p in named.items() if not p.requires_grad or k.startswith(prefixes)]
         memo.update({id(p): p for p in shared})
+        if is_sharded(self.model):
+            return _bare_copy(self.model, memo)
         for name in wrapped_parts(self.model):
             part = getattr(self.model, name)
             memo[id(part)] = deepcopy(part.module, memo)
         return deepcopy(self.model, memo)
+
+
+def _bare_copy(module: nn.Module, memo: dict) -> nn.Module:
+    """Copy of a sharded module, which torch refuses to copy: parameters, buffers and what hangs on
+    state dictionaries, without ``forward``.
+    """
+    copied = nn.Module()
+    copied.__dict__.update(vars(module))
+    for name in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"):
+        copied.__dict__[name] = OrderedDict()
+    copied._buffers = deepcopy(module._buffers, memo)
+    copied._modules = {k: m and _bare_copy(m, memo) for k, m in module._modules.items()}
+    copied._parameters = {
+        name: p if p is None or id(p) in memo else nn.Parameter(p.detach().clone())
+        for name, p in module._parameters.items()
+    }
+    return copied

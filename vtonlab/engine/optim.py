@@ -15,6 +15,7 @@ from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper, OptimWr
 from torch import Tensor, nn
 
 from vtonlab.engine.registries import OPTIM_WRAPPER_CONSTRUCTORS
+from vtonlab.engine.sharding import clip_gradients, gradient_norm, scattered_optimizer
 from vtonlab.registry import OPTIM_WRAPPERS
 
 
@@ -89,19 +90,23 @@ class FiniteOptimWrapper(OptimWrapper):
         self._clip(parameters, norm)
         self.optimizer.step(**kwargs)
 
+    def load_state_dict(self, state_dict: dict) -> None:
+        """What ``state_dict`` gave, in whole tensors; sharded parameters take their share."""
+        super().load_state_dict(scattered_optimizer(state_dict, self.optimizer))
+
     def _norm(self) -> tuple[Tensor, list[nn.Parameter]]:
         """Norm of all gradients, logged, and the parameters that have one."""
         groups = self.optimizer.param_groups
         parameters = [p for group in groups for p in group["params"] if p.grad is not None]
         norm_type = self.clip.get("norm_type", 2) if self.clip else 2
-        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters], norm_type=norm_type)
+        norm = gradient_norm(parameters, norm_type)
         prefix = f"{self.name}." if self.name else ""
         self.message_hub.update_scalar(f"train/{prefix}grad_norm", float(norm))
         return norm, parameters
 
     def _clip(self, parameters: list[nn.Parameter], norm: Tensor) -> None:
         if self.clip:
-            torch.nn.utils.clip_grads_with_norm_(parameters, self.clip["max_norm"], norm)
+            clip_gradients(parameters, self.clip["max_norm"], norm)
 
     def _refuse(self, norm: float) -> None:
         if self.on_nonfinite == "raise":

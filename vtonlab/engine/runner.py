@@ -45,6 +45,13 @@ from vtonlab.engine.checkpoint import (
 from vtonlab.engine.config_check import check_config
 from vtonlab.engine.distributed import init_on_cpu
 from vtonlab.engine.parts import plain_keys, wrapped_keys
+from vtonlab.engine.sharding import (
+    check_sharding,
+    gathered,
+    is_sharded,
+    scattered_state,
+    shard_model,
+)
 from vtonlab.engine.trained_parts import check_facts, facts_of, load_part
 from vtonlab.version import __version__
 
@@ -59,6 +66,7 @@ def build_runner(config: Config) -> "SafeRunner":
         FileNotFoundError: data or weights that are not there.
     """
     check_config(config)
+    check_sharding(config)
     if config.get("launcher", "none") != "none" and not torch.cuda.is_available():
         init_on_cpu(config.launcher, config.env_cfg.dist_cfg.get("timeout", 1800))
     config = copy.deepcopy(config)
@@ -82,6 +90,20 @@ class SafeRunner(Runner):
     def bare_model(self) -> nn.Module:
         """The model without its distributed wrapper."""
         return self.model.module if is_model_wrapper(self.model) else self.model
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        """Sharded over the processes where the config says so, else mmengine's wrapper."""
+        settings = self.cfg.get("sharding")
+        if settings and self.distributed:
+            model.init_weights()  # mmengine's turn comes later, when no process has them whole
+            return shard_model(model, get_device(), **settings)
+        if settings:
+            self.logger.info("one process: `sharding` has nothing to share (start with torchrun)")
+        return super().wrap_model(model_wrapper_cfg, model)
+
+    def _init_model_weights(self) -> None:
+        if not is_sharded(self.bare_model):
+            super()._init_model_weights()
 
     def config_text(self) -> str:
         """The config as text, formatted once."""
@@ -109,23 +131,51 @@ class SafeRunner(Runner):
         """Save atomically; the signature is mmengine's, remote backends are refused."""
         if file_client_args or backend_args:
             raise ValueError("checkpoints are saved to local folders only: drop backend_args")
-        if not is_main_process():
+        if not self._takes_part():
             return
         checkpoint = {"meta": self._meta(meta, by_epoch), **self._weights()}
         checkpoint["message_hub"] = self._plain_message_hub()
         if save_optimizer:
-            checkpoint["optimizer"] = self.optim_wrapper.state_dict()
+            state = self.optim_wrapper.state_dict()
+            checkpoint["optimizer"] = gathered(state) if is_sharded(self.bare_model) else state
+        if not is_main_process():
+            return
         if save_param_scheduler and self.param_schedulers is not None:
             checkpoint["param_schedulers"] = self._scheduler_states()
         save_checkpoint_file(checkpoint, Path(out_dir) / filename)
 
-    def inference_weights(self) -> dict:
-        """State dict that inference uses: averaged weights where training averaged."""
-        return self._weights()["state_dict"]
+    def _takes_part(self) -> bool:
+        """Whether this process has a share in what is saved; process 0 alone writes."""
+        return is_main_process() or is_sharded(self.bare_model)
 
-    def export_weights(self, path: str | Path) -> dict:
-        """Write what inference needs (averaged weights where there are any) as safetensors."""
+    def part_weights(self, name: str, *, frozen: bool) -> dict | None:
+        """State dict of one part of the model for inference: averaged weights where there are any.
+
+        All processes call it; the first gets whole tensors, others may get None.
+
+        Args:
+            name: of a child of the model.
+            frozen: what did not train too, gathered where it is sharded.
+        """
+        if not self._takes_part():
+            return None
+        state, prefix = self._weights()["state_dict"], f"{name}."
+        part = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        if frozen:
+            own = self.bare_model.get_submodule(name).state_dict()
+            part = gathered({k: v for k, v in own.items() if k not in part}) | part
+        return part
+
+    def export_weights(self, path: str | Path) -> dict | None:
+        """Write what inference needs (averaged weights where there are any) as safetensors.
+
+        All processes call it; the first writes and returns the manifest.
+        """
+        if not self._takes_part():
+            return None
         weights = self._weights()
+        if not is_main_process():
+            return None
         dropped = self._train_only_prefixes()
         state = {k: v for k, v in weights["state_dict"].items() if not k.startswith(dropped)}
         averaged = "ema_state_dict" in weights
@@ -162,7 +212,7 @@ class SafeRunner(Runner):
         ):
             if name in checkpoint:
                 kept = {k: v for k, v in checkpoint[name].items() if not k.startswith(prefixes)}
-                checkpoint[name] = {k: v.detach().cpu() for k, v in kept.items()}
+                checkpoint[name] = gathered(kept)
         return checkpoint
 
     def _frozen_prefixes(self) -> tuple[str, ...]:
@@ -222,11 +272,14 @@ class SafeRunner(Runner):
             ValueError: damaged, pickled, of another model, or keys that do not fit.
         """
         del revise_keys  # mmengine strips "module." here; our checkpoints never have it
-        checkpoint = read_checkpoint(filename, map_location)
+        sharded = is_sharded(self.bare_model)
+        checkpoint = read_checkpoint(filename, "cpu" if sharded else map_location, lazy=sharded)
         checkpoint.setdefault("meta", {}).pop("config", None)  # never executed: R30
         checkpoint.setdefault("state_dict", {})
         saved, other_size = checkpoint["meta"].get("facts"), bool(self.cfg.get("load_other_size"))
         check_facts(self.model_facts(), saved, str(filename), other_size=other_size)
+        if sharded:
+            self._scatter(checkpoint)
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
         is_export = str(filename).endswith(".safetensors")
         state = wrapped_keys(checkpoint["state_dict"], self.bare_model)
@@ -234,6 +287,14 @@ class SafeRunner(Runner):
         self._has_loaded = True
         self.logger.info(f"Load checkpoint from {filename}")
         return checkpoint
+
+    def _scatter(self, checkpoint: dict) -> None:
+        """Weights of a file, which are whole, become this process's share; in place."""
+        own = self.bare_model.state_dict()
+        averaged = {f"module.{key}": value for key, value in own.items()}
+        for name, like in (("state_dict", own), ("ema_state_dict", averaged)):
+            if name in checkpoint:
+                checkpoint[name] = scattered_state(checkpoint[name], like)
 
     def _load_state(self, state: dict, filename: str, strict: bool, is_export: bool) -> None:
         model = self.bare_model
@@ -320,7 +381,7 @@ class SafeRunner(Runner):
 
     def _check_resumable(self, filename: str) -> dict[str, list[list[float]]]:
         """Refuse what cannot be continued, show what changed; returns the recent log scalars."""
-        checkpoint = read_checkpoint(filename)
+        checkpoint = read_checkpoint(filename, lazy=True)
         meta = checkpoint.get("meta", {})
         if "optimizer" not in checkpoint or "iter" not in meta:
             raise ValueError(

@@ -182,7 +182,8 @@ def drop_training(config: Config) -> None:
             if f"{part}_{suffix}" in config:
                 config[f"{part}_{suffix}"] = None
     config.optim_wrapper = config.param_scheduler = None
-    config.pop("load_other_size", None)
+    for key in ("load_other_size", "sharding"):  # each process draws pairs with all weights
+        config.pop(key, None)
     slots = dict(config.get("default_hooks") or {})
     for slot in ("ema", "preview", "guard", "signal", "rng"):
         slots.pop(slot, None)

@@ -13,10 +13,16 @@ Backward passes
 Attention backends of diffusers
     The backend chosen by `attention_backend(...)` or `DIFFUSERS_ATTN_BACKEND` can only be read
     from a private registry (written for 0.42).
+Sharded parameters
+    torch's `fully_shard` changes a module's class to a new one called `FSDP<name>`, by which
+    neither diffusers (`config.json`, `compile_repeated_blocks`) nor we would know it; asks for
+    averages that gloo does not compute; and tells its precision only privately (written for 2.15).
 """
 
+import warnings
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 # --- fused attention ------------------------------------------------------------------------
 
@@ -143,3 +149,37 @@ def active_diffusers_attention_backend() -> str:
 
     backend, _ = _AttentionBackendRegistry.get_active_backend()
     return str(getattr(backend, "value", backend))
+
+
+# --- sharded parameters ---------------------------------------------------------------------
+
+
+def shard_in_place(module: nn.Module, mesh, dtype: torch.dtype | None) -> None:
+    """torch's `fully_shard`; the module keeps the name of its class.
+
+    Args:
+        mesh: a one-dimensional `DeviceMesh`.
+        dtype: of the gathered parameters in forward and backward; None: as they are kept.
+            Gradients are averaged in float32, arguments of `forward` are left alone.
+    """
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
+    # blocks of FLUX return views; diffusers never changes them in place, which alone would matter
+    warnings.filterwarnings("ignore", message=r"FSDP2-wrapped module .* returned a view tensor")
+    name = type(module).__name__
+    policy = MixedPrecisionPolicy(dtype, torch.float32, cast_forward_inputs=False)
+    # the root too: else its parameters stay gathered after a pass without gradients, and what reads
+    # `parameters()` then (averages, exports) meets other tensors than before
+    fully_shard(module, mesh=mesh, reshard_after_forward=True, mp_policy=policy)
+    type(module).__name__ = name
+    if mesh.device_type == "cpu":
+        module.set_force_sum_reduction_for_comms(True)
+
+
+def gathered_dtype(module: nn.Module) -> torch.dtype | None:
+    """What `shard_in_place` gathers this module's parameters in; None: as kept, or not sharded."""
+    from torch.distributed.fsdp import FSDPModule
+
+    if not isinstance(module, FSDPModule):
+        return None
+    return module._get_fsdp_state()._mp_policy.param_dtype

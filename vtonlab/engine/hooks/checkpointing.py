@@ -97,7 +97,7 @@ class SafeCheckpointHook(CheckpointHook):
 
     def after_train(self, runner) -> None:
         """Export the weights that inference uses."""
-        if self.export and is_main_process():
+        if self.export:
             path = Path(self.out_dir) / "model.safetensors"
             runner.export_weights(path)
             averaged = any(isinstance(hook, EMAHook) for hook in runner.hooks)
