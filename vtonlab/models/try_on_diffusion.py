@@ -9,6 +9,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vtonlab.backbones.blocks import compile_blocks
 from vtonlab.backbones.codec import LazyCodec, encode_pictures, unscale_latents, weights_dtype
 from vtonlab.backbones.pretrained import half_precision
 from vtonlab.conditioners.base import Prediction
@@ -54,6 +55,8 @@ class TryOnDiffusion(BaseModel):
         trainable: glob patterns of backbone parameters to train; ``None`` trains all (or LoRA
             alone).
         gradient_checkpointing: recompute the backbone's blocks in the backward pass.
+        compile: ``torch.compile`` the backbone's repeated blocks, in training and sampling: True,
+            or its arguments, such as ``dict(mode="max-autotune-no-cudagraphs")``.
         mask_loss_weight: weight of the diffusion loss inside the mask (1 treats the whole diptych
             alike, METHODS.md A4).
         condition_dropout: share of training samples whose garment is withheld, as the conditioner's
@@ -83,6 +86,7 @@ class TryOnDiffusion(BaseModel):
         lora: dict | None = None,
         trainable: Sequence[str] | None = None,
         gradient_checkpointing: bool = False,
+        compile: bool | dict = False,
         mask_loss_weight: float = 1.0,
         condition_dropout: float = 0.0,
         probe: dict | None = None,
@@ -120,6 +124,8 @@ class TryOnDiffusion(BaseModel):
             add_lora(self.backbone, **lora)
         elif trainable is not None:
             train_only(self.backbone, trainable)
+        if compile:
+            compile_blocks(self.backbone, compile)
         saved = [f"conditioner.{name}" for name in self.conditioner.saved_when_frozen]
         keep_only_trained(self, also=saved)
 
