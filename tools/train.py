@@ -4,6 +4,7 @@ Example:
     python tools/train.py configs/coral/dit_synthetic.py --seed 1
     python tools/train.py configs/coral/dit_synthetic.py --resume
     python tools/train.py configs/coral/dit_vitonhd.py --estimate 40
+    python tools/train.py configs/coral/dit_vitonhd_full.py --estimate 80 --gpus 8
     torchrun --nproc-per-node 2 tools/train.py configs/coral/dit_synthetic.py --launcher pytorch
 
 Exit codes: 0 done, 1 stopped (a number was not finite, out of memory) or --estimate does not fit,
@@ -63,6 +64,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="print the expected peak memory of each part, and whether it fits in GIB (default: "
         "the GPU's memory); needs no weights and no data. With --dry-run the measured peak follows",
     )
+    parser.add_argument(
+        "--gpus",
+        type=int,
+        metavar="N",
+        help="of --estimate: processes that share out what the config's `sharding` says (default: "
+        "those of torchrun)",
+    )
     add_safe(parser)
     add_cfg_options(parser)
     parser.add_argument("--local-rank", "--local_rank", type=int, help=argparse.SUPPRESS)
@@ -78,8 +86,13 @@ def remember_command(work_dir: str) -> None:
         file.write(shlex.join(["python", *sys.argv]) + "\n")
 
 
-def show_estimate(config, gib: float) -> bool:
+def show_estimate(config, gib: float, gpus: int | None) -> bool:
     """Print what a step will need; whether it fits (True where that is not known)."""
+    gpus = gpus or int(os.environ.get("WORLD_SIZE", 1))
+    if gpus < 2 and config.get("sharding"):
+        print("on one card; on N that share parameters: --gpus N")
+    elif gpus > 1 and not config.get("sharding"):
+        print(f"the config has no `sharding`: each of {gpus} cards holds all of this")
     import torch
 
     from vtonlab.engine.memory import GIB, estimate_memory, report
@@ -89,7 +102,7 @@ def show_estimate(config, gib: float) -> bool:
         available = available or torch.cuda.get_device_properties(0).total_memory
     elif available is None:
         device = "cpu"
-    text, fits = report(estimate_memory(config, device), available)
+    text, fits = report(estimate_memory(config, device, gpus), available)
     print(text)
     return fits
 
@@ -115,7 +128,7 @@ def main() -> int:
         config.load_from = None if args.resume == "auto" else args.resume
     fits = True
     if args.estimate is not None:
-        fits = show_estimate(config, args.estimate)
+        fits = show_estimate(config, args.estimate, args.gpus)
         if not args.dry_run:
             return OK if fits else FINDINGS
     if not args.dry_run:

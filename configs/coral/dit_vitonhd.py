@@ -103,5 +103,6 @@ param_scheduler = [dict(type="LinearLR", start_factor=0.01, begin=0, end=800, by
 default_hooks.checkpoint.update(interval=4000)
 custom_hooks = [
     dict(type="DiffusersExportHook"),
+    dict(type="MemoryReportHook"),
     dict(type="LossShareHook"),  # A10: what the weights above amount to
 ]

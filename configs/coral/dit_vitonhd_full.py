@@ -19,5 +19,6 @@ optim_wrapper.update(accumulative_counts=1)  # eight cards make the batch of eig
 optim_wrapper.optimizer.update(lr=1e-5)
 custom_hooks = [
     dict(type="DiffusersExportHook", dtype="bfloat16"),  # 24 GB instead of 48
+    dict(type="MemoryReportHook"),
     dict(type="LossShareHook"),
 ]

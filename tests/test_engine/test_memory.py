@@ -100,7 +100,7 @@ def test_weights_gradients_and_moments_are_exact(load):
 
     sizes = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(memory, "_pass", lambda *arguments: (0, 0, 0))
+        patch.setattr(memory, "_pass", lambda *arguments, **settings: (0, 0, 0))
         for name in ("dit_vitonhd", "dit_vitonhd_attn", "dit_vitonhd_24gb"):
             sizes[name] = estimate_memory(load(name))
     whole = 11_902_587_968
@@ -116,6 +116,26 @@ def test_weights_gradients_and_moments_are_exact(load):
     assert quantised["weights, frozen"] == pytest.approx(0.5625 * whole, rel=0.01)
     assert quantised["codec"] == 0 < lora["codec"]
     assert quantised["optimiser"] < 0.6 * quantised["gradients"]
+
+
+def test_sharding_divides_what_a_card_keeps(load, monkeypatch):
+    from vtonlab.engine import memory
+
+    monkeypatch.setattr(memory, "_pass", lambda *arguments, **settings: (0, 0, 0))
+    config = load("dit_vitonhd_full")
+    one, eight = (estimate_memory(config, gpus=n) for n in (1, 8))
+    whole = 4 * 11_902_587_968
+    assert one["weights, trained"] == pytest.approx(whole, rel=1e-4)
+    assert "gathered blocks" not in one
+    assert one["weights, frozen"] == eight["weights, frozen"] == 0
+    for part, bytes_each in (("weights, trained", 1), ("gradients", 1), ("optimiser", 2)):
+        assert eight[part] == pytest.approx(bytes_each * whole / 8, rel=1e-4), part
+    block = 16 * 3072**2 + 2 * 6 * 3072**2 + 8 * 3072**2  # MLPs, modulations, attention
+    gathered = 2 * 2 * block + (2 + 2 * 4) * block  # bfloat16 twice; gradients
+    assert eight["gathered blocks"] == pytest.approx(gathered, rel=1e-3)
+    assert eight["codec"] == one["codec"] > 0  # stays whole
+    without = load("dit_vitonhd_attn")
+    assert estimate_memory(without, gpus=8) == estimate_memory(without)
 
 
 def test_unknown_shapes_and_models_are_one_sentence(load):

@@ -12,9 +12,11 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
+from vtonlab.backbones.pretrained import DTYPES
 from vtonlab.engine.live_memory import LiveMemory
 from vtonlab.engine.published import shapes_of
 from vtonlab.engine.registries import OPTIMIZERS
+from vtonlab.engine.sharding import check_sharding, matching_modules
 from vtonlab.ops.attention_chunked import CHUNK_ELEMENTS
 from vtonlab.registry import MODELS
 
@@ -25,42 +27,98 @@ _MAPS = ("person", "garment", "agnostic", "pose")
 _MASKS = ("mask", "garment_mask", "worn_mask")
 
 
-def estimate_memory(config: Config, device: str = "cuda") -> dict[str, int]:
-    """Bytes of each part at the peak of a training step, and their ``total``.
+class Sharing:
+    """What one of several processes keeps of a model whose backbone is sharded.
+
+    Args:
+        config: with or without ``sharding``.
+        model: built, on any device.
+        processes: 1 shares nothing out.
+    """
+
+    def __init__(self, config: Config, model: nn.Module, processes: int) -> None:
+        settings = config.get("sharding") if processes > 1 else None
+        self.processes = processes
+        self.blocks: list[nn.Module] = []
+        self.dtype: torch.dtype | None = None
+        self._sharded: set[int] = set()
+        if settings:
+            part = model.get_submodule(settings.get("module", "backbone"))
+            self.blocks = matching_modules(part, settings["blocks"])
+            self.dtype = DTYPES[settings["param_dtype"]] if settings.get("param_dtype") else None
+            self._sharded = {id(p) for p in part.parameters()}
+
+    def elements(self, tensor: Tensor) -> int:
+        """Of one parameter; along its first axis, so that small ones may fill whole rows."""
+        if id(tensor) not in self._sharded:
+            return tensor.numel()
+        rows = len(tensor) if tensor.ndim else 1
+        return -(-rows // self.processes) * (tensor.numel() // rows)
+
+    def bytes(self, tensors: Iterable[Tensor]) -> int:
+        return sum(self.elements(t) * t.element_size() for t in tensors)
+
+    def gathered_bytes(self) -> int:
+        """Of the largest block: itself and the next one that is on its way, its whole gradients,
+        and float32 copies of the gradients of two blocks that are being averaged.
+        """
+        largest = 0
+        for block in self.blocks:
+            whole = sum(p.numel() * (self.dtype or p.dtype).itemsize for p in block.parameters())
+            trained = sum(p.numel() for p in block.parameters() if p.requires_grad)
+            gradients = trained * ((self.dtype or torch.float32).itemsize + 2 * 4)
+            largest = max(largest, 2 * whole + gradients)
+        return largest
+
+
+def estimate_memory(config: Config, device: str = "cuda", gpus: int = 1) -> dict[str, int]:
+    """Bytes of each part at the peak of a training step on one device, and their ``total``.
 
     Args:
         config: a finished config of a `TryOnDiffusion`.
         device: ``"cuda"`` or ``"cpu"``: how large chunks of attention maps are, and whether the
             optimiser steps all parameters at once.
+        gpus: processes that train together; they share out what the config's ``sharding`` says,
+            and without it hold everything each.
 
     Raises:
         ValueError: another model, or networks whose shapes are not known.
     """
     if config.model.get("type") != "TryOnDiffusion":
         raise ValueError(f"--estimate knows TryOnDiffusion, not {config.model.get('type')!r}")
+    check_sharding(config)
     settings, cached = _without_weights(config)
     with torch.device("meta"):
         model = MODELS.build(settings)
+    sharing = Sharing(config, model, gpus)
     trained = [p for p in model.parameters() if p.requires_grad]
     parts = {
-        "weights, trained": _bytes(trained),
-        "weights, frozen": _frozen_bytes(model, config.model["backbone"].get("quantize")),
+        "weights, trained": sharing.bytes(trained),
+        "weights, frozen": _frozen_bytes(model, config.model["backbone"].get("quantize"), sharing),
         "codec": 0 if cached else _bytes(model.codec.parameters()),
-        "gradients": _bytes(trained),
-        "optimiser": _optimiser_bytes(config, sum(p.numel() for p in trained)),
-        "average (EMA)": _average_bytes(config, model, trained),
+        "gradients": sharing.bytes(trained),
+        "optimiser": _optimiser_bytes(config, sum(map(sharing.elements, trained))),
+        "average (EMA)": _average_bytes(config, model, sharing),
+        "gathered blocks": sharing.gathered_bytes(),
     }
     batch = config.train_dataloader["batch_size"]
-    after_forward, peak, losses = _pass(model, config, batch, cached, device)
+    added_at_once = _accumulates(config) or sharing.blocks != []
+    after_forward, peak, losses = _pass(
+        model, config, batch, cached, device, forget=added_at_once, dtype=sharing.dtype
+    )
     parts["attention losses"] = losses
     grown = max(peak, after_forward + losses)  # holds gradients as they come
-    if _accumulates(config):
-        grown += parts["gradients"]  # of the steps before, into which new ones are added at once
-    step = parts["gradients"] + (parts["gradients"] if device == "cuda" else 0)
+    if added_at_once:  # to those of the steps before, or to this process's share
+        grown += parts["gradients"]
+    # torch's AdamW on a GPU steps all whole parameters at once, sharded ones in a loop
+    at_once = device == "cuda" and not sharing.blocks
+    step = parts["gradients"] * (2 if at_once else 1)
     beyond = max(grown, step) - parts["gradients"]
     parts["activations"] = max(beyond - (losses if after_forward + losses >= peak else 0), 0)
     if after_forward + losses < peak:
         parts["attention losses"] = 0  # over before the backward pass reaches its peak
+    if not sharing.blocks:
+        del parts["gathered blocks"]
     parts["total"] = sum(parts.values())
     return parts
 
@@ -89,6 +147,7 @@ def _without_weights(config: Config) -> tuple[dict, bool]:
             pooled_dim=shapes.get("pooled_projection_dim", pooled),
         )
     settings["lazy_codec"] = False
+    settings.pop("compile", None)  # fake tensors would be compiled for
     return settings, bool(config.train_dataloader["dataset"].get("latents"))
 
 
@@ -96,12 +155,12 @@ def _bytes(tensors: Iterable[Tensor]) -> int:
     return sum(t.numel() * t.element_size() for t in tensors)
 
 
-def _frozen_bytes(model: nn.Module, quantize: dict | None) -> int:
+def _frozen_bytes(model: nn.Module, quantize: dict | None, sharing: Sharing) -> int:
     """Frozen weights other than the codec's, which is a part of its own."""
     codec = {id(p) for p in model.codec.parameters()}
     frozen = [p for p in model.parameters() if not p.requires_grad and id(p) not in codec]
     if not quantize:
-        return _bytes(frozen)
+        return sharing.bytes(frozen)
     each = _BYTES_4BIT if quantize.get("load_in_4bit") else _BYTES_8BIT
     linear = {id(m.weight) for m in model.backbone.modules() if isinstance(m, nn.Linear)}
     small = sum(p.numel() for p in frozen if id(p) in linear)
@@ -124,10 +183,10 @@ def _optimiser_bytes(config: Config, count: int) -> int:
     return _bytes(state) * count // sample.numel()
 
 
-def _average_bytes(config: Config, model: nn.Module, trained: list[Tensor]) -> int:
+def _average_bytes(config: Config, model: nn.Module, sharing: Sharing) -> int:
     """mmengine's averaged model is a deep copy of all of it."""
     if any(hook["type"] == "EMAHook" for hook in config.get("custom_hooks") or []):
-        return _bytes(model.parameters())
+        return sharing.bytes(model.parameters())
     return 0
 
 
@@ -135,13 +194,21 @@ def _accumulates(config: Config) -> bool:
     return config.optim_wrapper.get("accumulative_counts", 1) > 1
 
 
-def _pass(model, config, batch_size: int, cached: bool, device: str) -> tuple[int, int, int]:
-    """Live bytes after the forward pass, at the peak, and of the attention losses' own work."""
+def _pass(
+    model, config, batch_size: int, cached: bool, device: str, *, forget: bool, dtype
+) -> tuple[int, int, int]:
+    """Live bytes after the forward pass, at the peak, and of the attention losses' own work.
+
+    Args:
+        forget: gradients do not stay as they come.
+        dtype: that the backbone computes in, where it is not the one it is kept in.
+    """
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     with FakeTensorMode():
+        inside = set(model.backbone.modules())
         for module in model.modules():
-            _fill(module)
+            _fill(module, dtype if module in inside else None)
         model.train()
         live = LiveMemory()
         live.ignore([*model.parameters(), *model.buffers()])
@@ -151,7 +218,7 @@ def _pass(model, config, batch_size: int, cached: bool, device: str) -> tuple[in
             )
             losses = _loss_bytes(model, held, device)
             del held
-            if _accumulates(config):
+            if forget:
                 for p in model.parameters():
                     if p.requires_grad:
                         p.register_post_accumulate_grad_hook(_forget_gradient)
@@ -163,11 +230,11 @@ def _forget_gradient(parameter: nn.Parameter) -> None:
     parameter.grad = None
 
 
-def _fill(module: nn.Module) -> None:
+def _fill(module: nn.Module, dtype: torch.dtype | None = None) -> None:
     """Fake weights in place of meta ones: only they choose kernels as real ones do."""
     for name, p in module._parameters.items():
         if p is not None:
-            fake = torch.empty(p.shape, dtype=p.dtype, device="cpu")
+            fake = torch.empty(p.shape, dtype=dtype or p.dtype, device="cpu")
             module._parameters[name] = nn.Parameter(fake, requires_grad=p.requires_grad)
     for name, b in module._buffers.items():
         if b is not None:
