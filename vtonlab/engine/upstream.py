@@ -48,6 +48,27 @@ OVERRIDES = (
         "-",
     ),
     Override(
+        "mmengine.runner:Runner.wrap_model",
+        "model_wrapper_cfg model",
+        "runner.SafeRunner",
+        "shares parameters out (FSDP2); FSDPStrategy needs FlexibleRunner and the older FSDP",
+        "-",
+    ),
+    Override(
+        "mmengine.runner:Runner._init_model_weights",
+        "",
+        "runner.SafeRunner",
+        "broadcasts every parameter, which one that is shared out does not allow",
+        "-",
+    ),
+    Override(
+        "mmengine.optim:OptimWrapper.load_state_dict",
+        "state_dict",
+        "optim.FiniteOptimWrapper",
+        "moments of parameters that are shared out take their share of the file's",
+        "-",
+    ),
+    Override(
         "mmengine.runner:BaseLoop.__init__",
         "runner dataloader",
         "loops.ResumableTrainLoop",
