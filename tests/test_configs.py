@@ -14,6 +14,7 @@ import torch
 
 from vtonlab.engine.config import finalize, load_config
 from vtonlab.engine.config_check import check_config
+from vtonlab.engine.testing import test as draw_pictures
 from vtonlab.engine.training import train
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -69,10 +70,26 @@ def shrink_flux(path: str, folder: Path):
     """Tiny weights in the real folder layout, rendered people: as in its own tests."""
     tests = module_at("tests/test_models/test_flux_real_layout.py")
     folders = module_at("tests/test_models/flux_folder.py")
-    save = folders.save_tiny_sd3 if "/sd3_" in path else folders.save_tiny_flux
+    kind = Path(path).stem.partition("_")[0]  # dit, sd3, klein
+    save = getattr(folders, f"save_tiny_{kind}", folders.save_tiny_flux)
     config = tests.tiny_config(save(folder / "weights"), folder, ROOT / path)
     config.model.backbone.pop("quantize", None)  # an optional package
     config.optim_wrapper.optimizer.type = "AdamW"  # its 8-bit form is of the same package
+    return config
+
+
+def shrink_flux_vitonhd(path: str, folder: Path):
+    """Its own reader with painted hair, on a written tree with matches."""
+    config, real = shrink_flux(path, folder), load(path)
+    root, size = write_tree(folder / "data", 6, (64, 48)), list(config.model["size"])
+    config.data_root = str(root)
+    config.train_dataloader.dataset = real.train_dataloader.dataset
+    config.test_dataloader.dataset = real.test_dataloader.dataset
+    matches = config.train_dataloader.dataset.matches
+    matches.root = str(folder / "matches")
+    write_matches(matches.to_dict(), root)
+    for loader in (config.train_dataloader, config.test_dataloader):
+        loader.dataset.size = size
     return config
 
 
@@ -83,6 +100,8 @@ def shrink_flux_dresscode(path: str, folder: Path):
     config.data_root = str(write_tree(folder / "data", 9, (64, 48), layout="dresscode"))
     config.train_dataloader.dataset = real.train_dataloader.dataset
     config.train_dataloader.dataset.update(size=size, matches=None)
+    config.test_dataloader.dataset = real.test_dataloader.dataset
+    config.test_dataloader.dataset.update(size=size)
     config.model.attention_losses = {}
     return config
 
@@ -127,6 +146,7 @@ LEFFA = [
 CORAL = [
     *(f"dit_vitonhd{kind}" for kind in ("", "_attn", "_full", "_24gb")),
     "sd3_vitonhd",
+    "klein_vitonhd",
 ]
 CATVTON = ["configs/catvton/unet_vitonhd.py", "configs/catvton/unet_vitonhd_flow.py"]
 
@@ -157,10 +177,14 @@ SHRINK = {
     "configs/sift_vton/unet_vitonhd.py": shrink_sd,
     "configs/sift_vton/unet_tiny_vitonhd.py": shrink_tiny_vitonhd,
     **dict.fromkeys([f"configs/coral/{name}.py" for name in CORAL], shrink_flux),
+    "configs/coral/dit_vitonhd.py": shrink_flux_vitonhd,
+    "configs/coral/klein_vitonhd.py": shrink_flux_vitonhd,
     "configs/coral/dit_dresscode.py": shrink_flux_dresscode,
     "configs/coral/dit_p2p.py": shrink_flux_p2p,
     "configs/coral/dit_tiny_vitonhd.py": shrink_tiny_vitonhd,
 }
+# Configs that also draw pictures with what they saved, as `tools/test.py` does.
+DRAWN = [path for path, shrink in SHRINK.items() if shrink.__name__.startswith("shrink_flux")]
 
 
 @pytest.mark.parametrize("path", CONFIGS)
@@ -181,9 +205,13 @@ def test_builds_and_trains_two_steps(path, tmp_path):
     config.val_dataloader = config.val_evaluator = config.val_cfg = None
     config.visualizer.vis_backends = [dict(type="LocalVisBackend")]
     config.log_level = "ERROR"
-    runner = train(finalize(config, work_dir=str(tmp_path / "run")))
+    config = finalize(config, work_dir=str(tmp_path / "run"))
+    runner = train(copy.deepcopy(config))
     assert runner.iter == 2
     assert (tmp_path / "run/iter_2.pth").is_file()
+    if path in DRAWN:
+        results = draw_pictures(config, str(tmp_path / "run/iter_2.pth"), tmp_path / "test")
+        assert results["images"] > 0 and results["metrics"]["l1_inside"] >= 0
     losses = [s.data[0] for k, s in runner.message_hub.log_scalars.items() if "loss" in k]
     expected = ["l1"]
     if config.model.type == "TryOnDiffusion":

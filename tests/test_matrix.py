@@ -67,6 +67,21 @@ FLUX = {
     "pooled_projection_dim": 8,
     "axes_dims_rope": (4, 6, 6),
 }
+FLUX2 = {
+    "type": "Flux2Transformer2DModel",
+    "in_channels": 48,
+    "num_layers": 2,
+    "num_single_layers": 2,
+    "attention_head_dim": HEAD_SIZE,
+    "num_attention_heads": HEADS,
+    "joint_attention_dim": 8,
+    "axes_dims_rope": (4, 4, 4, 4),
+    "guidance_embeds": False,
+}
+REFERENCES = {
+    "type": "ReferenceTokensConditioner",
+    "prompt": {"type": "NullPrompt", "num_tokens": 3, "dim": 8, "pooled_dim": 0},
+}
 SD3 = {
     "type": "SD3Transformer2DModel",
     "sample_size": 64,
@@ -118,6 +133,14 @@ ROWS = {
     ),
     "full 3D attention, FLUX single blocks": (
         FLUX, full_3d(8), ["single_transformer_blocks.0.attn"],
+        ["single_transformer_blocks.1.", *OUTPUT],
+    ),
+    "reference tokens, FLUX.2 double blocks": (
+        FLUX2, REFERENCES, ["transformer_blocks.0.attn", "transformer_blocks.1.attn"],
+        ["single_transformer_blocks.", "single_stream_modulation.", *OUTPUT],
+    ),
+    "reference tokens, FLUX.2 single blocks": (
+        FLUX2, REFERENCES, ["single_transformer_blocks.0.attn"],
         ["single_transformer_blocks.1.", *OUTPUT],
     ),
     "full 3D attention, SD3": (
@@ -236,7 +259,8 @@ def check_gradients(model, row):
         name.removeprefix("cross."): p.grad for name, p in model.conditioner.named_parameters()
     }
     for layer in layers:
-        for projection in ("to_q", "to_k"):
+        fused = f"{layer}.to_qkv_mlp_proj.weight" in gradients  # FLUX.2's single blocks
+        for projection in ("to_qkv_mlp_proj",) if fused else ("to_q", "to_k"):
             gradient = gradients[f"{layer}.{projection}.weight"]
             assert gradient is not None, (layer, projection)
             assert gradient.abs().max() > 0, (layer, projection)
