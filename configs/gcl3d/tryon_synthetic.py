@@ -25,7 +25,9 @@ model = dict(
         fused_channels=48,
         style_hidden=32,
     ),
-    discriminator=dict(type="ResidualDiscriminator", size=size, channels=(16, 32, 48, 64)),
+    discriminator=dict(
+        type="ResidualDiscriminator", size=size, channels=(16, 32, 48, 64), stddev_group=2
+    ),
     adversarial=dict(type="NonSaturatingLoss"),
     image_losses=dict(l1=dict(type="L1Loss")),  # VGG wants larger pictures
 )

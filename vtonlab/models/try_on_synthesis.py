@@ -183,18 +183,20 @@ class TryOnSynthesis(BaseModel):
         """Dress each person of the batch.
 
         Each result is one of :func:`vtonlab.models.results.pair_results`, with ``warped_mask``
-        (H, W) uint8 and ``warped`` (H, W, 3) uint8, the warped garment pasted onto the agnostic
-        picture: what there is without a generator. A picture depends on its pair and the seed
-        alone.
+        (H, W) uint8, ``warped`` (H, W, 3) uint8, the warped garment pasted onto the agnostic
+        picture: what there is without a generator, and ``worn_mask`` where the batch has it. A
+        picture depends on its pair and the seed alone.
         """
         pairs = list(zip(batch["id"], batch["garment_id"], strict=True))
         pictures, warp = self.draw(batch, self._noise("picture", pairs))
         results = pair_results(batch, to_uint8(pictures))
         region = warp.warped_mask
         pasted = to_uint8(warp.warped * region + batch["agnostic"] * (1 - region))
-        masks = (region[:, 0] > 0.5).byte().cpu().numpy()
+        masks = dict(warped_mask=region) | {k: batch[k] for k in ("worn_mask",) if k in batch}
+        masks = {name: (mask[:, 0] > 0.5).byte().cpu().numpy() for name, mask in masks.items()}
         for place, result in enumerate(results):
-            result |= dict(warped=pasted[place], warped_mask=masks[place])
+            result |= {name: mask[place] for name, mask in masks.items()}
+            result["warped"] = pasted[place]
         return results
 
     def preview(self, batch: dict) -> np.ndarray:
