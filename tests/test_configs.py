@@ -154,7 +154,15 @@ CATVTON = ["configs/catvton/unet_vitonhd.py", "configs/catvton/unet_vitonhd_flow
 def shrink_second_stage(path: str, folder: Path):
     """Rendered people, and no weights of a first stage."""
     config = shrink_synthetic(path, folder)
-    config.load_from = None
+    config.load_from = config.load_parts = None
+    return config
+
+
+def shrink_synthesis(path: str, folder: Path):
+    """Small networks on photographs in DeepFashion's layout; no first stage, no VGG19."""
+    root = write_tree(folder / "data", 9, (32, 32), layout="deepfashion")
+    config = module_at("tests/test_models/test_two_stages.py").tryon_config(root, folder)
+    config.load_parts = None
     return config
 
 
@@ -166,6 +174,8 @@ def shrink_vae(path: str, folder: Path):
 
 
 SHRINK = {
+    "configs/gcl3d/tryon_synthetic.py": shrink_second_stage,
+    "configs/gcl3d/tryon_deepfashion.py": shrink_synthesis,
     "configs/stableviton/unet_synthetic_atv.py": shrink_second_stage,
     "configs/stableviton/vae_vitonhd.py": shrink_vae,
     **dict.fromkeys([*LEFFA, *CATVTON], shrink_reference_unets),

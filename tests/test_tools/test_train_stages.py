@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 
 from vtonlab.engine.checkpoint import read_checkpoint
 from vtonlab.engine.cli import run_tool
@@ -41,6 +42,18 @@ def stages(tmp_path, monkeypatch, capsys):
         return stop.value.code, out.out, out.err
 
     return run
+
+
+def test_a_stage_that_holds_the_one_before_gets_it_as_a_part():
+    spec = importlib.util.spec_from_file_location("train_stages", ROOT / "tools/train_stages.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    config = Config(dict(load_from=None, load_parts=dict(warping="old")))
+    module.hand_over(config, "new")
+    assert config.load_parts == dict(warping="new") and config.load_from is None
+    config.load_parts = dict(warping="old", other="old")
+    with pytest.raises(ValueError, match=r"loads 2 parts \(warping, other\)"):
+        module.hand_over(config, "new")
 
 
 def weights(path):
