@@ -135,6 +135,27 @@ def test_same_picture_for_the_same_seed(trained, flux):
     assert not np.array_equal(first, third)
 
 
+def test_a_picture_is_its_pair_s_whatever_the_batch(trained):
+    """Guidance 30, dynamic shift, VAE: alone, in a batch, and in the other order."""
+    from vtonlab.structures.sample import collate
+
+    model = trained[0].bare_model.eval()
+    data = trained[0].build_dataloader(trained[0].cfg.test_dataloader).dataset
+    samples = [data[0], data[1]]
+
+    def drawn(*places: int) -> dict[str, np.ndarray]:
+        batch = model.data_preprocessor(collate([samples[place] for place in places]))
+        return {result["id"]: result["image"].astype(int) for result in model.predict(batch)}
+
+    together = drawn(0, 1)
+    for again in (drawn(1, 0), drawn(0) | drawn(1)):
+        assert again.keys() == together.keys()
+        for name, picture in together.items():
+            assert np.abs(picture - again[name]).max() <= 1  # rounded to eight bits
+    first, second = together.values()
+    assert np.abs(first - second).mean() > 1
+
+
 def test_latents_are_the_vaes(trained):
     """(mode - shift) * scale, and back (METHODS.md 1.2)."""
     model = trained[0].bare_model
