@@ -5,10 +5,10 @@ from mmengine.config import read_base
 with read_base():
     from .unet_synthetic import *
 
-iterations = 450
+iterations = 250
 
 model.attention_losses = dict(
-    average=dict(
+    same_place=dict(
         type="CorrespondenceDistillationLoss",
         form="cross_entropy",
         layers=supervised_layers,
@@ -20,10 +20,10 @@ for loader in (train_dataloader, val_dataloader, test_dataloader):
     loader.dataset.update(
         setting="person_to_person", transforms=[dict(type="GenerateWholePicture")]
     )
-train_dataloader.dataset.update(shuffle_correspondences=True)
-train_cfg.update(max_iters=iterations)
+train_dataloader.dataset.transforms.append(dict(type="SamePlaceCorrespondences", grid=(16, 12)))
+train_cfg.update(max_iters=iterations, val_interval=iterations)
 optim_wrapper.optimizer.update(lr=2e-3)
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.02, begin=0, end=50, by_epoch=False),
-    dict(type="CosineAnnealingLR", eta_min=2e-4, begin=50, end=iterations, by_epoch=False),
+    dict(type="CosineAnnealingLR", eta_min=5e-4, begin=50, end=iterations, by_epoch=False),
 ]
