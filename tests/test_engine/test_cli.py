@@ -1,10 +1,12 @@
 """Sentences and exit codes."""
 
+import argparse
+
 import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from vtonlab.engine.cli import run_tool, sentence
+from vtonlab.engine.cli import add_cfg_options, run_tool, sentence
 from vtonlab.engine.loops import LoaderError
 
 
@@ -55,3 +57,14 @@ def test_the_traceback_can_be_had(capsys, monkeypatch):
     with pytest.raises(SystemExit):
         run_tool(lambda: int("x"))
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_options_take_lists_and_dictionaries(capsys):
+    parser = argparse.ArgumentParser()
+    add_cfg_options(parser)
+    words = ["a.b=1", "c=[2,3]", "d={e: x, f: {g: True}}", "h=i=j"]
+    found = parser.parse_args(["--cfg-options", *words]).cfg_options
+    assert found == {"a.b": 1, "c": [2, 3], "d": {"e": "x", "f": {"g": True}}, "h": "i=j"}
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--cfg-options", "d={e: "])
+    assert "write a dictionary as '{a: 1, b: x}'" in capsys.readouterr().err

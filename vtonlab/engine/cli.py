@@ -19,12 +19,29 @@ _OUT_OF_MEMORY = (
 )
 
 
+class _Options(DictAction):
+    """mmengine's, and ``key="{a: 1, b: text}"`` for a dictionary."""
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        import yaml
+
+        given = dict(value.partition("=")[::2] for value in values)
+        mappings = {key: text for key, text in given.items() if text.startswith("{")}
+        others = [value for value in values if value.partition("=")[0] not in mappings]
+        super().__call__(parser, namespace, others, option_string)
+        for key, text in mappings.items():
+            try:
+                getattr(namespace, self.dest)[key] = yaml.safe_load(text)
+            except yaml.YAMLError:
+                parser.error(f"--cfg-options {key}={text}: write a dictionary as '{{a: 1, b: x}}'")
+
+
 def add_cfg_options(parser: argparse.ArgumentParser) -> None:
-    """The ``--cfg-options a.b=1 c.0.d=x`` argument."""
+    """The ``--cfg-options a.b=1 c.0.d=x e="{f: 1}"`` argument."""
     parser.add_argument(
         "--cfg-options",
         nargs="+",
-        action=DictAction,
+        action=_Options,
         default={},
         metavar="KEY=VALUE",
         help="change existing config keys, such as data_root=DIR or train_cfg.max_iters=100",
