@@ -25,7 +25,6 @@ class SamePlaceCorrespondences:
             raise ValueError(f"grid must be at least 1x1, not {self.grid[0]}x{self.grid[1]}")
 
     def __call__(self, sample: dict) -> dict:
-        rows, columns = self.grid
         y, x = ((torch.arange(n) + 0.5) / n for n in self.grid)
         places = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).reshape(-1, 2)  # (N, 2)
         mask = torch.from_numpy(sample["mask"])
