@@ -27,15 +27,17 @@ def _layout_tests():
 
 def case_config(case: str, folder: Path, ranks: int, resume: Path | None = None):
     """``dit_vitonhd_full.py`` with tiny weights: float32 but in the last two cases; averages,
-    clipped gradients, and beside CORAL's losses one with parameters of its own.
+    gradients accumulated and clipped, and beside CORAL's losses one with parameters of its own.
     """
     path = ROOT / "configs/coral/dit_vitonhd_full.py"
     config = _layout_tests().tiny_config(folder / "flux", folder, path)
     config.work_dir = str(folder / str(ranks) / case)
     config.model.gradient_checkpointing = case in ("recomputed", "lora")
     config.train_dataloader.batch_size = GLOBAL_BATCH // ranks
-    config.train_dataloader.dataset.length = 8
-    config.train_cfg.max_iters = 4 if case in ("whole", "resumed") else 2
+    config.train_dataloader.dataset.update(length=8, cache_dir=str(folder / "people"))
+    config.train_cfg.max_iters = 6 if case in ("whole", "resumed") else 2
+    config.optim_wrapper.accumulative_counts = 2
+    config.default_hooks.checkpoint.max_keep_ckpts = -1
     config.optim_wrapper.optimizer.update(lr=1e-3, eps=1e-4)  # steps continuous in the gradients
     config.optim_wrapper.clip_grad.max_norm = 0.5
     config.param_scheduler = None
@@ -83,7 +85,7 @@ def main(rank: int, ranks: int, port: str, folder: Path) -> None:
     from vtonlab.engine.training import train
 
     for case in CASES:
-        before = folder / str(ranks) / "whole/iter_2.pth" if case == "resumed" else None
+        before = folder / str(ranks) / "whole/iter_4.pth" if case == "resumed" else None
         model = train(case_config(case, folder, ranks, before)).bare_model
         for name, parameter in model.named_parameters():
             assert isinstance(parameter, DTensor) == name.startswith("backbone."), name

@@ -13,9 +13,9 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 from flux_folder import save_tiny_flux
 
+from vtonlab.engine import testing
 from vtonlab.engine.config import finalize, load_config
 from vtonlab.engine.runner import build_runner
-from vtonlab.engine.testing import test as test_checkpoint
 from vtonlab.engine.training import train
 
 WORKER = Path(__file__).with_name("sharding_worker.py")
@@ -82,7 +82,7 @@ def assert_close(one: dict, two: dict) -> None:
 
 
 @pytest.mark.parametrize(
-    ("case", "iteration"), [("whole", 2), ("whole", 4), ("recomputed", 2), ("resumed", 4)]
+    ("case", "iteration"), [("whole", 2), ("whole", 6), ("recomputed", 2), ("resumed", 6)]
 )
 def test_gathered_checkpoints_equal_one_process(folder, case, iteration):
     name = f"iter_{iteration}.pth"
@@ -91,7 +91,7 @@ def test_gathered_checkpoints_equal_one_process(folder, case, iteration):
 
 def test_training_moved_every_kind_of_weight(folder):
     """Nothing above compared what never changed; gradients were clipped."""
-    before, after = (read(folder / "2/whole" / f"iter_{n}.pth")["state_dict"] for n in (2, 4))
+    before, after = (read(folder / "2/whole" / f"iter_{n}.pth")["state_dict"] for n in (2, 6))
     for name in (
         "backbone.x_embedder.weight",
         "backbone.transformer_blocks.1.attn.to_q.weight",
@@ -103,7 +103,7 @@ def test_training_moved_every_kind_of_weight(folder):
 
 
 def test_a_resumed_sharded_run_is_the_uninterrupted_one_to_the_bit(folder):
-    whole, resumed = (read(folder / "2" / c / "iter_4.pth") for c in ("whole", "resumed"))
+    whole, resumed = (read(folder / "2" / c / "iter_6.pth") for c in ("whole", "resumed"))
     for part in ("state_dict", "ema_state_dict"):
         for name, value in whole[part].items():
             assert torch.equal(value, resumed[part][name]), name
@@ -113,15 +113,15 @@ def test_a_resumed_sharded_run_is_the_uninterrupted_one_to_the_bit(folder):
 
 
 def test_one_process_continues_a_sharded_run(folder):
-    from_two = folder / "2/whole/iter_2.pth"
+    from_two = folder / "2/whole/iter_4.pth"
     config = worker.case_config("resumed", folder, 1, resume=from_two)
     train(config)
-    assert_close(read(folder / "1/whole/iter_4.pth"), read(folder / "1/resumed/iter_4.pth"))
+    assert_close(read(folder / "1/whole/iter_6.pth"), read(folder / "1/resumed/iter_6.pth"))
 
 
 def test_the_checkpoint_of_two_processes_is_tested_by_one(folder):
     config = worker.case_config("whole", folder, 1)
-    facts = test_checkpoint(config, str(folder / "2/whole/iter_4.pth"), folder / "tested")
+    facts = testing.test(config, str(folder / "2/whole/iter_6.pth"), folder / "tested")
     assert facts["images"] == 2 and facts["metrics"]["l1_inside"] > 0
 
 
@@ -140,7 +140,7 @@ def test_exports_of_a_sharded_run_load_in_plain_diffusers(folder):
     export = folder / "2/whole/export/transformer"
     assert len(list(export.glob("*.safetensors"))) > 3
     loaded = FluxTransformer2DModel.from_pretrained(export).state_dict()
-    saved = read(folder / "2/whole/iter_4.pth")["state_dict"]  # averaged, as inference uses it
+    saved = read(folder / "2/whole/iter_6.pth")["state_dict"]  # averaged, as inference uses it
     assert {f"backbone.{name}" for name in loaded} == {k for k in saved if "backbone." in k}
     for name, value in loaded.items():
         torch.testing.assert_close(value, saved[f"backbone.{name}"], msg=name)

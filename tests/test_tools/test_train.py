@@ -130,3 +130,31 @@ def test_print_config_shows_what_a_run_sees(tool, config_file):
     assert out.count("some/where") == 3  # top level, training and test data
     code, out, _ = tool("print_config", config_file, "--static")
     assert code == 0 and "read_base" in out and "SafeCheckpointHook" in out
+
+
+@pytest.mark.parametrize(
+    ("config", "options", "gpus", "code", "words"),
+    [
+        ("dit_vitonhd_full", ("--gpus", "8"), 8, 0, "fits in 40.0 GiB"),
+        ("dit_vitonhd_full", (), 1, 0, "on N that share parameters: --gpus N"),
+        ("dit_vitonhd_attn", ("--gpus", "2"), 2, 0, "each of 2 cards holds all of this"),
+    ],
+)
+def test_the_estimate_is_of_one_of_several_cards(
+    config, options, gpus, code, words, capsys, monkeypatch
+):
+    from vtonlab.engine import memory
+
+    asked = []
+
+    def estimate(config, device, gpus):
+        asked.append(gpus)
+        return dict(total=2**30)
+
+    monkeypatch.setattr(memory, "estimate_memory", estimate)
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    path = ROOT / f"configs/coral/{config}.py"
+    arguments = (path, "--estimate", "40", *options)
+    found, out, err = call("train", *arguments, capsys=capsys, monkeypatch=monkeypatch)
+    assert (found, asked) == (code, [gpus]), err
+    assert words in out
