@@ -152,6 +152,26 @@ class TestDressCode:
         text = refusal(DressCodeDataset, root, categories=["lower_body"])
         assert "has no lower_body/images/ there" in text
 
+    def test_painted_hair_and_bags(self, tree):
+        """Hair in one red; a bag, which LIP has no label for, in the colour of the palette."""
+        root = tree("dresscode")
+        path = next((root / "dresses/label_maps").iterdir())
+        labels = np.array(Image.open(path))
+        labels[2:9, 3:7], labels[10:12, 3:7] = 16, 2
+        picture = Image.fromarray(labels).convert("P")
+        picture.putpalette([value for n in range(256) for value in (n, 64, 255 - n)])
+        picture.save(path)
+        plain, painted = (
+            DressCodeDataset(data_root=str(root), size=None, maps=("pose",), paint_hair=p)
+            for p in (False, True)
+        )
+        number = next(n for n, p in enumerate(plain.pairs) if p.id[:6] == path.name[:6])
+        plain, painted = plain[number]["pose"], painted[number]["pose"]
+        assert (painted[labels == 16] == (16, 64, 239)).all()
+        assert (painted[labels == 2] == (254, 0, 0)).all()
+        others = ~np.isin(labels, (2, 16))
+        assert np.array_equal(painted[others], plain[others])
+
     def test_other_labels_are_refused(self, tree):
         root = tree("dresscode")
         path = next((root / "dresses/label_maps").iterdir())

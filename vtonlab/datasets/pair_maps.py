@@ -19,6 +19,7 @@ from vtonlab.structures.sample import MASKS
 from vtonlab.utils.images import read_image
 
 HAIR_LABEL, HAIR_COLOUR = 2, (254, 0, 0)  # class 2 and its colour in the LIP palette
+ATR_BAG = 16
 PHOTOGRAPHS = ("person", "garment", "agnostic", "pose", "garment_pose")
 TASKS = ("try_on", "person_to_person", "pose_transfer")
 
@@ -34,7 +35,7 @@ class PairMaps:
             person is).
         labels: ``lip`` or ``atr``: what the files of ``parse`` hold; samples hold LIP.
         build_mask: further arguments of `agnostic_mask`; ``densepose=True`` reads it from the pair.
-        paint_hair: paint the hair of ``parse`` over the pose picture.
+        paint_hair: paint the hair of ``parse`` over the pose picture, and the bags of ATR labels.
         mask_files: threshold and polarity of mask files.
         max_pixels: refuse larger pictures.
     """
@@ -109,6 +110,10 @@ class PairMaps:
                     "paint_hair needs one size"
                 )
             pose[parse == HAIR_LABEL] = HAIR_COLOUR
+            if self.labels == "atr":  # in the colour that the file's palette gives it
+                file = self.files["parse"]
+                bag = read_image(file, "labels", self.max_pixels) == ATR_BAG
+                pose[bag] = read_image(file, "rgb", self.max_pixels)[bag]
         return pose
 
     def _derive(self, name: str) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Two estimates of the area to generate, and what is made of them: ``tight`` and ``wide`` masks.
 
 After the masks CORAL's release recomputes for its tests (METHODS.md 1.5): a tight one where people
-keep their own garment, a wide one where they get another. Lengths are pixels of a picture of height
-512 there, and follow the height here. The release runs a second parser (ATR labels) beside the data
+keep their own garment, a wide one where they get another. Lengths are in pixels of a picture of
+height 512 and follow the height. The release runs a second parser (ATR labels) beside the data
 set's labels; here one label map serves both.
 """
 
@@ -95,29 +95,29 @@ def _lower_or_dress(parse, points, known, category, densepose, tight) -> np.ndar
     else:
         kept |= np.isin(parse, (UPPER, COAT, LEFT_ARM, RIGHT_ARM))
         shown = head
-    mask = (grow(area, 22 * unit) & ~kept & ~shown).astype(np.uint8)
+    mask = (grow(area, 24 * unit) & ~kept & ~shown).astype(np.uint8)
     if tight:
         return mask
     mask = fill_holes(mask)
     mask = mask if dress else _close_legs(mask)
     fixed = np.isin(parse, (HAT, HAIR, SUNGLASSES, *SHOES))
-    mask[~grow(~fixed, unit)] = 0
-    up, down, aside = (15, 13, 0) if dress else (5, 5, 13)
+    mask[~grow(~fixed, unit / 2)] = 0
+    up, down, aside = (7.5, 6.5, 0) if dress else (2.5, 2.5, 6.5)
     return _stretch(mask, up * unit, down * unit, aside * unit)
 
 
 def _arm_area(parse, points, known, densepose, tight, unit) -> np.ndarray:
     if tight:
         drawn = np.zeros(parse.shape, np.uint8)
-        shapes.sleeves(drawn, points, known, 30 * unit)
-        return grow(drawn > 0, 15 * unit)
+        shapes.sleeves(drawn, points, known, 15 * unit)
+        return grow(drawn > 0, 11 * unit)
     bare = np.isin(parse, (LEFT_ARM, RIGHT_ARM))
     hands = np.zeros_like(bare)
     area = bare
     if densepose is not None:
         area = bare | np.isin(densepose, _ARM_PARTS)
         hands = bare & np.isin(densepose, _HAND_PARTS)
-    return grow(area & ~grow(hands, 10 * unit), 31 * unit)
+    return grow(area & ~grow(hands, 5 * unit), 16 * unit)
 
 
 def _drawn_arms(parse, points, known, width, reach) -> np.ndarray:
