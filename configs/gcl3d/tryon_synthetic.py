@@ -29,7 +29,7 @@ model = dict(
         type="ResidualDiscriminator", size=size, channels=(16, 32, 48, 64), stddev_group=2
     ),
     adversarial=dict(type="NonSaturatingLoss"),
-    image_losses=dict(l1=dict(type="L1Loss")),  # VGG wants larger pictures
+    image_losses=dict(l1=dict(type="L1Loss", weight=10.0)),  # for VGG too: it wants larger pictures
 )
 
 val_evaluator = [dict(type="ImageErrors")]
