@@ -102,6 +102,7 @@ def build_for_extraction(request: dict):
     maps = request["matches"].get("maps")
     changes = dict(
         matches=None,
+        latents=None,  # of another size, and perhaps not made yet
         shuffle_correspondences=False,
         transforms=None,
         size=None,

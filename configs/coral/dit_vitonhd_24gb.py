@@ -3,7 +3,9 @@
 Needs ``pip install bitsandbytes``, and latents and prompts cached before training, so that neither
 VAE nor text encoders are loaded::
 
-    python tools/cache_latents.py configs/coral/dit_vitonhd.py --out work_dirs/latents/vitonhd
+    python tools/extract_matches.py configs/coral/dit_vitonhd_24gb.py --device cuda
+    python tools/cache_latents.py configs/coral/dit_vitonhd_24gb.py --device cuda --dtype float16 \
+        --out work_dirs/latents/vitonhd
     python tools/train.py configs/coral/dit_vitonhd_24gb.py
 
 Sizes: docs/memory.md.

@@ -6,7 +6,8 @@ they get) in place of panels with canvas and mask channels; person queries meet 
 same full attention. No published numbers exist for this backbone; all that differs from
 ``dit_vitonhd.py`` is ours. Cached latents keep the VAE out of training::
 
-    python tools/cache_latents.py configs/coral/klein_vitonhd.py --out work_dirs/latents/klein
+    python tools/cache_latents.py configs/coral/klein_vitonhd.py --device cuda --dtype float16 \
+        --out work_dirs/latents/klein
     python tools/train.py configs/coral/klein_vitonhd.py --cfg-options model.lazy_codec=True \
         train_dataloader.dataset.latents=work_dirs/latents/klein
 """

@@ -121,6 +121,14 @@ def test_extract_then_read_then_nothing_left_to_do(tmp_path, root, capsys):
     assert f"0 computed, {PAIRS} already there" in capsys.readouterr().out
 
 
+def test_cached_latents_are_not_needed(tmp_path, root):
+    """A config that trains from them asks for its matches before they are made."""
+    matches = matches_of(tmp_path)
+    request = dict(type="VITONHDDataset", data_root=str(root), size=(96, 72), matches=matches)
+    dataset = tool.build_for_extraction({**request, "latents": str(tmp_path / "not made yet")})
+    assert len(dataset.pairs) == PAIRS
+
+
 def test_killed_twice_then_finished_equals_undisturbed(tmp_path, root):
     calm = matches_of(tmp_path, "calm")
     assert run(write_config(tmp_path, root, calm, "calm.py"), workers=1) == 0
