@@ -5,9 +5,10 @@ import sys
 
 import pytest
 import toy
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 
 from vtonlab.engine.config import (
+    RunConfig,
     finalize,
     inject_data_root,
     inject_pretrained,
@@ -144,3 +145,11 @@ def test_deterministic_kernels_are_a_switch(toy_config):
     finalize(toy_config, deterministic=True, seed=3)
     assert toy_config.randomness == dict(seed=3, deterministic=True)
     check_config(toy_config)
+
+
+def test_a_run_s_config_is_formatted_once(monkeypatch):
+    config = Config(dict(model=dict(type="Toy", size=(4, 3)), lr=0.5))
+    run = RunConfig.of(config)
+    assert run.pretty_text == config.pretty_text and run.model.size == (4, 3)
+    monkeypatch.setattr("mmengine.config.config.FormatCode", None)
+    assert copy.deepcopy(run).pretty_text == run.pretty_text  # yapf is gone

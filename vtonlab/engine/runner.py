@@ -42,6 +42,7 @@ from vtonlab.engine.checkpoint import (
     save_checkpoint_file,
     save_safetensors,
 )
+from vtonlab.engine.config import RunConfig
 from vtonlab.engine.config_check import check_config
 from vtonlab.engine.distributed import init_on_cpu
 from vtonlab.engine.parts import plain_keys, wrapped_keys
@@ -76,7 +77,7 @@ def build_runner(config: Config) -> "SafeRunner":
         name = config.get("experiment_name") or Path(config.filename or "run").stem
         config.experiment_name = f"{name}-{number}"
     try:
-        return SafeRunner.from_cfg(config)
+        return SafeRunner.from_cfg(RunConfig.of(config))
     except TypeError as error:
         if "argument" in str(error):  # of a function that a plain dictionary configures
             raise ValueError(f"the config does not fit: {error}") from error
@@ -106,10 +107,8 @@ class SafeRunner(Runner):
             super()._init_model_weights()
 
     def config_text(self) -> str:
-        """The config as text, formatted once."""
-        if not hasattr(self, "_config_text"):
-            self._config_text = self.cfg.pretty_text if self.cfg._cfg_dict else ""
-        return self._config_text
+        """The config as text."""
+        return self.cfg.pretty_text if self.cfg._cfg_dict else ""
 
     def model_facts(self) -> dict[str, Any]:
         """What a checkpoint must share with the model, as plain values."""
