@@ -12,7 +12,7 @@ from vtonlab.engine.ema import WarmupEMA
 from vtonlab.engine.optim import MultiOptimWrapperConstructor
 
 sys.path.insert(0, str(Path(__file__).parent))
-from small_synthesis import OPTIMISERS, batch, make, settings, wrappers  # noqa: E402
+from small_synthesis import OPTIMISERS, batch, make, settings, wrappers
 
 
 @pytest.fixture(autouse=True)
@@ -109,7 +109,9 @@ def test_noise_of_training_depends_on_seed_and_position():
 
 def test_results_are_those_of_other_models_and_the_pasted_warp():
     results = predicted(make(), batch())
-    keys = "id garment_id category index image repainted target mask flow warped warped_mask worn_mask"
+    keys = (
+        "id garment_id category index image repainted target mask flow warped warped_mask worn_mask"
+    )
     assert set(results[0]) == set(keys.split())
     one, given = results[0], batch()
     assert one["image"].shape == one["warped"].shape == (32, 24, 3)
