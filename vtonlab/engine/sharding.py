@@ -10,8 +10,8 @@ parameters of losses) stays whole in every process. What is saved is gathered: a
 sharded run and one of a single process have the same form, and each continues as the other.
 
 mmengine's own strategies are not used: its ``FSDPStrategy`` needs ``FlexibleRunner`` (a second
-runner, with pickled checkpoints), a GPU, and the older FSDP, which flattens the parameters of a
-block into one and so takes no frozen ones of another dtype beside a LoRA.
+runner, without this one's checkpoints), a GPU, and the older FSDP, which flattens the parameters
+of a block into one and so takes no frozen ones of another dtype beside a LoRA.
 """
 
 from collections.abc import Sequence
