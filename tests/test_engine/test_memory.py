@@ -151,3 +151,18 @@ def test_the_report_says_whether_it_fits():
     parts = dict(activations=3 * GIB, total=23 * GIB)
     assert report(parts, 24 * GIB)[1] is False and "DOES NOT FIT" in report(parts, 24 * GIB)[0]
     assert report(parts, 40 * GIB)[1] is True and report(parts)[1] is True
+
+
+def test_klein_is_known_without_its_files(load, monkeypatch):
+    """3.88 billion weights in bfloat16; LoRA of rank 64 on all attention; no pooled text."""
+    from vtonlab.engine import memory
+
+    monkeypatch.setattr(memory, "_pass", lambda *arguments, **options: (0, 0, 0))
+    parts = estimate_memory(load("klein_vitonhd"))
+    assert parts["weights, frozen"] == 2 * 3_875_544_576
+    wide = 3072 + 3 * 3072 + 2 * 9216  # in and out of a single block's first projection
+    double, single = 8 * 2 * 3072, wide + (3072 + 9216 + 3072)
+    assert parts["weights, trained"] == 4 * 64 * (5 * double + 20 * single)
+    assert 0 < parts["codec"] < 0.2 * GIB
+    prompt = memory._without_weights(load("klein_vitonhd"))[0]["conditioner"]["prompt"]
+    assert (prompt["num_tokens"], prompt["dim"]) == (512, 3 * 2560)
