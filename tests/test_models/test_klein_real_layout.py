@@ -85,6 +85,8 @@ def test_latents_are_the_pipelines(klein, trained):
         value = (raw[:, channel, row::2, column::2] - vae.bn.running_mean[place]) / deviation
         torch.testing.assert_close(ours[:, channel, row::2, column::2], value)
     torch.testing.assert_close(unscale_latents(vae, scale_latents(vae, raw)), raw)
+    with pytest.raises(ValueError, match="latents of 5x6 cannot be folded"):
+        scale_latents(vae, torch.zeros(1, 4, 5, 6))
 
 
 def test_prompts_are_the_pipelines_and_encoded_once(trained, klein, monkeypatch):
@@ -202,6 +204,8 @@ def test_cached_latents_and_prompts_train_the_same(klein, tmp_path):
     assert found[0][1].keys() == found[1][1].keys()
     for name, gradient in found[0][1].items():
         torch.testing.assert_close(gradient, found[1][1][name], atol=1e-6, rtol=1e-4)
+    first, second = (m.eval().predict(data)[0]["image"] for m in (from_pictures, again))
+    assert again.codec.loaded and np.array_equal(first, second)
 
 
 def _training_batch(config) -> dict:

@@ -110,10 +110,16 @@ def scale_latents(codec: nn.Module, latents: Tensor) -> Tensor:
 
     FLUX.2's VAE has a mean and a deviation for each of the 4 C channels of 2 x 2 folded latents
     (its ``bn``) in their place.
+
+    Raises:
+        ValueError: FLUX.2's latents have an odd side.
     """
     statistics = _folded_statistics(codec)
     if statistics is None:
         return (latents - (codec.config.shift_factor or 0.0)) * codec.config.scaling_factor
+    height, width = latents.shape[-2:]
+    if height % 2 or width % 2:
+        raise ValueError(f"latents of {height}x{width} cannot be folded 2x2: use even sizes")
     mean, deviation = (value.to(latents) for value in statistics)
     return F.pixel_shuffle((F.pixel_unshuffle(latents, 2) - mean) / deviation, 2)
 
