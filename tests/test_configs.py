@@ -173,7 +173,25 @@ def shrink_vae(path: str, folder: Path):
     return config
 
 
+def shrink_warp(path: str, folder: Path):
+    """A written tree with bodies, small networks, and no VGG (its weights would be downloaded)."""
+    config, layout = load(path), "mpv" if "mpv" in path else "deepfashion"
+    root = write_tree(folder / layout, 9, (64, 48), layout=layout)
+    config.data_root, size = str(root), [64, 48]
+    config.model.update(size=size)
+    config.model.network.update(widths=(8, 8, 16), dim=8)
+    config.model.refinement.update(dim=8, hidden=8, motion=8)
+    del config.model.image_losses["perceptual"]
+    config.train_dataloader.update(num_workers=0, persistent_workers=False)
+    config.train_dataloader.dataset.update(size=size)
+    matcher = config.train_dataloader.dataset.transforms[0].matcher
+    for key in ("faces", "mirror"):  # the tree's own mesh
+        matcher[key] = str(root / "smpl" / Path(matcher[key]).name)
+    return config
+
+
 SHRINK = {
+    **dict.fromkeys([f"configs/gcl3d/warp_{d}.py" for d in ("deepfashion", "mpv")], shrink_warp),
     "configs/gcl3d/tryon_synthetic.py": shrink_second_stage,
     "configs/gcl3d/tryon_deepfashion.py": shrink_synthesis,
     "configs/stableviton/unet_synthetic_atv.py": shrink_second_stage,

@@ -10,7 +10,7 @@ from torch import nn
 
 from vtonlab.attention import AttentionRecorder
 from vtonlab.conditioners.base import Conditioner, Prediction
-from vtonlab.models import TryOnDiffusion
+from vtonlab.models import TryOnDiffusion, TryOnWarping
 from vtonlab.registry import CONDITIONERS
 from vtonlab.structures import AttentionRecord, Correspondences, FlowField
 
@@ -169,6 +169,13 @@ ROWS = {
         ["up_blocks.1.resnets.1.", "up_blocks.1.attentions.1.", "conv_norm_out.", "conv_out.",
          "blocks.1.zero_conv.", "blocks.1.transformer.proj_out."],
     ),
+    "global correlation, two encoders": (  # its system has no conditioner
+        {"type": "CorrespondenceNetwork", "widths": (8, 8, 16), "dim": HEAD_SIZE, "stem_stride": 1,
+         "temperature": 0.1},  # 100 times a product is steep for the length of this test's steps
+        None, ["correlation"],
+        ["person_encoder.up", "garment_encoder.up", "person_heads.1.", "garment_heads.2.",
+         "scales."],
+    ),
 }  # fmt: skip
 COLUMNS = {
     "soft-argmax regression": {"type": "CorrespondenceDistillationLoss"},
@@ -188,8 +195,16 @@ def build(row, column):
     backbone, conditioner, layers, _ = ROWS[row]
     loss = COLUMNS[column] | {"layers": layers, "t_max": None}
     if "num_sinks" in loss:
-        loss["sink_dims"] = {name: (HEADS, HEAD_SIZE) for name in layers}
+        heads = HEADS if conditioner is not None else 1
+        loss["sink_dims"] = {name: (heads, HEAD_SIZE) for name in layers}
     torch.manual_seed(0)
+    if conditioner is None:
+        return TryOnWarping(
+            size=SIZE,
+            network=backbone,
+            refinement={"type": "FlowRefinement", "dim": HEAD_SIZE, "hidden": 8, "motion": 8},
+            attention_losses={"attention": loss},
+        )
     return TryOnDiffusion(
         size=SIZE,
         backbone=backbone,
@@ -220,6 +235,7 @@ def batch():
         "category": ["upper_body"] * 2, "position": torch.tensor([0, 1]),
         "correspondences": [flow.to_correspondences(stride=2), Correspondences.empty()],
         "flow": [flow, nothing],
+        "iuv": person * 127, "garment_iuv": garment * 127,
     }  # fmt: skip
 
 
@@ -253,17 +269,23 @@ def descend(model, length):
 
 
 def check_gradients(model, row):
-    _, _, layers, silent = ROWS[row]
-    gradients = {name: p.grad for name, p in model.backbone.named_parameters()}
-    gradients |= {  # layers of a conditioner's own
-        name.removeprefix("cross."): p.grad for name, p in model.conditioner.named_parameters()
+    _, conditioner, layers, silent = ROWS[row]
+    warps = conditioner is None
+    parts = ("network", "refinement") if warps else ("backbone", "conditioner")  # may have layers
+    gradients = {
+        name.removeprefix("cross."): p.grad
+        for part in parts
+        for name, p in getattr(model, part).named_parameters()
     }
     for layer in layers:
         fused = f"{layer}.to_qkv_mlp_proj.weight" in gradients  # FLUX.2's single blocks
-        for projection in ("to_qkv_mlp_proj",) if fused else ("to_q", "to_k"):
-            gradient = gradients[f"{layer}.{projection}.weight"]
-            assert gradient is not None, (layer, projection)
-            assert gradient.abs().max() > 0, (layer, projection)
+        projections = [
+            f"{layer}.{n}" for n in (("to_qkv_mlp_proj",) if fused else ("to_q", "to_k"))
+        ]
+        for projection in ("person_heads.0", "garment_heads.0") if warps else projections:
+            gradient = gradients[f"{projection}.weight"]
+            assert gradient is not None, projection
+            assert gradient.abs().max() > 0, projection
     later = {n: g for n, g in gradients.items() if n.startswith(tuple(silent))}
     assert later
     assert [n for n, g in later.items() if g is not None and g.abs().max() > 0] == []

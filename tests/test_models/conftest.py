@@ -59,6 +59,7 @@ def sample(number: int, matched: bool = True, height: int = 32, width: int = 24)
     points = torch.from_numpy(rng.uniform(0.2, 0.8, (12, 2)).astype(np.float32))
     matches = Correspondences(points, points.flip(0), torch.ones(12))
     flow = torch.rand(height, width, 2)
+    iuv, garment_iuv = rng.integers(0, 25, (2, height, width, 3), dtype=np.uint8)
     return dict(
         id=f"p{number}",
         garment_id=f"g{number}",
@@ -72,6 +73,8 @@ def sample(number: int, matched: bool = True, height: int = 32, width: int = 24)
         garment_mask=mask,
         worn_mask=mask,
         pose=pose,
+        iuv=iuv,
+        garment_iuv=garment_iuv,
         correspondences=matches if matched else Correspondences.empty(),
         flow=FlowField(flow, torch.from_numpy(mask > 0)),
     )

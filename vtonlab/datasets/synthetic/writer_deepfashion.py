@@ -91,26 +91,18 @@ class DeepFashionLayout:
         height, width = sample["person"].shape[:2]
         picture, iuv, body = jpeg(sample["person"]), sample["iuv"], sample["body"]
         uv = np.moveaxis(iuv[..., 1:], -1, 0).astype(np.float32) / np.float32(255)
-        faces = body["visibility"]
-        visible = np.where(faces < 0, _BACKGROUND, faces).astype(np.uint32)
         data = (
             picture,
             picture,
             palette_png(sample["parse"]),
             openpose_json(sample["keypoints"], height, width),
             npz({"labels": iuv[..., 0], "uv": uv}),
-            npz({"pred_vertices_img": body["vertices"], "visibility": visible}),
+            body_file(body),
         )
         return dict(zip(self.paths(job), data, strict=True))
 
     def lists(self) -> dict[str, bytes]:
-        model = load_body()
-        mesh = model.meshes["body"]
-        found = {
-            "smpl/smpl_faces.npy": npy(mesh.faces.astype(np.int32)),
-            "smpl/vertices_symm_idxs.npy": npy(model.data["body_mirror"]),
-            "smpl/vertices_semantic_idxs.npy": npy(model.weights[mesh.rows].argmax(1)),
-        }
+        found = mesh_files()
         for split in dict.fromkeys(split for _, split in self.counts):
             names = [f"{_flat(job)}.jpg" for job in self.jobs() if job.dataset.endswith(split)]
             pairs = [("from", "to"), *zip(names[1::2], names[::2], strict=True)]
@@ -121,6 +113,24 @@ class DeepFashionLayout:
 
     def summaries(self, root: Path) -> dict[str, bytes]:
         return {}
+
+
+def body_file(body: Mapping) -> bytes:
+    """A photograph's projected vertices and visible faces, as 3D-GCL reads them."""
+    faces = body["visibility"]
+    visible = np.where(faces < 0, _BACKGROUND, faces).astype(np.uint32)
+    return npz({"pred_vertices_img": body["vertices"], "visibility": visible})
+
+
+def mesh_files() -> dict[str, bytes]:
+    """What all bodies share: faces, left-right partners and the body part of each vertex."""
+    model = load_body()
+    mesh = model.meshes["body"]
+    return {
+        "smpl/smpl_faces.npy": npy(mesh.faces.astype(np.int32)),
+        "smpl/vertices_symm_idxs.npy": npy(model.data["body_mirror"]),
+        "smpl/vertices_semantic_idxs.npy": npy(model.weights[mesh.rows].argmax(1)),
+    }
 
 
 def _flat(job: Job) -> str:

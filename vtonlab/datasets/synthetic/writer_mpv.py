@@ -7,7 +7,12 @@ import numpy as np
 
 from vtonlab.datasets.synthetic.dataset import SyntheticTryOn
 from vtonlab.datasets.synthetic.writer import Job, Settings
-from vtonlab.datasets.synthetic.writer_deepfashion import VIEWS, SecondView
+from vtonlab.datasets.synthetic.writer_deepfashion import (
+    VIEWS,
+    SecondView,
+    body_file,
+    mesh_files,
+)
 from vtonlab.datasets.synthetic.writer_files import jpeg, lines, openpose_json, palette_png, png
 
 LIST = "all_poseA_poseB_clothes_0607.txt"
@@ -37,6 +42,7 @@ class MPVLayout:
             seed=self.settings.seed,
             categories=("upper_body",),
             maps=("parse", "keypoints", "iuv"),
+            with_body=True,
         )
 
     def jobs(self) -> list[Job]:
@@ -55,6 +61,7 @@ class MPVLayout:
             f"all_parsing/{name}.png",
             f"all_keypoints/{name}_keypoints.json",
             f"all_densepose/{name}_IUV.png",
+            f"all_smpl/{name}.npz",
         ]
         if job.dataset.startswith("first"):
             found.append(f"all/{job.name}/{job.name}@{_GARMENT_NAME}.jpg")
@@ -67,6 +74,7 @@ class MPVLayout:
             palette_png(sample["parse"]),
             openpose_json(sample["keypoints"], height, width),
             png(np.ascontiguousarray(sample["iuv"][..., ::-1])),  # as OpenCV stores parts, U, V
+            body_file(sample["body"]),
         ]
         if job.dataset.startswith("first"):
             data.append(jpeg(sample["garment"]))
@@ -79,7 +87,7 @@ class MPVLayout:
             if view == "first":
                 kinds = (*_VIEW_NAMES.values(), _GARMENT_NAME)
                 rows.append((*(f"{job.name}/{job.name}@{kind}.jpg" for kind in kinds), split))
-        return {LIST: lines(rows)}
+        return {LIST: lines(rows), **mesh_files()}
 
     def summaries(self, root: Path) -> dict[str, bytes]:
         return {}
