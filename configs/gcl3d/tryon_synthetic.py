@@ -9,7 +9,7 @@ from mmengine.config import read_base
 with read_base():
     from .warp_synthetic import *
 
-iterations = 1200
+iterations = 800
 load_parts = dict(warping="work_dirs/gcl3d/warp_synthetic/model.safetensors")
 
 warping = dict(model, attention_losses=None, flow_loss=None, image_losses=None, probe=None)
