@@ -80,9 +80,10 @@ def reference(parse, densepose, drawn, tight):
         kept = np.isin(parse, lower) | hands
         kept = ~grown(~kept, 2 * UNIT) | head
         mask = finished((area | neck) & ~kept)
-        return mask & ~hands
+        return mask & ~hands & ~head
 
-    arms = np.isin(parse, labels) | ((densepose >= 15) & (densepose <= 22))
+    arms = (densepose >= 15) & (densepose <= 22)
+    arms = grown(~grown(~arms, 2 * UNIT), 2 * UNIT) | np.isin(parse, labels)
     garment = np.isin(parse, (lip.UPPER, lip.DRESS, lip.COAT))
     first = grown(garment, 5 * UNIT) | grown(arms, (14 if tight else 20) * UNIT)
     lower = (lip.SOCKS, lip.PANTS, lip.SKIRT, lip.LEFT_LEG, lip.RIGHT_LEG, *shoes)
@@ -159,6 +160,22 @@ def test_the_tight_mask_lies_within_the_wide_one_and_both_hide_the_garment():
         assert leak_score(tight, parse, "upper_body") == leak_score(wide, parse, "upper_body") == 0
         assert not wide[np.isin(parse, (lip.FACE,))].any()
         assert not wide[130:].any()
+
+
+def test_lines_around_the_head_are_no_arms():
+    """A DensePose picture's JPEG edges read as any part; only in wide spots are they believed."""
+    parse, keypoints = figure()
+    densepose = parts_of(parse)
+    head = parse == lip.FACE
+    ring = grown(head, 1) & ~head & (densepose == 0)
+    ringed = np.where(ring, 17, densepose)
+    for name in ("tight", "wide"):
+        plain, mask = (
+            agnostic_mask(parse, keypoints, "upper_body", convention=name, densepose=d)
+            for d in (densepose, ringed)
+        )
+        assert not mask[head].any() and not mask[:18].any()
+        assert np.array_equal(plain, mask)
 
 
 def test_lower_bodies_and_dresses():

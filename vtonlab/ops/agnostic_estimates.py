@@ -49,9 +49,7 @@ def estimated_mask(
 def _from_labels(parse, points, known, densepose, tight) -> np.ndarray:
     """Upper body: labels of garment, neck and arms, and DensePose's arms."""
     unit = parse.shape[0] / 512
-    arms = np.isin(parse, (LEFT_ARM, RIGHT_ARM))
-    if densepose is not None:
-        arms |= np.isin(densepose, _ARM_PARTS)
+    arms = np.isin(parse, (LEFT_ARM, RIGHT_ARM)) | _arm_parts(densepose, unit)
     area = grow(np.isin(parse, (UPPER, DRESS, COAT)), 5 * unit)
     area |= grow(arms, (14 if tight else 20) * unit)
     hands = _beyond(parse, _drawn_arms(parse, points, known, 60 * unit, reach=1.2))
@@ -76,8 +74,16 @@ def _finish(area, parse, lower, hands, unit) -> np.ndarray:
     area = area | (grow(parse == NECK_SKIN, 2 * unit) & ~head)
     kept = ~grow(~(np.isin(parse, lower) | hands), 2 * unit) | head
     mask = largest_piece(fill_holes(area & ~kept))
-    mask[hands] = 0
+    mask[hands | head] = 0
     return mask
+
+
+def _arm_parts(densepose: np.ndarray | None, unit: float) -> np.ndarray | bool:
+    """DensePose's arms without thin lines: the edges of a JPEG's colours read as any part."""
+    if densepose is None:
+        return False
+    arms = np.isin(densepose, _ARM_PARTS)
+    return grow(~grow(~arms, 2 * unit), 2 * unit)
 
 
 def _lower_or_dress(parse, points, known, category, densepose, tight) -> np.ndarray:
@@ -113,9 +119,8 @@ def _arm_area(parse, points, known, densepose, tight, unit) -> np.ndarray:
         return grow(drawn > 0, 11 * unit)
     bare = np.isin(parse, (LEFT_ARM, RIGHT_ARM))
     hands = np.zeros_like(bare)
-    area = bare
+    area = bare | _arm_parts(densepose, unit)
     if densepose is not None:
-        area = bare | np.isin(densepose, _ARM_PARTS)
         hands = bare & np.isin(densepose, _HAND_PARTS)
     return grow(area & ~grow(hands, 5 * unit), 16 * unit)
 
