@@ -120,6 +120,16 @@ def test_the_second_stage_has_the_warping_of_the_first(stages):
     )
 
 
+def test_the_tool_tests_the_first_stage(stages, photographs, tmp_path):
+    warp_config(photographs, stages).dump(tmp_path / "small.py")
+    out = tmp_path / "out"
+    code = tool("test", tmp_path / "small.py", stages / "warp/model.safetensors", "--out", out)
+    assert code == 0
+    results = json.loads((out / "results.json").read_text())
+    assert {"warp_miou", "end_point_error"} <= set(results["metrics"])
+    assert len(list((out / "pictures").glob("*.png"))) == results["images"] > 1
+
+
 def test_the_tool_tests_the_second_stage(stages, photographs, tmp_path):
     config = tryon_config(photographs, stages)
     config.load_parts = dict(warping="no such file: a checkpoint has its warping")
