@@ -16,7 +16,6 @@ from vtonlab.backbones.codec import encode_pictures, scale_latents, unscale_late
 from vtonlab.backbones.export import export_backbone
 from vtonlab.conditioners import CachedPrompt
 from vtonlab.engine.config import load_config
-from vtonlab.engine.testing import test as draw_pictures
 from vtonlab.engine.training import train
 from vtonlab.models.latent_cache import made_by, record
 from vtonlab.registry import BACKBONES, MODELS
@@ -168,14 +167,21 @@ def test_tuned_weights_are_a_folder_diffusers_loads(klein, tmp_path, batch):
     assert np.array_equal(first, model.predict(batch)[0]["image"])
 
 
-def test_bfloat16_trains_in_float32_and_is_tested(klein, tmp_path):
-    """As shipped: a bfloat16 base; then `tools/test.py`'s function on what was saved."""
-    model = train(config_of(klein, tmp_path, dtype="bfloat16")).bare_model
+def test_bfloat16_trains_in_float32_and_draws(klein, tmp_path, batch):
+    """As shipped: a bfloat16 base under the adapter (tests/test_configs.py runs the tools)."""
+    config = config_of(klein, tmp_path, dtype="bfloat16")
+    model = MODELS.build(config.model.to_dict())
     kinds = {(p.requires_grad, p.dtype) for p in model.backbone.parameters()}
     assert kinds == {(True, torch.float32), (False, torch.bfloat16)}
-    config = config_of(klein, tmp_path, dtype="bfloat16")
-    results = draw_pictures(config, str(tmp_path / "run/iter_2.pth"), tmp_path / "test")
-    assert np.isfinite(results["metrics"]["l1_inside"]) and results["images"] == 2
+    data = model.data_preprocessor(_training_batch(config), True)
+    losses = model(**data, mode="loss")
+    sum(v for k, v in losses.items() if k.startswith("loss")).backward()
+    trained = [p for p in model.parameters() if p.requires_grad]
+    assert all(torch.isfinite(p.grad).all() for p in trained)
+    image = model.eval().predict(batch)[0]["image"]
+    assert image.shape == (*SIZE, 3) and image.std() > 0
+    records = model.attention_records(batch, 0.5, ["*"])
+    assert all(torch.isfinite(record.entropy()).all() for record in records)
 
 
 def test_cached_latents_and_prompts_train_the_same(klein, tmp_path):
