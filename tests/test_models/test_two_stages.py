@@ -193,7 +193,7 @@ def test_killed_and_resumed_no_bit_differs(stages, photographs, tmp_path):
     run(path, killed)
     first, second = (read_checkpoint(folder / "iter_34.pth") for folder in (calm, killed))
     assert differing(first, second) == []
-    assert {k.split(".")[1] for k in first["ema_state_dict"]} >= {"generator"}
+    assert any(name.startswith("module.generator.") for name in first["ema_state_dict"])
     steps = [state["state"][0]["step"] for state in first["optimizer"].values()]
     assert [int(step) for step in steps] == [34, 34]
 
