@@ -14,7 +14,7 @@ with read_base():
     from .._base_.default_runtime import *
 
 size = (64, 48)
-iterations = 900
+iterations = 600
 supervised_layers = [  # those at the finest grid, 16x12
     "down_blocks.0.attentions.0.transformer_blocks.0.attn1",
     "up_blocks.1.attentions.0.transformer_blocks.0.attn1",
@@ -50,7 +50,7 @@ model = dict(
         flow=dict(
             type="AttentionFlowLoss",
             layers=supervised_layers,
-            weight=0.05,
+            weight=0.02,
             temperature=1.0,
             upsample=False,  # at 64x48 pixels single pixels say little about where they are
             min_grid_ratio=1 / 8,  # strict: grids of 8x6 tokens are left out
