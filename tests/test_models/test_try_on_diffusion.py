@@ -300,3 +300,18 @@ def test_start_at_the_noised_agnostic_person(make_model, make_batch, monkeypatch
     torch.testing.assert_close(starts[0][1, ..., half:], expected)
     other = {**batch, "person": torch.randn_like(batch["person"])}
     assert np.array_equal(model.predict(other)[0]["image"], pictures[0]["image"])
+
+
+def test_free_pose_tokens_change_the_picture_and_no_training(make_model, make_batch):
+    """As CORAL's release samples; of two steps the second sees a moved pose."""
+    prompt = dict(type="NullPrompt", dim=8, pooled_dim=8)
+    settings = dict(type="Full3DAttentionConditioner", codec_factor=2, prompt=prompt)
+    pictures, losses = [], []
+    for tokens in ("clean", "free"):
+        model = make_model(conditioner=settings | dict(pose_tokens=tokens), mask_loss_weight=2.0)
+        batch = make_batch(model)
+        losses.append(model(**batch, mode="loss")["loss_diffusion"])
+        pictures.append(model.eval().predict(batch)[0]["image"].astype(int))
+    assert torch.equal(*losses)
+    assert pictures[0].shape == pictures[1].shape == (32, 24, 3)
+    assert np.abs(pictures[0] - pictures[1]).max() > 0
