@@ -3,7 +3,6 @@
 import importlib.util
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from vtonlab.engine.optim import MultiOptimWrapperConstructor
@@ -58,12 +57,8 @@ def batch(numbers=(0, 1), **changes) -> dict:
     spec = importlib.util.spec_from_file_location("small_samples", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    samples = []
-    for number in numbers:
-        sample, rng = module.sample(number), np.random.default_rng(100 + number)
-        for key in ("iuv", "garment_iuv"):
-            sample[key] = rng.integers(0, 25, (*SIZE, 3), dtype=np.uint8)
-        samples.append(sample | {key: change(sample) for key, change in changes.items()})
+    samples = [module.sample(number) for number in numbers]
+    samples = [s | {key: change(s) for key, change in changes.items()} for s in samples]
     return collate(samples) | {"step": 0}
 
 
