@@ -42,7 +42,7 @@ class EqualConv2d(nn.Module):
         self, inputs: int, outputs: int, kernel: int, *, scale: str | None = None, bias: bool = True
     ) -> None:
         super().__init__()
-        assert scale in (None, "up", "down") and kernel in (1, 3)
+        assert scale in (None, "up", "down") and kernel in ((3,) if scale == "up" else (1, 3))
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
         self.gain = 1.0 / math.sqrt(inputs * kernel**2)

@@ -88,7 +88,7 @@ class TryOnSynthesis(BaseModel):
         self.warping.eval()
         return self
 
-    def forward(self, mode: str = "tensor", step: int = 0, **batch) -> list:
+    def forward(self, mode: str = "tensor", **batch) -> list:
         """``mode="predict"``: list of result dicts; training has :meth:`train_step`."""
         if mode == "predict":
             return self.predict(batch)
