@@ -78,8 +78,9 @@ def train_only(module: nn.Module, patterns: Sequence[str]) -> None:
 
 
 def keep_only_trained(module: nn.Module, *, also: Sequence[str] = ()) -> None:
-    """Leave frozen parameters out of ``module.state_dict()``, and do not miss them when loading; and
-    buffers of parts none of which trains (FLUX.2's VAE has some).
+    """Leave frozen parameters out of ``module.state_dict()``, and do not miss them when loading.
+
+    Buffers of parts without a parameter that trains stay out too (FLUX.2's VAE has some).
 
     A LoRA checkpoint of FLUX is then 0.3 GB instead of 24.
 
