@@ -171,7 +171,7 @@ ROWS = {
     ),
     "global correlation, two encoders": (  # its system has no conditioner
         {"type": "CorrespondenceNetwork", "widths": (8, 8, 16), "dim": HEAD_SIZE, "stem_stride": 1,
-         "temperature": 0.1},  # 100 times a product is steep for the length of this test's steps
+         "temperature": 1.0},  # 0.01 is too steep for steps of a fixed length
         None, ["correlation"],
         ["person_encoder.up", "garment_encoder.up", "person_heads.1.", "garment_heads.2.",
          "scales."],
@@ -254,7 +254,7 @@ def test_cell(row, column, batch):
         result["loss_attention"].backward()
         if step == 0:
             check_gradients(model, row)
-        descend(model, length=0.02)
+        descend(model, length=0.002 if ROWS[row][1] is None else 0.02)
     assert values[2] < values[1] < values[0]
     assert 0 < result["attention_garment_mass"] <= 1
 
