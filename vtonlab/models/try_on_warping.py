@@ -195,11 +195,7 @@ class TryOnWarping(BaseModel):
 
     def _densepose(self, batch: dict, key: str) -> Tensor:
         """(B, 3, H, W): scaled label, U and V in [0, 1]."""
-        if key not in batch:
-            raise ValueError(
-                f"TryOnWarping reads {key!r}, which the batch lacks: ask the data set for it (maps)"
-            )
-        maps = batch[key].float()
+        maps = _needed(batch, key).float()
         return torch.cat([maps[:, :1] * self.label_scale, maps[:, 1:] / 255], 1)
 
     def _coarse_warp(self, record: AttentionRecord, batch: dict) -> tuple[Tensor, Tensor]:
@@ -225,14 +221,15 @@ class TryOnWarping(BaseModel):
 
     def _image_losses(self, pyramid: _Pyramid, batch: dict) -> dict[str, Tensor]:
         """Each image loss, summed over scales: garment under the flow against garment worn."""
-        worn = on_white(batch.get("target", batch["person"]), batch["worn_mask"])
+        if not self.image_losses:
+            return {}
+        worn_mask = _needed(batch, "worn_mask")
+        worn = on_white(batch.get("target", batch["person"]), worn_mask)
         losses = {f"loss_{name}": worn.new_zeros(()) for name in self.image_losses}
         for weight, found in zip(self.scale_weights, self._warps(pyramid, batch), strict=False):
             if found is None:
                 continue
-            wanted, mask = (
-                F.adaptive_avg_pool2d(x, found.shape[-2:]) for x in (worn, batch["worn_mask"])
-            )
+            wanted, mask = (F.adaptive_avg_pool2d(x, found.shape[-2:]) for x in (worn, worn_mask))
             for name, image_loss in self.image_losses.items():
                 losses[f"loss_{name}"] = losses[f"loss_{name}"] + weight * image_loss(
                     found, wanted, mask
@@ -266,7 +263,8 @@ class TryOnWarping(BaseModel):
         picture size, ``worn_mask`` where the batch has it, and with ``probe`` ``attention``.
         """
         warp = self.warp(batch)
-        pasted = warp.warped * warp.warped_mask + batch["agnostic"] * (1 - warp.warped_mask)
+        white = 1 - warp.warped_mask  # share of white in the warped garment, where the person goes
+        pasted = warp.warped + (batch["agnostic"] - 1) * white
         results = pair_results(batch, to_uint8(pasted))
         flows = resize_flow(warp.flow, self.size).float().cpu().numpy()
         for place, result in enumerate(results):
@@ -317,9 +315,17 @@ def _built(registry, configs: Mapping | None) -> nn.ModuleDict:
     return nn.ModuleDict({name: registry.build(cfg) for name, cfg in (configs or {}).items()})
 
 
+def _needed(batch: dict, key: str) -> Tensor:
+    if key not in batch:
+        raise ValueError(
+            f"TryOnWarping reads {key!r}, which the batch lacks: ask the data set for it (maps)"
+        )
+    return batch[key]
+
+
 def _garment(batch: dict) -> tuple[Tensor, Tensor]:
     """The garment on white and its mask."""
-    mask = batch["garment_mask"]
+    mask = _needed(batch, "garment_mask")
     return on_white(batch["garment"], mask), mask
 
 
