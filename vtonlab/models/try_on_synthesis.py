@@ -190,9 +190,8 @@ class TryOnSynthesis(BaseModel):
         pairs = list(zip(batch["id"], batch["garment_id"], strict=True))
         pictures, warp = self.draw(batch, self._noise("picture", pairs))
         results = pair_results(batch, to_uint8(pictures))
-        region = warp.warped_mask
-        pasted = to_uint8(warp.warped * region + batch["agnostic"] * (1 - region))
-        masks = dict(warped_mask=region) | {k: batch[k] for k in ("worn_mask",) if k in batch}
+        pasted = to_uint8(warp.pasted(batch["agnostic"]))
+        masks = dict(warped_mask=warp.warped_mask) | {k: batch[k] for k in ("worn_mask",) if k in batch}
         masks = {name: (mask[:, 0] > 0.5).byte().cpu().numpy() for name, mask in masks.items()}
         for place, result in enumerate(results):
             result |= {name: mask[place] for name, mask in masks.items()}

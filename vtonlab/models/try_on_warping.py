@@ -54,6 +54,10 @@ class Warp:
     warped: Tensor
     warped_mask: Tensor
 
+    def pasted(self, agnostic: Tensor) -> Tensor:
+        """The garment on ``agnostic`` (B, 3, H, W), which takes the place of the white."""
+        return self.warped + (agnostic - 1) * (1 - self.warped_mask)
+
 
 @dataclass(frozen=True, eq=False)
 class _Pyramid:
@@ -263,9 +267,7 @@ class TryOnWarping(BaseModel):
         picture size, ``worn_mask`` where the batch has it, and with ``probe`` ``attention``.
         """
         warp = self.warp(batch)
-        white = 1 - warp.warped_mask  # share of white in the warped garment, where the person goes
-        pasted = warp.warped + (batch["agnostic"] - 1) * white
-        results = pair_results(batch, to_uint8(pasted))
+        results = pair_results(batch, to_uint8(warp.pasted(batch["agnostic"])))
         flows = resize_flow(warp.flow, self.size).float().cpu().numpy()
         for place, result in enumerate(results):
             result["warped_mask"] = _binary(warp.warped_mask[place])
