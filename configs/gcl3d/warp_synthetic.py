@@ -14,7 +14,9 @@ model = dict(
     type="TryOnWarping",
     size=size,
     categories=["upper_body"],
-    network=dict(type="CorrespondenceNetwork", widths=(16, 16, 32), dim=16, stem_stride=1),
+    network=dict(
+        type="CorrespondenceNetwork", widths=(16, 16, 32), dim=16, stem_stride=1, temperature=0.2
+    ),
     refinement=dict(type="FlowRefinement", dim=16, hidden=16, motion=16),
     attention_losses=dict(correlation=dict(type="CorrelationRegularizationLoss", weight=10.0)),
     flow_loss=dict(type="FlowRegressionLoss", weight=5.0),
