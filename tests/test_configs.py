@@ -264,8 +264,8 @@ def test_the_baseline_differs_by_the_two_attention_losses_only():
     [
         *((path, [] if "_stage" in path else ["flow"]) for path in LEFFA),
         *zip(CATVTON, ([], ["flow"]), strict=True),
-        ("configs/leffa/unet_synthetic_stage1.py", ["average"]),
-        ("configs/leffa/unet_synthetic_pose_stage1.py", ["average"]),
+        ("configs/leffa/unet_synthetic_stage1.py", ["same_place"]),
+        ("configs/leffa/unet_synthetic_pose_stage1.py", ["same_place"]),
         ("configs/leffa/unet_synthetic_baseline.py", []),
         ("configs/leffa/dit_synthetic.py", ["flow"]),
         ("configs/catvton/unet_synthetic.py", []),

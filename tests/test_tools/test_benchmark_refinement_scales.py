@@ -22,7 +22,7 @@ def tool():
 def test_each_part_is_measured(tool):
     config = load_config(ROOT / "configs/gcl3d/warp_synthetic.py")
     rows = tool.parts(config, batch_size=1)
-    names = ["encoders", "correlation and its warp", "refinement at 16x12", "refinement at 32x24"]
+    names = ["encoders", "correlation and its warp", "refinement at 32x24", "refinement at 64x48"]
     assert [name for name, *_ in rows] == names
     assert all(seconds > 0 for _, seconds, _, _ in rows)
     assert all(rows[n][2] > 0 for n in (0, 2, 3))  # the correlation computes again what it needs

@@ -13,7 +13,7 @@ _KEYPOINTS = Place(
     key="path",
 )
 _DENSEPOSE = Place(("all_densepose",), ("{id}_IUV.png", "{base}_IUV.png"), key="path")
-_BODY = Place(("all_smpl", "smpl"), ("{id}.npz", "{base}.npz"), key="path")
+_BODY = Place(("all_smpl",), ("{id}.npz", "{base}.npz"), key="path")
 MPV = Layout(
     title="MPV",
     parents=("",),

@@ -191,7 +191,9 @@ class TryOnSynthesis(BaseModel):
         pictures, warp = self.draw(batch, self._noise("picture", pairs))
         results = pair_results(batch, to_uint8(pictures))
         pasted = to_uint8(warp.pasted(batch["agnostic"]))
-        masks = dict(warped_mask=warp.warped_mask) | {k: batch[k] for k in ("worn_mask",) if k in batch}
+        masks = {"warped_mask": warp.warped_mask}
+        if "worn_mask" in batch:
+            masks["worn_mask"] = batch["worn_mask"]
         masks = {name: (mask[:, 0] > 0.5).byte().cpu().numpy() for name, mask in masks.items()}
         for place, result in enumerate(results):
             result |= {name: mask[place] for name, mask in masks.items()}
