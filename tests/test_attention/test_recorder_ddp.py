@@ -2,13 +2,14 @@
 
 import copy
 import importlib.util
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from ranks import run_ranks
 
 WORKER = Path(__file__).with_name("ddp_worker.py")
 
@@ -43,19 +44,8 @@ def test_one_rank_of_flux(worker, make_case, tmp_path):
 
 
 def test_two_ranks(worker, tmp_path):
-    root = str(Path(__file__).parents[2])
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": root}
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, WORKER, tmp_path / "rendezvous", str(i), "2", tmp_path / str(i)],
-            env=env,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for i in range(2)
-    ]
-    errors = [rank.communicate(timeout=300)[1] for rank in ranks]
-    assert all(rank.returncode == 0 for rank in ranks), "\n".join(errors)
+    arguments = [[tmp_path / "rendezvous", str(i), "2", tmp_path / str(i)] for i in range(2)]
+    run_ranks(WORKER, arguments)
     for i in range(2):
         got = torch.load(tmp_path / str(i))
         _assert_same_as_one_process(worker, *worker.make_supervised(), got)

@@ -1,13 +1,14 @@
 """Two processes train CORAL as one does on the same global batch, matched or not."""
 
 import importlib.util
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from ranks import run_ranks
 
 WORKER = Path(__file__).with_name("ddp_worker.py")
 
@@ -28,27 +29,8 @@ worker = load_worker()
 def ranks(tmp_path_factory) -> list[dict]:
     """What each of two processes found, for every case."""
     folder = tmp_path_factory.mktemp("ranks")
-    env = {
-        **os.environ,
-        "OMP_NUM_THREADS": "1",
-        "CUDA_VISIBLE_DEVICES": "",
-        "PYTHONPATH": str(Path(__file__).parents[2]),
-    }
-    processes = [
-        subprocess.Popen(
-            [sys.executable, WORKER, folder / "rendezvous", str(rank), "2", folder / str(rank)],
-            env=env,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        errors = [process.communicate(timeout=400)[1] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert all(process.returncode == 0 for process in processes), "\n".join(errors)
+    arguments = [[folder / "rendezvous", str(rank), "2", folder / str(rank)] for rank in range(2)]
+    run_ranks(WORKER, arguments)
     return [torch.load(folder / str(rank), weights_only=True) for rank in range(2)]
 
 

@@ -1,17 +1,16 @@
 """Two processes with sharded parameters train the tiny FLUX as one process does."""
 
 import importlib.util
-import os
 import socket
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 from flux_folder import save_tiny_flux
+from ranks import run_ranks
 
 from vtonlab.engine import testing
 from vtonlab.engine.config import finalize, load_config
@@ -42,23 +41,7 @@ def folder(tmp_path_factory) -> Path:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    paths = os.pathsep.join([str(worker.ROOT), str(WORKER.parent)])
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": paths}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, WORKER, str(rank), "2", port, folder],
-            env=env,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        errors = [process.communicate(timeout=570)[1] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert all(process.returncode == 0 for process in processes), "\n".join(errors)[-6000:]
+    run_ranks(WORKER, [[str(rank), "2", port, folder] for rank in range(2)], timeout=570)
     return folder
 
 

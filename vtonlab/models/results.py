@@ -1,10 +1,10 @@
-"""What every try-on model shares: result dicts, pictures for logs, and the check of a batch."""
+"""What every try-on model shares: result dicts, pictures for logs, checks, facts of checkpoints."""
 
 from collections.abc import Iterable
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vtonlab.ops.repaint import repaint
 from vtonlab.ops.resize import Size
@@ -86,3 +86,16 @@ def check_loss_names(kind: str, names: Iterable[str]) -> None:
     for name in names:
         if "loss" in name:
             raise ValueError(f"{kind}: call {name!r} something without 'loss' in it")
+
+
+def checkpoint_facts(model: nn.Module, **more: str) -> dict:
+    """What a checkpoint must share with the model that loads it: the model's class, ``size`` and
+    ``categories``, how masks are meant, and ``more``.
+    """
+    return dict(
+        model=type(model).__name__,
+        size=list(model.size),
+        categories=list(model.categories),
+        mask_polarity="1 = generate",
+        **more,
+    )

@@ -20,6 +20,7 @@ from vtonlab.models.results import (
     bare_results,
     check_loss_names,
     check_size,
+    checkpoint_facts,
     pair_results,
     preview_picture,
     to_uint8,
@@ -350,13 +351,10 @@ class TryOnDiffusion(BaseModel):
 
     def checkpoint_meta(self) -> dict:
         """Facts written into checkpoints and compared when one is loaded."""
-        return dict(
-            model=type(self).__name__,
+        return checkpoint_facts(
+            self,
             backbone=type(self.backbone).__name__,
             conditioner=type(self.conditioner).__name__,
-            size=list(self.size),
-            categories=list(self.categories),
-            mask_polarity="1 = generate",
         )
 
 

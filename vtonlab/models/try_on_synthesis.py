@@ -14,6 +14,7 @@ from vtonlab.models.adapters import keep_only_trained
 from vtonlab.models.results import (
     check_loss_names,
     check_size,
+    checkpoint_facts,
     pair_results,
     preview_picture,
     to_uint8,
@@ -207,11 +208,8 @@ class TryOnSynthesis(BaseModel):
 
     def checkpoint_meta(self) -> dict:
         """Facts written into checkpoints and compared when one is loaded."""
-        return dict(
-            model=type(self).__name__,
+        return checkpoint_facts(
+            self,
             backbone=type(self.generator).__name__,
             warping=type(self.warping).__name__,
-            size=list(self.size),
-            categories=list(self.categories),
-            mask_polarity="1 = generate",
         )

@@ -18,6 +18,7 @@ from vtonlab.models.results import (
     bare_results,
     check_loss_names,
     check_size,
+    checkpoint_facts,
     pair_results,
     preview_picture,
     to_uint8,
@@ -303,13 +304,10 @@ class TryOnWarping(BaseModel):
 
     def checkpoint_meta(self) -> dict:
         """Facts written into checkpoints and compared when one is loaded."""
-        return dict(
-            model=type(self).__name__,
+        return checkpoint_facts(
+            self,
             backbone=type(self.network).__name__,
             start=self.start,
-            size=list(self.size),
-            categories=list(self.categories),
-            mask_polarity="1 = generate",
         )
 
 
