@@ -1,9 +1,14 @@
 """Shared fixtures: no network, and the folder of real photographs where there is one."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # helpers beside, under --import-mode=importlib
+
+from small_data import full_sample, trees, vitonhd  # noqa: F401
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")

@@ -6,10 +6,10 @@ from pathlib import Path
 import torch
 
 from vtonlab.datasets import VITONHDDataset
-from vtonlab.datasets.synthetic.writer import Settings, write_dataset
-from vtonlab.datasets.synthetic.writer_layouts import build_layout
 from vtonlab.structures import Correspondences
 from vtonlab.structures.match_store import MatchStore
+from vtonlab.synthetic.writer import Settings, write_dataset
+from vtonlab.synthetic.writer_layouts import build_layout
 
 
 def write_tree(root: Path, count: int = 4, size: tuple[int, int] = (128, 96),

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from vtonlab.engine.config import finalize, load_config
-from vtonlab.engine.config_check import check_config
-from vtonlab.engine.testing import test as draw_pictures
-from vtonlab.engine.training import train
+from vtonlab.engine.config.check import check_config
+from vtonlab.engine.config.load import finalize, load_config
+from vtonlab.engine.running.training import train
+from vtonlab.engine.testing.run import test as draw_pictures
 
 sys.path.insert(0, str(Path(__file__).parent))
 from small_vitonhd import write_matches, write_tree

@@ -23,6 +23,8 @@ FLOORS = {
     "samplers": 2,
     "noise_schedules": 2,
     "datasets": 2,
+    "synthetic": 3,
+    "doctor": 3,
     "visualization": 3,
     "conditioners": 4,
     "losses": 4,

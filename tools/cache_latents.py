@@ -88,7 +88,7 @@ def main() -> int:
     from pathlib import Path
 
     from vtonlab.engine.cli import FINDINGS, OK
-    from vtonlab.engine.config import finalize, load_config
+    from vtonlab.engine.config.load import finalize, load_config
     from vtonlab.models.latent_cache import made_by
     from vtonlab.structures.latent_store import LatentStore
 

@@ -45,7 +45,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main() -> int:
     args = parse_args()
-    from vtonlab.datasets.doctor import diagnose, show
+    from vtonlab.doctor import diagnose, show
     from vtonlab.structures.pair_store import write_atomic
 
     for name in ("people", "max_pixels"):

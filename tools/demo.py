@@ -47,7 +47,7 @@ def main() -> int:
     out.mkdir(parents=True, exist_ok=True)
     names = ["baseline", "coral"] + ["shuffled"] * args.control
 
-    from vtonlab.engine.config import load_config
+    from vtonlab.engine.config.load import load_config
 
     config = load_config(CONFIGS["coral"])
     iterations = args.iterations or config.train_cfg.max_iters

@@ -70,7 +70,7 @@ def requests_of(config_path: str, options: dict) -> list[dict]:
 
 
 def _load(config_path: str, options: dict):
-    from vtonlab.engine.config import finalize, load_config
+    from vtonlab.engine.config.load import finalize, load_config
 
     return finalize(load_config(config_path, options))
 
@@ -95,7 +95,7 @@ def build_for_extraction(request: dict):
     It offers ``pairs`` (``(person id, garment id)`` tuples), ``files(index)`` by map and
     ``load(index)``.
     """
-    from vtonlab.engine.config_check import accepted_arguments
+    from vtonlab.engine.config.check import accepted_arguments
     from vtonlab.registry import DATASETS
     from vtonlab.structures.match_store import DEFAULT_MAPS
 

@@ -61,8 +61,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def load_datasets(config_path: str, options: dict, loaders: list[str]) -> list:
     """The config's data sets, at their photographs' own size and without transforms."""
-    from vtonlab.datasets.files import FileTryOnDataset
-    from vtonlab.engine.config import finalize, load_config
+    from vtonlab.datasets.readers.files import FileTryOnDataset
+    from vtonlab.engine.config.load import finalize, load_config
     from vtonlab.registry import DATASETS
 
     config = finalize(load_config(config_path, options))
@@ -113,7 +113,7 @@ def sample_bytes(dataset, index: int, with_matches: bool, check: bool) -> bytes:
     Raises:
         FileNotFoundError, ValueError: a file that is missing, or with ``check`` cannot be used.
     """
-    from vtonlab.datasets.shards import MATCHES, pack_matches, tarred
+    from vtonlab.datasets.readers.shards import MATCHES, pack_matches, tarred
 
     if check:
         dataset.load(index)
@@ -144,7 +144,7 @@ def write_shard(
     """
     import os
 
-    from vtonlab.datasets.shards import TAR_END
+    from vtonlab.datasets.readers.shards import TAR_END
 
     places, left_out, index, offset = [], [], start, 0
     temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
@@ -182,7 +182,7 @@ def write_shard(
 
 def write_set(dataset, matches: dict | None, out: Path, limit: int, damaged: str) -> list[str]:
     """Write one data set, or the rest of one, and its index; returns what was left out."""
-    from vtonlab.datasets.shards import FORMAT, INDEX
+    from vtonlab.datasets.readers.shards import FORMAT, INDEX
     from vtonlab.structures.pair_store import sweep, write_atomic
     from vtonlab.utils.progress import Progress
 
@@ -235,7 +235,7 @@ def total(folder: Path) -> Iterator[int]:
 
 def main() -> int:
     args = parse_args()
-    from vtonlab.datasets.shards import folder_name
+    from vtonlab.datasets.readers.shards import folder_name
 
     if args.shard_size <= 0:
         raise ValueError(f"--shard-size must be above 0, not {args.shard_size}")

@@ -60,9 +60,9 @@ def main() -> int:
     args = parse_args()
     if args.workers < 1:
         raise ValueError(f"--workers must be at least 1, not {args.workers}")
-    from vtonlab.datasets.synthetic.writer import Settings, write_dataset
-    from vtonlab.datasets.synthetic.writer_layouts import build_layout
     from vtonlab.engine.cli import FINDINGS, OK
+    from vtonlab.synthetic.writer import Settings, write_dataset
+    from vtonlab.synthetic.writer_layouts import build_layout
     from vtonlab.utils.progress import Progress
 
     settings = Settings(args.layout, args.count, args.size, args.seed, args.split, args.masks)

@@ -31,8 +31,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    from vtonlab.engine.config import finalize, load_config
-    from vtonlab.engine.config_sources import static_text
+    from vtonlab.engine.config.load import finalize, load_config
+    from vtonlab.engine.config.sources import static_text
 
     if args.static:
         print(static_text(args.config))

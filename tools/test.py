@@ -52,8 +52,8 @@ def main() -> int:
     from mmengine.dist import is_main_process
 
     from vtonlab.engine.cli import FINDINGS, OK
-    from vtonlab.engine.config import finalize, load_config
-    from vtonlab.engine.testing import test
+    from vtonlab.engine.config.load import finalize, load_config
+    from vtonlab.engine.testing.run import test
     from vtonlab.evaluation.evaluate import report_lines
     from vtonlab.evaluation.options import protocol_from
 

@@ -95,7 +95,7 @@ def show_estimate(config, gib: float, gpus: int | None) -> bool:
         print(f"the config has no `sharding`: each of {gpus} cards holds all of this")
     import torch
 
-    from vtonlab.engine.memory import GIB, estimate_memory, report
+    from vtonlab.engine.memory.estimate import GIB, estimate_memory, report
 
     available, device = int(gib * GIB) or None, "cuda"
     if torch.cuda.is_available():
@@ -110,8 +110,8 @@ def show_estimate(config, gib: float, gpus: int | None) -> bool:
 def main() -> int:
     args = parse_args()
     from vtonlab.engine.cli import FINDINGS, OK
-    from vtonlab.engine.config import finalize, load_config
-    from vtonlab.engine.training import dry_run, train
+    from vtonlab.engine.config.load import finalize, load_config
+    from vtonlab.engine.running.training import dry_run, train
 
     config = load_config(args.config, args.cfg_options, safe=args.safe)
     finalize(

@@ -38,8 +38,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def stage_config(path: str, args: argparse.Namespace):
     """One finished and checked config, writing into its own folder of ``--work-dir``."""
-    from vtonlab.engine.config import finalize, load_config, run_name
-    from vtonlab.engine.config_check import check_config
+    from vtonlab.engine.config.check import check_config
+    from vtonlab.engine.config.load import finalize, load_config, run_name
 
     config = load_config(path, dict(args.cfg_options), safe=args.safe)
     folder = str(Path(args.work_dir) / run_name(path))
@@ -50,7 +50,7 @@ def stage_config(path: str, args: argparse.Namespace):
 
 def progress(config) -> int:
     """Iterations that a stage's newest valid checkpoint has behind it; 0 without one."""
-    from vtonlab.engine.checkpoint import find_latest
+    from vtonlab.engine.checkpoints.files import find_latest
 
     latest = find_latest(config.work_dir)
     return 0 if latest is None else int(latest.stem.split("_")[1])
@@ -72,8 +72,8 @@ def hand_over(config, weights: str) -> None:
 
 def main() -> None:
     args = parse_args()
-    from vtonlab.engine.config import run_name
-    from vtonlab.engine.training import train
+    from vtonlab.engine.config.load import run_name
+    from vtonlab.engine.running.training import train
 
     names = [str(run_name(path)) for path in args.configs]
     if len(set(names)) < len(names):

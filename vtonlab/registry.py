@@ -1,9 +1,13 @@
 """The nouns of vtonlab, one page.
 
 A registry is a child of mmengine's only where the noun is the same; mmengine allows one child per
-parent and scope, so the nouns of the domain have no parent. ``locations`` are imported when a
-registry is first asked for a name it does not know, which keeps ``import vtonlab`` light.
+parent and scope, so the nouns of the domain have no parent. ``locations`` are imported, with all
+modules below them, when a registry is first asked for a name, which keeps ``import vtonlab`` and
+the packages themselves light; ``names(registry)`` lists what is there.
 """
+
+import pkgutil
+from importlib import import_module
 
 from mmengine.registry import DATA_SAMPLERS as _DATA_SAMPLERS
 from mmengine.registry import DATASETS as _DATASETS
@@ -17,15 +21,35 @@ from mmengine.registry import VISUALIZERS as _VISUALIZERS
 from mmengine.registry import Registry
 
 
+class PackageRegistry(Registry):
+    """A registry whose classes may stand in any module below its ``locations``."""
+
+    def import_from_location(self) -> None:
+        if self._imported:
+            return
+        self._imported = True  # first: what is imported may ask this registry
+        for location in self._locations:
+            module = import_module(location)
+            for found in pkgutil.walk_packages(getattr(module, "__path__", ()), location + "."):
+                import_module(found.name)
+
+
+def names(registry: Registry) -> list[str]:
+    """Names of everything that is registered in ``registry`` and its parents, sorted."""
+    registry.import_from_location()
+    found = set(registry.module_dict)
+    return sorted(found | set(names(registry.parent)) if registry.parent is not None else found)
+
+
 def _child(name: str, parent: Registry, *locations: str) -> Registry:
-    return Registry(name, parent=parent, scope="vtonlab", locations=list(locations))
+    return PackageRegistry(name, parent=parent, scope="vtonlab", locations=list(locations))
 
 
 def _own(name: str, *locations: str) -> Registry:
-    return Registry(name, scope="vtonlab", locations=list(locations))
+    return PackageRegistry(name, scope="vtonlab", locations=list(locations))
 
 
-class _DiffusersRegistry(Registry):
+class _DiffusersRegistry(PackageRegistry):
     """Also finds the classes of diffusers, as they are, by their own names, when a config asks for
     them.
     """
@@ -40,14 +64,14 @@ class _DiffusersRegistry(Registry):
 
 
 # The same nouns as mmengine's.
-MODELS = _child("model", _MODELS, "vtonlab.models")
-DATASETS = _child("dataset", _DATASETS, "vtonlab.datasets")
+MODELS = _child("model", _MODELS, "vtonlab.models", "vtonlab.engine.running.ema")
+DATASETS = _child("dataset", _DATASETS, "vtonlab.datasets", "vtonlab.synthetic.dataset")
 DATA_SAMPLERS = _child("data sampler", _DATA_SAMPLERS, "vtonlab.datasets")
 TRANSFORMS = _child("transform", _TRANSFORMS, "vtonlab.datasets")
 METRICS = _child("metric", _METRICS, "vtonlab.evaluation")
-HOOKS = _child("hook", _HOOKS, "vtonlab.engine")
-LOOPS = _child("loop", _LOOPS, "vtonlab.engine")
-OPTIM_WRAPPERS = _child("optimizer wrapper", _OPTIM_WRAPPERS, "vtonlab.engine")
+HOOKS = _child("hook", _HOOKS, "vtonlab.engine.hooks")
+LOOPS = _child("loop", _LOOPS, "vtonlab.engine.running.loops", "vtonlab.engine.testing.pair_loop")
+OPTIM_WRAPPERS = _child("optimizer wrapper", _OPTIM_WRAPPERS, "vtonlab.engine.running.optimizers")
 VISUALIZERS = _child("visualizer", _VISUALIZERS, "vtonlab.visualization")
 
 # The nouns of correspondence-supervised try-on.

@@ -56,8 +56,8 @@ def trace(config_path: str, work_dir: str | Path) -> dict[str, list[float]]:
 
     Data, batch size and length are the trace's own; all else is the config's.
     """
-    from vtonlab.engine.config import finalize, load_config
-    from vtonlab.engine.training import train
+    from vtonlab.engine.config.load import finalize, load_config
+    from vtonlab.engine.running.training import train
 
     config = load_config(ROOT / config_path)
     config.train_cfg.max_iters = STEPS

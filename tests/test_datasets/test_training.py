@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from vtonlab.engine.config import finalize, load_config
-from vtonlab.engine.training import train
+from vtonlab.engine.config.load import finalize, load_config
+from vtonlab.engine.running.training import train
 
 ROOT = Path(__file__).parents[2]
 TRANSFORMS = [

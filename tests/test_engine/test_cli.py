@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from vtonlab.engine.cli import add_cfg_options, run_tool, sentence
-from vtonlab.engine.loops import LoaderError
+from vtonlab.engine.running.loops import LoaderError
 
 
 class Broken(Dataset):

@@ -16,7 +16,7 @@ SIZE = (32, 24)
 
 def small_config(folder: Path, count: int = 6, batch_size: int = 4):
     """The synthetic config of CORAL at 32x24, with a thin network and two sampling steps."""
-    from vtonlab.engine.config import load_config
+    from vtonlab.engine.config.load import load_config
 
     config = load_config(ROOT / "configs/coral/dit_synthetic.py")
     config.model.size = SIZE
@@ -32,7 +32,7 @@ def small_config(folder: Path, count: int = 6, batch_size: int = 4):
 
 def save_checkpoint(folder: Path) -> Path:
     """Weights of an untrained model, once per folder."""
-    from vtonlab.engine.checkpoint import save_checkpoint_file
+    from vtonlab.engine.checkpoints.files import save_checkpoint_file
     from vtonlab.registry import MODELS
 
     path = folder / "untrained.pth"
@@ -49,8 +49,8 @@ def run(
     """Test; with ``kill_after`` the process kills itself after that many pairs."""
     from mmengine.hooks import Hook
 
-    from vtonlab.engine.config import finalize
-    from vtonlab.engine.testing import test
+    from vtonlab.engine.config.load import finalize
+    from vtonlab.engine.testing.run import test
     from vtonlab.registry import HOOKS
 
     @HOOKS.register_module(force=True)

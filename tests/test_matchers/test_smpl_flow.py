@@ -136,7 +136,7 @@ def test_wholly_inside_is_the_floor_of_a_bilinear_sample():
 
 def test_rendered_bodies_agree_with_their_truth():
     """Body pixels of a rendered person map to the same surface point of the second view."""
-    from vtonlab.datasets.synthetic.dataset import SyntheticTryOn
+    from vtonlab.synthetic.dataset import SyntheticTryOn
 
     size = (128, 96)
     matcher = SMPLFlowMatcher(faces="synthetic")
@@ -163,7 +163,7 @@ def test_rendered_bodies_agree_with_their_truth():
 @pytest.mark.parametrize("size", [(128, 96), pytest.param((512, 384), marks=pytest.mark.slow)])
 def test_dressed_surface_reaches_the_true_flow(size, monkeypatch):
     """Given the surface that is seen, clothes included, the flow is SyntheticTryOn's own."""
-    from vtonlab.datasets.synthetic import dataset, person_to_person
+    from vtonlab.synthetic import dataset, person_to_person
 
     drawn = []
 
@@ -199,8 +199,8 @@ def test_dressed_surface_reaches_the_true_flow(size, monkeypatch):
 
 def smpl_arrays():
     """SyntheticTryOn's body as the arrays of an SMPL model file."""
-    from vtonlab.datasets.synthetic.body import load_body
     from vtonlab.ops.body import PARENTS
+    from vtonlab.synthetic.body import load_body
 
     model = load_body()
     rows = model.meshes["body"].rows
@@ -230,9 +230,9 @@ def smpl_file(tmp_path_factory):
 
 def posed(seed, size):
     """A body by our own skinning and camera, and the same as SMPL parameters."""
-    from vtonlab.datasets.synthetic.body import draw_shape, load_body
-    from vtonlab.datasets.synthetic.poses import draw_pose
     from vtonlab.ops.body import local_rotations, orbit_camera, rotation_vector
+    from vtonlab.synthetic.body import draw_shape, load_body
+    from vtonlab.synthetic.poses import draw_pose
 
     model, rng = load_body(), np.random.default_rng(seed)
     shape = draw_shape(np.random.default_rng(7))

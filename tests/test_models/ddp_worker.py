@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from mmengine.model import MMDistributedDataParallel
 
-from vtonlab.engine.config import load_config
+from vtonlab.engine.config.load import load_config
 from vtonlab.models import TryOnDiffusion
 from vtonlab.structures.sample import collate
 

@@ -70,7 +70,7 @@ def case_config(case: str, folder: Path, ranks: int, resume: Path | None = None)
     if resume is not None:
         config.load_from, config.resume = str(resume), True
     if ranks > 1:
-        from vtonlab.engine.config import finalize
+        from vtonlab.engine.config.load import finalize
 
         config = finalize(config, work_dir=config.work_dir, launcher="pytorch")
     return config
@@ -82,7 +82,7 @@ def main(rank: int, ranks: int, port: str, folder: Path) -> None:
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
     from torch.distributed.tensor import DTensor
 
-    from vtonlab.engine.training import train
+    from vtonlab.engine.running.training import train
 
     for case in CASES:
         before = folder / str(ranks) / "whole/iter_4.pth" if case == "resumed" else None

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from vtonlab.engine.optim import MultiOptimWrapperConstructor
+from vtonlab.engine.running.optimizers import MultiOptimWrapperConstructor
 from vtonlab.models import TryOnSynthesis
 from vtonlab.structures.sample import collate
 

@@ -11,8 +11,8 @@ import torch.distributed as dist
 from mmengine.model import MMSeparateDistributedDataParallel
 from mmengine.registry import DefaultScope
 
-from vtonlab.engine.optim import MultiOptimWrapperConstructor
-from vtonlab.engine.parts import plain_keys
+from vtonlab.engine.parallel.parts import plain_keys
+from vtonlab.engine.running.optimizers import MultiOptimWrapperConstructor
 
 sys.path.insert(0, str(Path(__file__).parent))
 from small_synthesis import batch, make

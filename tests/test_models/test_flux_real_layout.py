@@ -10,8 +10,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 from flux_folder import save_tiny_flux
 
-from vtonlab.engine.config import finalize, load_config
-from vtonlab.engine.training import train
+from vtonlab.engine.config.load import finalize, load_config
+from vtonlab.engine.running.training import train
 from vtonlab.registry import MODELS
 
 CONFIG = Path(__file__).parents[2] / "configs/coral/dit_vitonhd.py"

@@ -15,8 +15,8 @@ from test_flux_real_layout import tiny_config
 from vtonlab.backbones.codec import encode_pictures, scale_latents, unscale_latents
 from vtonlab.backbones.export import export_backbone
 from vtonlab.conditioners import CachedPrompt
-from vtonlab.engine.config import load_config
-from vtonlab.engine.training import train
+from vtonlab.engine.config.load import load_config
+from vtonlab.engine.running.training import train
 from vtonlab.models.latent_cache import made_by, record
 from vtonlab.registry import BACKBONES, MODELS
 from vtonlab.structures.latent_store import CachedLatents
@@ -224,7 +224,7 @@ def _training_batch(config) -> dict:
 
 def test_published_shapes_on_the_meta_device():
     """klein 4B: 5 + 20 blocks, width 3072, text of three layers of 2560: 3.88 billion."""
-    from vtonlab.engine.published import PUBLISHED
+    from vtonlab.engine.memory.published_shapes import PUBLISHED
 
     config = load_config(CONFIG)
     shapes = PUBLISHED[config.pretrained, "transformer"]

@@ -201,8 +201,8 @@ class TestStaleness:
 
 
 def test_the_tool_and_a_training_run(tree, tmp_path, capsys, monkeypatch):
-    from vtonlab.engine.config import finalize, load_config
-    from vtonlab.engine.training import train as run
+    from vtonlab.engine.config.load import finalize, load_config
+    from vtonlab.engine.running.training import train as run
 
     sys.path.insert(0, str(ROOT / "tools"))
     import cache_latents

@@ -15,7 +15,7 @@ from flux_folder import save_tiny_flux, save_tiny_sd3
 from test_flux_real_layout import CONFIG, SIZE, tiny_config
 
 from vtonlab.backbones.export import export_backbone
-from vtonlab.engine.training import train
+from vtonlab.engine.running.training import train
 
 
 @pytest.fixture(scope="module")

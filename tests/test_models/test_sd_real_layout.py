@@ -12,8 +12,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1] / "test_conditioners"))
 from small_unet import CLIP, save_small_sd
 
-from vtonlab.engine.config import finalize, load_config
-from vtonlab.engine.training import train
+from vtonlab.engine.config.load import finalize, load_config
+from vtonlab.engine.running.training import train
 from vtonlab.registry import BACKBONES, MODELS
 
 ROOT = Path(__file__).parents[2]
@@ -87,7 +87,7 @@ def test_the_next_stage_starts_from_the_last(next_path, trained, sd, tmp_path):
 
 
 def test_it_samples_after_loading(trained, sd, tmp_path):
-    from vtonlab.engine.testing import test
+    from vtonlab.engine.testing.run import test
 
     path, _, work_dir = trained
     config = tiny_config(path, sd, tmp_path)

@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 from flux_folder import save_tiny_flux
 from ranks import run_ranks
 
-from vtonlab.engine import testing
-from vtonlab.engine.config import finalize, load_config
-from vtonlab.engine.runner import build_runner
-from vtonlab.engine.training import train
+from vtonlab.engine.config.load import finalize, load_config
+from vtonlab.engine.running.runner import build_runner
+from vtonlab.engine.running.training import train
+from vtonlab.engine.testing import run as testing
 
 WORKER = Path(__file__).with_name("sharding_worker.py")
 

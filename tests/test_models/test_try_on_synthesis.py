@@ -8,8 +8,8 @@ import pytest
 import torch
 from mmengine.registry import DefaultScope
 
-from vtonlab.engine.ema import WarmupEMA
-from vtonlab.engine.optim import MultiOptimWrapperConstructor
+from vtonlab.engine.running.ema import WarmupEMA
+from vtonlab.engine.running.optimizers import MultiOptimWrapperConstructor
 
 sys.path.insert(0, str(Path(__file__).parent))
 from small_synthesis import OPTIMISERS, batch, make, settings, wrappers

@@ -15,9 +15,9 @@ import pytest
 import torch
 from PIL import Image
 
-from vtonlab.engine.checkpoint import read_checkpoint
-from vtonlab.engine.config import finalize, load_config
-from vtonlab.engine.training import train
+from vtonlab.engine.checkpoints.files import read_checkpoint
+from vtonlab.engine.config.load import finalize, load_config
+from vtonlab.engine.running.training import train
 
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "tools")]

@@ -244,7 +244,7 @@ class TestRealData:
     def test_dress_codes_people(self, real_data):
         from PIL import Image
 
-        from vtonlab.datasets.reading import read_keypoints
+        from vtonlab.datasets.readers.reading import read_keypoints
 
         root = real_data / "dresscode_sample"
         for path in sorted(root.glob("*/label_maps/*_4.png")):

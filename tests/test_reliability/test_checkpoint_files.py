@@ -10,7 +10,7 @@ import torch
 import toy
 
 from vtonlab.engine import build_runner
-from vtonlab.engine.checkpoint import (
+from vtonlab.engine.checkpoints.files import (
     find_latest,
     find_problem,
     manifest_path,
@@ -23,8 +23,8 @@ from vtonlab.engine.checkpoint import (
     sweep,
 )
 from vtonlab.engine.hooks import checkpointing
-from vtonlab.engine.testing import test as run_test
-from vtonlab.engine.training import train
+from vtonlab.engine.running.training import train
+from vtonlab.engine.testing.run import test as run_test
 
 SMALL = {"state_dict": {"w": torch.arange(4000.0)}, "meta": {"iter": 3}}
 

@@ -5,8 +5,8 @@ import copy
 import pytest
 import toy
 
-from vtonlab.engine.config import load_config
-from vtonlab.engine.config_check import accepted_arguments, check_config, check_options
+from vtonlab.engine.config.check import accepted_arguments, check_config, check_options
+from vtonlab.engine.config.load import load_config
 
 CASES = {
     "top-level: randomnes": (lambda c: c.update(randomnes=dict(seed=1)), "randomnes", "randomness"),

@@ -12,7 +12,7 @@ import toy
 from reliability.compare import differing
 
 from vtonlab.datasets import EvalSampler, ResumableSampler
-from vtonlab.engine.checkpoint import read_checkpoint
+from vtonlab.engine.checkpoints.files import read_checkpoint
 
 ROOT = Path(__file__).parents[2]
 TOY = ROOT / "tests/test_engine"
@@ -53,7 +53,7 @@ def test_r32_unequal_shares_are_filled_up_and_every_sample_is_there():
 def test_r33_a_batch_without_matches_gives_every_parameter_a_gradient(tmp_path):
     from reliability.runs import small_config
 
-    from vtonlab.engine.runner import build_runner
+    from vtonlab.engine.running.runner import build_runner
     from vtonlab.structures import Correspondences
 
     runner = build_runner(small_config(tmp_path / "run", tmp_path))

@@ -10,8 +10,8 @@ import toy
 from reliability.compare import differing, differing_logs, logged
 
 from vtonlab.engine import build_runner
-from vtonlab.engine.checkpoint import find_latest, read_checkpoint
-from vtonlab.engine.training import train
+from vtonlab.engine.checkpoints.files import find_latest, read_checkpoint
+from vtonlab.engine.running.training import train
 
 EMA = dict(type="EMAHook", ema_type="WarmupEMA", momentum=0.05)
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from vtonlab.engine.config import load_config
-from vtonlab.engine.config_sources import static_text
-from vtonlab.engine.safe_mode import check_types
+from vtonlab.engine.config.load import load_config
+from vtonlab.engine.config.safe_mode import check_types
+from vtonlab.engine.config.sources import static_text
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted(ROOT.glob("configs/*/*.py"))

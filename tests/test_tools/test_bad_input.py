@@ -43,7 +43,7 @@ def error(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
     def run(tool: str, config: str, *arguments: str) -> str:
-        from vtonlab.engine.runner import SafeRunner
+        from vtonlab.engine.running.runner import SafeRunner
 
         def never(self):
             raise AssertionError("training began")
@@ -116,7 +116,7 @@ def test_no_matches(error, data, config):
 
 def test_no_weights(error, data, tmp_path):
     """Data and matches are there; FLUX.1-Fill is not."""
-    from vtonlab.engine.config import load_config
+    from vtonlab.engine.config.load import load_config
 
     matches = load_config(ROOT / FLUX).train_dataloader.dataset.matches.to_dict()
     write_matches({**matches, "root": str(tmp_path / "matches")}, data)
@@ -189,7 +189,7 @@ def checkpoint(tmp_path) -> Path:
     """Weights of the synthetic config's model, with its facts."""
     import torch
 
-    from vtonlab.engine.config import load_config
+    from vtonlab.engine.config.load import load_config
     from vtonlab.registry import MODELS
 
     model = MODELS.build(load_config(ROOT / SYNTHETIC).model.to_dict())

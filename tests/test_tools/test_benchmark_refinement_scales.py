@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vtonlab.engine.config import load_config
+from vtonlab.engine.config.load import load_config
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from vtonlab.datasets.synthetic.writer import Settings, write_dataset
-from vtonlab.datasets.synthetic.writer_layouts import build_layout
+from vtonlab.synthetic.writer import Settings, write_dataset
+from vtonlab.synthetic.writer_layouts import build_layout
 
 TOOL = Path(__file__).parents[2] / "tools" / "analysis" / "browse_dataset.py"
 CONFIG = """

@@ -101,7 +101,7 @@ def test_round_trip_through_files_and_shards(release, sizes, tmp_path):
 def test_the_checkpoint_fits_the_shipped_config(release, sizes, tmp_path):
     from test_flux_real_layout import CONFIG, tiny_config
 
-    from vtonlab.engine.checkpoint import read_checkpoint
+    from vtonlab.engine.checkpoints.files import read_checkpoint
     from vtonlab.registry import MODELS
 
     ours = tmp_path / "ours.safetensors"

@@ -117,7 +117,7 @@ def build(files, **conditioner):
 
 
 def test_converted_files_make_the_released_model(files, theirs):
-    from vtonlab.engine.checkpoint import read_checkpoint
+    from vtonlab.engine.checkpoints.files import read_checkpoint
 
     model = build(files, cross_attention="residual")
     checkpoint = read_checkpoint(files / "ours.safetensors")

@@ -206,7 +206,7 @@ def small_model(files, **changes):
 
 def test_converted_files_make_the_released_model(files, theirs, model):
     """Frozen parts from the folder, trained parts from the file: every weight is the authors'."""
-    from vtonlab.engine.checkpoint import read_checkpoint
+    from vtonlab.engine.checkpoints.files import read_checkpoint
 
     built = small_model(files)
     checkpoint = read_checkpoint(files / "ours.safetensors")

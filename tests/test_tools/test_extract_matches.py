@@ -102,7 +102,7 @@ def contents(directory):
 
 
 def test_extract_then_read_then_nothing_left_to_do(tmp_path, root, capsys):
-    from vtonlab.datasets.vitonhd import VITONHDDataset
+    from vtonlab.datasets.readers.vitonhd import VITONHDDataset
 
     matches = matches_of(tmp_path)
     config = write_config(tmp_path, root, matches)
@@ -250,7 +250,7 @@ def test_config_without_matches_and_changed_versions_are_refused(tmp_path, root)
 
 
 def test_missing_store_stops_the_data_set_with_the_command(tmp_path, root):
-    from vtonlab.datasets.vitonhd import VITONHDDataset
+    from vtonlab.datasets.readers.vitonhd import VITONHDDataset
 
     with pytest.raises(FileNotFoundError, match=r"python tools/extract_matches\.py CONFIG"):
         VITONHDDataset(

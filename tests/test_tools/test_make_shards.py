@@ -26,7 +26,7 @@ SMALL = {
 @pytest.fixture
 def data(tmp_path, monkeypatch) -> tuple[Path, dict]:
     """Four people at the config's size with its matches, and the options of a short run."""
-    from vtonlab.engine.config import load_config
+    from vtonlab.engine.config.load import load_config
 
     monkeypatch.chdir(tmp_path)
     root = write_tree(tmp_path / "data", 6, (128, 96))
@@ -36,8 +36,8 @@ def data(tmp_path, monkeypatch) -> tuple[Path, dict]:
 
 def trained(options: dict, work_dir: Path, **dataset) -> dict:
     """Weights after two steps."""
-    from vtonlab.engine.config import finalize, load_config
-    from vtonlab.engine.training import train
+    from vtonlab.engine.config.load import finalize, load_config
+    from vtonlab.engine.running.training import train
 
     config = load_config(TINY, options)
     if dataset:

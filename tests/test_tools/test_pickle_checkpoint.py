@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from vtonlab.engine.checkpoint import read_checkpoint
+from vtonlab.engine.checkpoints.files import read_checkpoint
 from vtonlab.engine.cli import run_tool
 
 TOOL = Path(__file__).parents[2] / "tools/convert/pickle_checkpoint.py"

@@ -143,7 +143,7 @@ def test_print_config_shows_what_a_run_sees(tool, config_file):
 def test_the_estimate_is_of_one_of_several_cards(
     config, options, gpus, code, words, capsys, monkeypatch
 ):
-    from vtonlab.engine import memory
+    from vtonlab.engine.memory import estimate as memory
 
     asked = []
 

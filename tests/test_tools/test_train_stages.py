@@ -9,7 +9,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from vtonlab.engine.checkpoint import read_checkpoint
+from vtonlab.engine.checkpoints.files import read_checkpoint
 from vtonlab.engine.cli import run_tool
 
 ROOT = Path(__file__).parents[2]

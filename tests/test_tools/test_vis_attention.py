@@ -18,7 +18,7 @@ LAYER = "transformer_blocks.1.attn"
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory) -> list[Path]:
     """Two untrained toys."""
-    from vtonlab.engine.config import load_config
+    from vtonlab.engine.config.load import load_config
     from vtonlab.registry import MODELS
 
     folder, found = tmp_path_factory.mktemp("toys"), []

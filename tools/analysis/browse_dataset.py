@@ -49,7 +49,7 @@ def build_dataset(config_path: str, loader: str, options: dict):
     Raises:
         ValueError: the config has no such loader.
     """
-    from vtonlab.engine.config import inject_data_root, load_config
+    from vtonlab.engine.config.load import inject_data_root, load_config
     from vtonlab.registry import DATASETS
 
     config = load_config(config_path, options)
@@ -115,7 +115,7 @@ def main() -> int:
     if args.height < 32:
         raise ValueError(f"--height must be at least 32 pixels, not {args.height}")
     from vtonlab.engine.cli import FINDINGS, OK
-    from vtonlab.engine.config import run_name
+    from vtonlab.engine.config.load import run_name
 
     dataset = build_dataset(args.config, args.loader, args.cfg_options)
     indices = chosen(len(dataset), args.count, args.index)

@@ -50,7 +50,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    from vtonlab.engine.loading import load_model, test_config
+    from vtonlab.engine.checkpoints.models import load_model, test_config
     from vtonlab.evaluation.attention_probe import AttentionProbe
 
     config = test_config(args.config, args.cfg_options)

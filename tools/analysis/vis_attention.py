@@ -107,7 +107,7 @@ def names_of(args: argparse.Namespace) -> list[str]:
 
 def model_to_read(config_file: str, checkpoint: str, args: argparse.Namespace):
     """The config's model with the checkpoint's weights, and its noise level and layers to read."""
-    from vtonlab.engine.loading import load_model, test_config
+    from vtonlab.engine.checkpoints.models import load_model, test_config
 
     model = load_model(test_config(config_file, args.cfg_options), checkpoint)
     probe = getattr(model, "probe", None) or {}  # of models that read attention
@@ -120,7 +120,7 @@ def model_to_read(config_file: str, checkpoint: str, args: argparse.Namespace):
 
 def samples_of(args: argparse.Namespace) -> list[dict]:
     """The wanted pairs of the first config's test data."""
-    from vtonlab.engine.loading import test_config
+    from vtonlab.engine.checkpoints.models import test_config
     from vtonlab.registry import DATASETS
 
     config = test_config(args.config, args.cfg_options)

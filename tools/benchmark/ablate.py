@@ -85,10 +85,10 @@ def name_of(change: Mapping[str, Any], seed: int) -> str:
 
 def run_one(args: argparse.Namespace, change: Change, seed: int, folder: Path) -> dict:
     """Train (or go on training) and test one run; its metrics."""
-    from vtonlab.engine.checkpoint import find_latest
-    from vtonlab.engine.config import finalize, load_config
-    from vtonlab.engine.testing import test
-    from vtonlab.engine.training import train
+    from vtonlab.engine.checkpoints.files import find_latest
+    from vtonlab.engine.config.load import finalize, load_config
+    from vtonlab.engine.running.training import train
+    from vtonlab.engine.testing.run import test
 
     def config():
         made = load_config(args.config, {**args.cfg_options, **change})
@@ -106,8 +106,8 @@ def run_one(args: argparse.Namespace, change: Change, seed: int, folder: Path) -
 
 def run_all(args: argparse.Namespace) -> Iterator[dict]:
     """Every run as ``change``, ``seed``, and ``metrics`` or ``stopped``."""
-    from vtonlab.engine.config import finalize, load_config
-    from vtonlab.engine.config_check import check_config
+    from vtonlab.engine.config.check import check_config
+    from vtonlab.engine.config.load import finalize, load_config
 
     runs = [(c, seed) for c in changes_of(args.vary, args.product) for seed in args.seeds]
     for change, _ in runs:  # all of them, before the first is trained

@@ -57,8 +57,8 @@ def build(row: str, supervised: bool, args: argparse.Namespace):
     """The shipped config's model with random weights, and a drawn batch."""
     import torch
 
-    from vtonlab.engine.config import load_config
-    from vtonlab.engine.published import PUBLISHED
+    from vtonlab.engine.config.load import load_config
+    from vtonlab.engine.memory.published_shapes import PUBLISHED
     from vtonlab.registry import MODELS
 
     settings = load_config(CONFIGS[row]).model.to_dict()

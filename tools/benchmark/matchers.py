@@ -100,7 +100,7 @@ def pictures_for(matcher) -> dict:
 
 def on_synthetic(matcher, textures, samples: int, seed: int) -> list[dict]:
     """A row per hardness and texture kind."""
-    from vtonlab.datasets.synthetic.dataset import SyntheticTryOn
+    from vtonlab.synthetic.dataset import SyntheticTryOn
 
     rows = []
     for hardness in HARDNESS:
@@ -226,7 +226,7 @@ def peak_memory(settings: dict, pairs: list[dict]) -> float | None:
 
 def memory_of(matcher, settings: dict) -> float | None:
     """:func:`peak_memory` on two rendered pairs."""
-    from vtonlab.datasets.synthetic.dataset import SyntheticTryOn
+    from vtonlab.synthetic.dataset import SyntheticTryOn
 
     data = SyntheticTryOn(
         split="test", size=SIZE, length=2, maps=["worn_mask"], **pictures_for(matcher)
@@ -308,7 +308,7 @@ def main() -> None:
     args = parse_args()
     from mmengine.config import Config
 
-    from vtonlab.datasets.synthetic.outfit import TEXTURES
+    from vtonlab.synthetic.outfit import TEXTURES
 
     textures = args.textures or sorted(TEXTURES)
     unknown = set(textures) - set(TEXTURES)

@@ -103,7 +103,7 @@ def count(module) -> int:
 
 def main() -> int:
     args = parse_args()
-    from vtonlab.engine.config import load_config
+    from vtonlab.engine.config.load import load_config
 
     config = load_config(args.config, args.cfg_options)
     if config.model.type != "TryOnWarping" or config.model.get("refinement") is None:

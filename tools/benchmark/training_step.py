@@ -93,7 +93,7 @@ def main() -> int:
     import torch
 
     from vtonlab.engine.cli import OK
-    from vtonlab.engine.config import finalize, load_config
+    from vtonlab.engine.config.load import finalize, load_config
 
     config = finalize(load_config(args.config, args.cfg_options))
     with tempfile.TemporaryDirectory() as folder:

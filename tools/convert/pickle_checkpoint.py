@@ -60,7 +60,7 @@ def main() -> int:
     args = parse_args()
     import torch
 
-    from vtonlab.engine.checkpoint import save_checkpoint_file, save_safetensors
+    from vtonlab.engine.checkpoints.files import save_checkpoint_file, save_safetensors
     from vtonlab.engine.cli import FINDINGS, OK
 
     if not args.source.is_file():

@@ -199,7 +199,7 @@ def write(state: Mapping[str, Tensor], path: Path, facts: dict | None = None) ->
     Args:
         facts: what a checkpoint says about its model; none for the authors' files.
     """
-    from vtonlab.engine.checkpoint import save_safetensors
+    from vtonlab.engine.checkpoints.files import save_safetensors
 
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix != ".safetensors":

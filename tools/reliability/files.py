@@ -15,7 +15,7 @@ def damage(folder: Path) -> Measured:
     """Of 20 flipped bits and 20 cuts in a checkpoint, how many are found."""
     import torch
 
-    from vtonlab.engine.checkpoint import find_problem, save_checkpoint_file
+    from vtonlab.engine.checkpoints.files import find_problem, save_checkpoint_file
 
     path = folder / "iter_1.pth"
     save_checkpoint_file({"state_dict": {"w": torch.randn(20_000)}, "meta": {"iter": 1}}, path)
@@ -37,7 +37,7 @@ def save_memory(folder: Path) -> Measured:
     """Peak memory that a save adds, as a share of the file."""
     import torch
 
-    from vtonlab.engine.checkpoint import save_checkpoint_file
+    from vtonlab.engine.checkpoints.files import save_checkpoint_file
 
     size = 200 * 2**20
 
@@ -51,7 +51,7 @@ def save_memory(folder: Path) -> Measured:
 
 def kills_while_saving(folder: Path, kills: int = KILLS, seed: int | None = None) -> Measured:
     """SIGKILL at random moments while a run saves 20 MB again and again, two files kept."""
-    from vtonlab.engine.checkpoint import find_latest, read_checkpoint, sweep
+    from vtonlab.engine.checkpoints.files import find_latest, read_checkpoint, sweep
 
     seed = int(time.time()) if seed is None else seed
     moments = random.Random(seed)
@@ -77,7 +77,7 @@ def kills_while_saving(folder: Path, kills: int = KILLS, seed: int | None = None
 
 
 def _loads(path: Path) -> bool:
-    from vtonlab.engine.checkpoint import find_problem
+    from vtonlab.engine.checkpoints.files import find_problem
 
     return find_problem(path) is None
 
@@ -105,7 +105,7 @@ class _Saver:
         self.weights = {str(i): torch.randn(500_000) for i in range(10)}
 
     def save_checkpoint(self, out_dir: str, name: str, meta: dict) -> None:
-        from vtonlab.engine.checkpoint import save_checkpoint_file
+        from vtonlab.engine.checkpoints.files import save_checkpoint_file
 
         save_checkpoint_file({"state_dict": self.weights, "meta": meta}, Path(out_dir) / name)
 

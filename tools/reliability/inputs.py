@@ -32,8 +32,8 @@ OPTION_TYPO = {"optim_wraper.optimizer.lr": 1.0}  # the thirteenth: --cfg-option
 
 def typos(folder: Path) -> Measured:
     """Of thirteen typos, how many stop before anything is built."""
-    from vtonlab.engine.config import load_config
-    from vtonlab.engine.config_check import check_config
+    from vtonlab.engine.config.check import check_config
+    from vtonlab.engine.config.load import load_config
 
     good = load_config(CONFIG)
     check_config(good)
@@ -80,8 +80,8 @@ def hostile_files(folder: Path) -> Measured:
     import torch
     from reliability.runs import small_run
 
-    from vtonlab.engine.checkpoint import read_checkpoint, save_checkpoint_file
-    from vtonlab.engine.config import load_config
+    from vtonlab.engine.checkpoints.files import read_checkpoint, save_checkpoint_file
+    from vtonlab.engine.config.load import load_config
 
     executed = []
     torch.save({"state_dict": {}, "x": Malicious(folder / "pickle")}, folder / "evil.pth")

@@ -137,7 +137,7 @@ class Runs:
         """What differs from the undisturbed run, and what is left behind."""
         from reliability.compare import differing, differing_logs, leaves, same
 
-        from vtonlab.engine.checkpoint import find_latest, find_problem, read_checkpoint
+        from vtonlab.engine.checkpoints.files import find_latest, find_problem, read_checkpoint
 
         calm, other = self.folder / "calm", self.folder / name
         if find_latest(other) != other / f"iter_{last}.pth":
@@ -211,7 +211,7 @@ def measure(
     """
     import torch
 
-    from vtonlab.engine import training  # noqa: F401  (imported once, before any fork)
+    from vtonlab.engine.running import training  # noqa: F401  (imported once, before any fork)
 
     torch.set_num_threads(1)
     fixed = [f"train_cfg.max_iters={iterations}", f"default_hooks.checkpoint.interval={INTERVAL}"]

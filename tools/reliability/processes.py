@@ -60,8 +60,8 @@ def metric_of_two(folder: Path) -> Measured:
 
 
 def _test(folder: Path, out: Path, launcher: str) -> dict:
-    from vtonlab.engine.config import finalize
-    from vtonlab.engine.testing import test
+    from vtonlab.engine.config.load import finalize
+    from vtonlab.engine.testing.run import test
 
     config = small_config(out, folder)
     config.test_dataloader.update(batch_size=2)
@@ -74,8 +74,8 @@ def _test(folder: Path, out: Path, launcher: str) -> dict:
 def _train_until_one_dies(folder: Path) -> None:
     from mmengine.hooks import Hook
 
-    from vtonlab.engine.config import finalize
-    from vtonlab.engine.runner import build_runner
+    from vtonlab.engine.config.load import finalize
+    from vtonlab.engine.running.runner import build_runner
 
     class Die(Hook):
         def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:

@@ -16,7 +16,7 @@ ITERATIONS = 8
 
 def small_config(work: Path, cache: Path, *, iterations: int = ITERATIONS, workers: int = 0):
     """The demo's config with 24 rendered people, half the batch and no validation."""
-    from vtonlab.engine.config import finalize, load_config
+    from vtonlab.engine.config.load import finalize, load_config
 
     config = load_config(CONFIG)
     config.train_cfg.max_iters = iterations
@@ -32,8 +32,8 @@ def small_config(work: Path, cache: Path, *, iterations: int = ITERATIONS, worke
 
 def small_run(work: Path, cache: Path, *, resume: bool | str = False, **settings):
     """Train ``small_config``; returns the runner and its last checkpoint."""
-    from vtonlab.engine.checkpoint import read_checkpoint
-    from vtonlab.engine.training import train
+    from vtonlab.engine.checkpoints.files import read_checkpoint
+    from vtonlab.engine.running.training import train
 
     config = small_config(work, cache, **settings)
     config.resume = bool(resume)
@@ -87,9 +87,9 @@ def counted(owner: object, name: str) -> Iterator[list[float]]:
 
 def decoded_again(folder: Path) -> Measured:
     """Samples that a run resumed at iteration 10 000 loads besides those it trains on."""
-    from vtonlab.datasets import SyntheticTryOn
-    from vtonlab.engine.checkpoint import read_checkpoint, save_checkpoint_file
-    from vtonlab.engine.loops import ResumableTrainLoop
+    from vtonlab.engine.checkpoints.files import read_checkpoint, save_checkpoint_file
+    from vtonlab.engine.running.loops import ResumableTrainLoop
+    from vtonlab.synthetic import SyntheticTryOn
 
     small_run(folder / "a", folder, iterations=1)
     checkpoint = read_checkpoint(folder / "a/iter_1.pth")
@@ -119,7 +119,7 @@ def nan_stops_before_the_step(folder: Path) -> Measured:
     from mmengine.hooks import Hook
 
     from vtonlab.engine import NonFiniteError, SafeRunner
-    from vtonlab.engine.training import train
+    from vtonlab.engine.running.training import train
     from vtonlab.models import TryOnDiffusion
 
     seen: dict[int, dict] = {}
@@ -168,9 +168,10 @@ def overhead(folder: Path, iterations: int = 30) -> Measured:
     import torch
 
     from vtonlab.datasets import ResumableSampler
-    from vtonlab.engine import hooks, optim
-    from vtonlab.engine.loops import ResumableTrainLoop
-    from vtonlab.engine.training import train
+    from vtonlab.engine import hooks
+    from vtonlab.engine.running import optimizers as optim
+    from vtonlab.engine.running.loops import ResumableTrainLoop
+    from vtonlab.engine.running.training import train
     from vtonlab.models import try_on_diffusion
 
     timed: dict[str, tuple[object, str]] = {

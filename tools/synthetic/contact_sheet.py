@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from vtonlab.datasets.synthetic import SyntheticTryOn
 from vtonlab.ops.geometry import warp
+from vtonlab.synthetic import SyntheticTryOn
 
 CATEGORIES = ("upper_body", "lower_body", "dresses")
 LIMBS = (

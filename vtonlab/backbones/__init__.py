@@ -1,19 +1,16 @@
 """Networks: those of diffusers by their own names, and the few it lacks."""
 
-from vtonlab.backbones.codec import SpaceToDepthCodec
-from vtonlab.backbones.correspondence_network import CorrespondenceNetwork
-from vtonlab.backbones.flow_refinement import FlowRefinement
-from vtonlab.backbones.garment_token import GarmentTokenEncoder
-from vtonlab.backbones.modulated_synthesis import SpatialStyleGenerator
-from vtonlab.backbones.pretrained import from_pretrained
-from vtonlab.backbones.residual_discriminator import ResidualDiscriminator
+import lazy_loader
 
-__all__ = [
-    "CorrespondenceNetwork",
-    "FlowRefinement",
-    "GarmentTokenEncoder",
-    "ResidualDiscriminator",
-    "SpaceToDepthCodec",
-    "SpatialStyleGenerator",
-    "from_pretrained",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "codec": ["SpaceToDepthCodec"],
+        "correspondence_network": ["CorrespondenceNetwork"],
+        "flow_refinement": ["FlowRefinement"],
+        "garment_token": ["GarmentTokenEncoder"],
+        "modulated_synthesis": ["SpatialStyleGenerator"],
+        "pretrained": ["from_pretrained"],
+        "residual_discriminator": ["ResidualDiscriminator"],
+    },
+)

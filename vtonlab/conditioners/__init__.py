@@ -1,19 +1,15 @@
 """How the garment enters a backbone."""
 
-from vtonlab.conditioners.base import Conditioner, Prediction
-from vtonlab.conditioners.full_3d_attention import Full3DAttentionConditioner
-from vtonlab.conditioners.prompts import CachedPrompt, NullPrompt
-from vtonlab.conditioners.reference_tokens import ReferenceTokensConditioner
-from vtonlab.conditioners.spatial_concat import SpatialConcatConditioner
-from vtonlab.conditioners.zero_cross_attention import ZeroCrossAttentionConditioner
+import lazy_loader
 
-__all__ = [
-    "CachedPrompt",
-    "Conditioner",
-    "Full3DAttentionConditioner",
-    "NullPrompt",
-    "Prediction",
-    "ReferenceTokensConditioner",
-    "SpatialConcatConditioner",
-    "ZeroCrossAttentionConditioner",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "base": ["Conditioner", "Prediction"],
+        "full_3d_attention": ["Full3DAttentionConditioner"],
+        "prompts": ["CachedPrompt", "NullPrompt"],
+        "reference_tokens": ["ReferenceTokensConditioner"],
+        "spatial_concat": ["SpatialConcatConditioner"],
+        "zero_cross_attention": ["ZeroCrossAttentionConditioner"],
+    },
+)

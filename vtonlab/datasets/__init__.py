@@ -1,39 +1,22 @@
 """Data sets, their samplers and joint transforms (registries load them on demand)."""
 
-from vtonlab.datasets.base import TryOnDataset
-from vtonlab.datasets.body_flow import BodyFlow
-from vtonlab.datasets.deepfashion import DeepFashionDataset
-from vtonlab.datasets.dresscode import DressCodeDataset
-from vtonlab.datasets.files import FileTryOnDataset
-from vtonlab.datasets.mpv import MPVDataset
-from vtonlab.datasets.pair_list import PairListDataset
-from vtonlab.datasets.pose_transfer import GenerateWholePicture
-from vtonlab.datasets.same_place import SamePlaceCorrespondences
-from vtonlab.datasets.samplers import EvalSampler, ResumableSampler, SampleKey
-from vtonlab.datasets.shards import ShardDataset, ShardSampler
-from vtonlab.datasets.synthetic import SyntheticTryOn
-from vtonlab.datasets.transforms import ColorJitter, RandomAffine, RandomHFlip, Resize
-from vtonlab.datasets.vitonhd import VITONHDDataset
+import lazy_loader
 
-__all__ = [
-    "BodyFlow",
-    "ColorJitter",
-    "DeepFashionDataset",
-    "DressCodeDataset",
-    "EvalSampler",
-    "FileTryOnDataset",
-    "GenerateWholePicture",
-    "MPVDataset",
-    "PairListDataset",
-    "RandomAffine",
-    "RandomHFlip",
-    "Resize",
-    "ResumableSampler",
-    "SamePlaceCorrespondences",
-    "SampleKey",
-    "ShardDataset",
-    "ShardSampler",
-    "SyntheticTryOn",
-    "TryOnDataset",
-    "VITONHDDataset",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "base": ["TryOnDataset"],
+        "transforms.body_flow": ["BodyFlow"],
+        "readers.deepfashion": ["DeepFashionDataset"],
+        "readers.dresscode": ["DressCodeDataset"],
+        "readers.files": ["FileTryOnDataset"],
+        "readers.mpv": ["MPVDataset"],
+        "readers.pair_list": ["PairListDataset"],
+        "transforms.pose_transfer": ["GenerateWholePicture"],
+        "transforms.same_place": ["SamePlaceCorrespondences"],
+        "samplers": ["EvalSampler", "ResumableSampler", "SampleKey"],
+        "readers.shards": ["ShardDataset", "ShardSampler"],
+        "transforms.joint": ["ColorJitter", "RandomAffine", "RandomHFlip", "Resize"],
+        "readers.vitonhd": ["VITONHDDataset"],
+    },
+)

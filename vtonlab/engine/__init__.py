@@ -1,37 +1,26 @@
 """Running things: configs, loops, hooks, optimiser wrappers, checkpoints."""
 
-from vtonlab.engine.config import finalize, load_config
-from vtonlab.engine.eight_bit import adamw_8bit
-from vtonlab.engine.ema import WarmupEMA
-from vtonlab.engine.hooks import (
-    CounterRNGHook,
-    SafeCheckpointHook,
-    SampleGridHook,
-    SampleTraceHook,
-    SaveOnSignalHook,
-    SavePicturesHook,
-)
-from vtonlab.engine.loops import ResumableTrainLoop
-from vtonlab.engine.optim import AutocastOptimWrapper, FiniteOptimWrapper, NonFiniteError
-from vtonlab.engine.pair_test import PairTestLoop
-from vtonlab.engine.runner import SafeRunner, build_runner
+import lazy_loader
 
-__all__ = [
-    "AutocastOptimWrapper",
-    "CounterRNGHook",
-    "FiniteOptimWrapper",
-    "NonFiniteError",
-    "PairTestLoop",
-    "ResumableTrainLoop",
-    "SafeCheckpointHook",
-    "SafeRunner",
-    "SampleGridHook",
-    "SampleTraceHook",
-    "SaveOnSignalHook",
-    "SavePicturesHook",
-    "WarmupEMA",
-    "adamw_8bit",
-    "build_runner",
-    "finalize",
-    "load_config",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "config.load": ["finalize", "load_config"],
+        "hooks.checkpointing": ["SafeCheckpointHook"],
+        "hooks.counter_rng": ["CounterRNGHook"],
+        "hooks.export": ["DiffusersExportHook"],
+        "hooks.guards": ["SampleTraceHook", "SaveOnSignalHook"],
+        "hooks.loss_shares": ["LossShareHook"],
+        "hooks.memory": ["MemoryReportHook"],
+        "hooks.preview": ["SampleGridHook"],
+        "hooks.save_attention": ["SaveAttentionHook"],
+        "hooks.save_pictures": ["SavePicturesHook"],
+        "running.eight_bit": ["adamw_8bit"],
+        "running.ema": ["WarmupEMA"],
+        "running.loops": ["ResumableTrainLoop"],
+        "running.optimizers": ["AutocastOptimWrapper", "FiniteOptimWrapper", "NonFiniteError"],
+        "running.runner": ["SafeRunner", "build_runner"],
+        "running.training": ["train"],
+        "testing.pair_loop": ["PairTestLoop"],
+    },
+)

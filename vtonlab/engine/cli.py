@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from mmengine.config import DictAction
 
-from vtonlab.engine.loops import LoaderError
+from vtonlab.engine.running.loops import LoaderError
 
 OK, FINDINGS, BAD_INPUT = 0, 1, 2
 _OUT_OF_MEMORY = (

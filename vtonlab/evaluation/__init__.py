@@ -1,33 +1,19 @@
 """Metrics and reports."""
 
-from vtonlab.evaluation.attention_entropy import AttentionEntropy
-from vtonlab.evaluation.attention_pck import AttentionPCK
-from vtonlab.evaluation.base import NotComputableError, PairMetric
-from vtonlab.evaluation.distribution import FID, KID, SetMetric
-from vtonlab.evaluation.flow_error import FlowError
-from vtonlab.evaluation.garments import ColourFidelity, GarmentSimilarity, WarpedGarmentIoU
-from vtonlab.evaluation.image_errors import ImageErrors
-from vtonlab.evaluation.perceptual import LPIPS
-from vtonlab.evaluation.preservation import MaskLeak, Preservation
-from vtonlab.evaluation.similarity import MSSSIM, PSNR, SSIM
+import lazy_loader
 
-__all__ = [
-    "FID",
-    "KID",
-    "LPIPS",
-    "MSSSIM",
-    "PSNR",
-    "SSIM",
-    "AttentionEntropy",
-    "AttentionPCK",
-    "ColourFidelity",
-    "FlowError",
-    "GarmentSimilarity",
-    "ImageErrors",
-    "MaskLeak",
-    "NotComputableError",
-    "PairMetric",
-    "Preservation",
-    "SetMetric",
-    "WarpedGarmentIoU",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "attention_entropy": ["AttentionEntropy"],
+        "attention_pck": ["AttentionPCK"],
+        "base": ["NotComputableError", "PairMetric"],
+        "distribution": ["FID", "KID", "SetMetric"],
+        "flow_error": ["FlowError"],
+        "garments": ["ColourFidelity", "GarmentSimilarity", "WarpedGarmentIoU"],
+        "image_errors": ["ImageErrors"],
+        "perceptual": ["LPIPS"],
+        "preservation": ["MaskLeak", "Preservation"],
+        "similarity": ["MSSSIM", "PSNR", "SSIM"],
+    },
+)

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from vtonlab.datasets.lists import Pair, some
+from vtonlab.datasets.readers.lists import Pair, some
 from vtonlab.evaluation.results import pair_name
 from vtonlab.ops.resize import Size
 from vtonlab.utils.images import check_image

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
-from vtonlab.datasets.lists import Pair
+from vtonlab.datasets.readers.lists import Pair
 from vtonlab.ops.resize import Size
 from vtonlab.registry import DATASETS
 from vtonlab.utils.images import check_image

@@ -1,26 +1,19 @@
 """Losses over attention records, pictures and scores."""
 
-from vtonlab.losses.adversarial import NonSaturatingLoss
-from vtonlab.losses.attention_entropy import AttentionEntropyLoss
-from vtonlab.losses.attention_flow import AttentionFlowLoss
-from vtonlab.losses.attention_tv import AttentionTVLoss
-from vtonlab.losses.base import AttentionLoss
-from vtonlab.losses.correlation_regularization import CorrelationRegularizationLoss
-from vtonlab.losses.correspondence_distillation import CorrespondenceDistillationLoss
-from vtonlab.losses.flow_regression import FlowRegressionLoss
-from vtonlab.losses.keypoint_attention import KeypointAttentionLoss
-from vtonlab.losses.pictures import L1Loss, PerceptualLoss
+import lazy_loader
 
-__all__ = [
-    "AttentionEntropyLoss",
-    "AttentionFlowLoss",
-    "AttentionLoss",
-    "AttentionTVLoss",
-    "CorrelationRegularizationLoss",
-    "CorrespondenceDistillationLoss",
-    "FlowRegressionLoss",
-    "KeypointAttentionLoss",
-    "L1Loss",
-    "NonSaturatingLoss",
-    "PerceptualLoss",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "adversarial": ["NonSaturatingLoss"],
+        "attention_entropy": ["AttentionEntropyLoss"],
+        "attention_flow": ["AttentionFlowLoss"],
+        "attention_tv": ["AttentionTVLoss"],
+        "base": ["AttentionLoss"],
+        "correlation_regularization": ["CorrelationRegularizationLoss"],
+        "correspondence_distillation": ["CorrespondenceDistillationLoss"],
+        "flow_regression": ["FlowRegressionLoss"],
+        "keypoint_attention": ["KeypointAttentionLoss"],
+        "pictures": ["L1Loss", "PerceptualLoss"],
+    },
+)

@@ -1,9 +1,14 @@
 """External person-to-garment correspondence, computed before training."""
 
-from vtonlab.matchers.base import Matcher
-from vtonlab.matchers.dino import DINOv3Matcher
-from vtonlab.matchers.report import MatchReport
-from vtonlab.matchers.sift import SIFTMatcher
-from vtonlab.matchers.smpl_flow import SMPLFlowMatcher
+import lazy_loader
 
-__all__ = ["DINOv3Matcher", "MatchReport", "Matcher", "SIFTMatcher", "SMPLFlowMatcher"]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "base": ["Matcher"],
+        "dino": ["DINOv3Matcher"],
+        "report": ["MatchReport"],
+        "sift": ["SIFTMatcher"],
+        "smpl_flow": ["SMPLFlowMatcher"],
+    },
+)

@@ -18,7 +18,7 @@ from vtonlab.ops.rasterize import rasterize
 from vtonlab.registry import MATCHERS
 from vtonlab.structures import FlowField
 
-SYNTHETIC = Path(__file__).parents[1] / "datasets" / "synthetic" / "assets" / "body.npz"
+SYNTHETIC = Path(__file__).parents[1] / "synthetic" / "assets" / "body.npz"
 PARAMETERS = ("shape", "pose", "camera")
 
 

@@ -1,15 +1,14 @@
 """Whole systems."""
 
-from vtonlab.models.autoencoder_finetune import AutoencoderFinetune
-from vtonlab.models.data_preprocessor import TryOnDataPreprocessor
-from vtonlab.models.try_on_diffusion import TryOnDiffusion
-from vtonlab.models.try_on_synthesis import TryOnSynthesis
-from vtonlab.models.try_on_warping import TryOnWarping
+import lazy_loader
 
-__all__ = [
-    "AutoencoderFinetune",
-    "TryOnDataPreprocessor",
-    "TryOnDiffusion",
-    "TryOnSynthesis",
-    "TryOnWarping",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "autoencoder_finetune": ["AutoencoderFinetune"],
+        "data_preprocessor": ["TryOnDataPreprocessor"],
+        "try_on_diffusion": ["TryOnDiffusion"],
+        "try_on_synthesis": ["TryOnSynthesis"],
+        "try_on_warping": ["TryOnWarping"],
+    },
+)

@@ -1,6 +1,11 @@
 """Training-side noising and targets."""
 
-from vtonlab.noise_schedules.ddpm import DDPMSchedule
-from vtonlab.noise_schedules.flow_matching import FlowMatchingSchedule
+import lazy_loader
 
-__all__ = ["DDPMSchedule", "FlowMatchingSchedule"]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "ddpm": ["DDPMSchedule"],
+        "flow_matching": ["FlowMatchingSchedule"],
+    },
+)

@@ -1,14 +1,12 @@
 """Diffusion samplers, on diffusers schedulers."""
 
-from vtonlab.samplers.base import DiffusionSampler, guide
-from vtonlab.samplers.ddpm_family import DDIMSampler, DDPMSampler, PLMSSampler
-from vtonlab.samplers.flow_match_euler import FlowMatchEulerSampler
+import lazy_loader
 
-__all__ = [
-    "DDIMSampler",
-    "DDPMSampler",
-    "DiffusionSampler",
-    "FlowMatchEulerSampler",
-    "PLMSSampler",
-    "guide",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "base": ["DiffusionSampler", "guide"],
+        "ddpm_family": ["DDIMSampler", "DDPMSampler", "PLMSSampler"],
+        "flow_match_euler": ["FlowMatchEulerSampler"],
+    },
+)

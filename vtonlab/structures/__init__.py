@@ -1,15 +1,13 @@
 """What travels between rooms: samples, correspondences, flows, stored matches, records."""
 
-from vtonlab.structures.attention_record import AttentionRecord
-from vtonlab.structures.correspondences import Correspondences, unit_affine
-from vtonlab.structures.flow_field import FlowField
-from vtonlab.structures.match_store import MatchStore, open_store
+import lazy_loader
 
-__all__ = [
-    "AttentionRecord",
-    "Correspondences",
-    "FlowField",
-    "MatchStore",
-    "open_store",
-    "unit_affine",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "attention_record": ["AttentionRecord"],
+        "correspondences": ["Correspondences", "unit_affine"],
+        "flow_field": ["FlowField"],
+        "match_store": ["MatchStore", "open_store"],
+    },
+)

@@ -10,7 +10,7 @@ from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook, EMAHook
 from mmengine.optim import OptimWrapperDict
 
-from vtonlab.engine.checkpoint import find_problem, remove_checkpoint, sweep, write_text
+from vtonlab.engine.checkpoints.files import find_problem, remove_checkpoint, sweep, write_text
 from vtonlab.registry import HOOKS
 
 

@@ -8,8 +8,8 @@ from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 
-from vtonlab.engine.memory import GIB, estimate_memory, report
-from vtonlab.engine.sharding import own_share
+from vtonlab.engine.memory.estimate import GIB, estimate_memory, report
+from vtonlab.engine.parallel.sharding import own_share
 from vtonlab.registry import HOOKS
 
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")

@@ -1,17 +1,13 @@
 """A vision-language model as judge: rubric, endpoints, runs that survive, statistics."""
 
-from vtonlab.evaluation.judge.endpoints import Endpoint, LocalModel, OpenAIEndpoint
-from vtonlab.evaluation.judge.rubric import CRITERIA, parse_answer
-from vtonlab.evaluation.judge.run import Judge, JudgeSettings
-from vtonlab.evaluation.judge.summary import summarise
+import lazy_loader
 
-__all__ = [
-    "CRITERIA",
-    "Endpoint",
-    "Judge",
-    "JudgeSettings",
-    "LocalModel",
-    "OpenAIEndpoint",
-    "parse_answer",
-    "summarise",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "endpoints": ["Endpoint", "LocalModel", "OpenAIEndpoint"],
+        "rubric": ["CRITERIA", "parse_answer"],
+        "run": ["Judge", "JudgeSettings"],
+        "summary": ["summarise"],
+    },
+)

@@ -1,7 +1,12 @@
 """HTML reports."""
 
-from vtonlab.evaluation.report.page import Chart, Story, write_page
-from vtonlab.evaluation.report.side_files import read_study
-from vtonlab.evaluation.report.systems import Group, System, collect
+import lazy_loader
 
-__all__ = ["Chart", "Group", "Story", "System", "collect", "read_study", "write_page"]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "page": ["Chart", "Story", "write_page"],
+        "side_files": ["read_study"],
+        "systems": ["Group", "System", "collect"],
+    },
+)

@@ -1,0 +1,197 @@
+"""Any folders, by a list: the user's own photographs, PPR10K pairs."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from vtonlab.datasets.readers.files import FileTryOnDataset
+from vtonlab.datasets.readers.layout import Folder, Layout, Place
+from vtonlab.datasets.readers.lists import Item, Pair, category_of, read_records, stem
+from vtonlab.registry import DATASETS
+from vtonlab.utils.images import MAX_PIXELS
+from vtonlab.utils.paths import check_name, resolve_inside
+
+COLUMNS = (
+    *("agnostic", "mask", "garment_mask", "worn_mask", "pose", "parse", "keypoints", "iuv"),
+    *("garment_parse", "garment_keypoints", "garment_iuv", "garment_pose"),
+)
+PAIR_LIST = Layout(
+    title="pair list",
+    parents=("",),
+    places={name: Place((name,)) for name in ("person", "garment", *COLUMNS)},
+    lists=("pairs.csv", "pairs.jsonl", "pairs.txt"),
+    derived={
+        "mask": ("parse", "keypoints"),
+        "agnostic": ("mask",),
+        "garment_mask": ("garment",),
+        "worn_mask": ("parse",),
+        "pose": ("iuv",),
+        "garment_pose": ("garment_iuv",),
+    },
+)
+
+
+@DATASETS.register_module()
+class PairListDataset(FileTryOnDataset):
+    """Pairs that a table names, wherever below ``data_root`` their files lie.
+
+    The table is a CSV with a header, JSON lines, or a text list of persons, garments and
+    categories. Its columns are ``person``, ``garment``, ``category`` (names or 0, 1, 2; left out:
+    ``categories`` must be one), ``split`` (rows of other splits are left out) and any of the maps;
+    each map is a file below ``data_root``::
+
+        person,garment,category,mask
+        people/anna.jpg,shop/red dress.jpg,dresses,masks/anna.png
+
+    Which garment is worn cannot be known here: ``setting="paired"`` says that each row's is,
+    ``"unpaired"`` that it is not. For dressed reference people (PPR10K) set
+    ``task="person_to_person"``, with a ``garment_mask`` or ``garment_parse`` column.
+
+    Args:
+        labels: of ``parse`` files: ``lip`` or ``atr``.
+        others: see `FileTryOnDataset`.
+    """
+
+    layout = PAIR_LIST
+    tasks = ("try_on", "person_to_person", "pose_transfer")
+
+    def __init__(
+        self,
+        *,
+        data_root: str | None = None,
+        split: str = "train",
+        size: Sequence[int] | None = (1024, 768),
+        setting: str = "paired",
+        task: str | None = None,
+        categories: Sequence[str] | None = None,
+        pairs: str | None = None,
+        labels: str = "lip",
+        holdout: int = 0,
+        holdout_seed: int = 0,
+        exclude: str | Mapping | None = None,
+        maps: Sequence[str] = ("agnostic", "mask", "garment_mask", "pose"),
+        build_mask: Mapping | None = None,
+        mask_files: Mapping | None = None,
+        missing: str = "error",
+        paint_hair: bool = False,
+        matches: Mapping | None = None,
+        shuffle_correspondences: bool = False,
+        latents: str | None = None,
+        transforms: Sequence | None = None,
+        seed: int = 0,
+        keep_in_memory: bool = False,
+        damaged: str = "error",
+        follow_links: bool = False,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
+        self._check_choice("labels", labels, ("lip", "atr"))
+        self.labels, self._follow, self._list = labels, follow_links, pairs
+        super().__init__(
+            data_root=data_root, split=split, size=size, setting=setting, task=task,
+            categories=categories, pairs=pairs, holdout=holdout, holdout_seed=holdout_seed,
+            exclude=exclude, maps=maps, build_mask=build_mask,
+            mask_files=mask_files, missing=missing,
+            paint_hair=paint_hair, matches=matches,
+            shuffle_correspondences=shuffle_correspondences, latents=latents,
+            transforms=transforms, seed=seed,
+            keep_in_memory=keep_in_memory, damaged=damaged, follow_links=follow_links,
+            max_pixels=max_pixels,
+        )  # fmt: skip
+
+    def sources(self, name: str) -> tuple[str, ...] | None:
+        if self.task == "pose_transfer" and name == "mask":
+            return ()
+        if self.task != "try_on" and name == "garment_mask":
+            return ("garment_parse",)
+        return super().sources(name)
+
+    def _find_root(self, data_root: str | None) -> Path:
+        """The root; its table is read here, because it says which maps there are."""
+        if data_root is None:
+            raise FileNotFoundError(
+                "PairListDataset needs data_root, the folder below which all files of the list "
+                "lie; set --cfg-options data_root=..."
+            )
+        root = Path(data_root).expanduser()
+        if not root.is_dir():
+            raise FileNotFoundError(f"data_root={data_root} is no folder")
+        self.data_root = root
+        self.list_file = self.list_path(self._list)
+        self.rows = self._rows(self.list_file)
+        return root
+
+    def _rows(self, path: Path) -> dict[Item, dict[str, str]]:
+        records = read_records(path)
+        short = {c: _by_base(stem(r.get(c, "")) for r in records) for c in ("person", "garment")}
+        rows = {}
+        for record in records:
+            number = record.pop("")
+            unknown = set(record) - {"person", "garment", "category", "split", *COLUMNS}
+            if unknown or not (record.get("person") and record.get("garment")):
+                what = (
+                    f"the unknown column {sorted(unknown)[0]!r}" if unknown else "no person or no"
+                )
+                what += "" if unknown else " garment"
+                raise ValueError(
+                    f"pair list {path}, line {number} has {what}; columns are person, garment, "
+                    f"category, split, {', '.join(COLUMNS)}"
+                )
+            if (record.get("split") or self.folder_split) not in (self.split, self.folder_split):
+                continue
+            try:
+                for column in set(record) - {"category", "split"}:
+                    check_name(record[column]) if record[column] else None
+            except ValueError as error:
+                raise ValueError(f"pair list {path}, line {number}: {error}") from None
+            ids = (_id(stem(record[c]), short[c]) for c in ("person", "garment"))
+            rows[Item(Pair(*ids), self._category(record, path, number))] = record
+        if not rows:
+            raise ValueError(f"pair list {path} has no row of split {self.folder_split!r}")
+        return rows
+
+    def _category(self, record: Mapping[str, str], path: Path, number: str) -> str:
+        if record.get("category"):
+            return category_of(record["category"], path)
+        if len(self.categories) == 1:
+            return self.categories[0]
+        raise ValueError(
+            f"pair list {path}, line {number} names no category: add the column, or set "
+            'categories=["upper_body"] for all'
+        )
+
+    def read_items(self, pairs: str | None) -> list[Item]:
+        items = list(self.rows)
+        if self.setting == "unpaired":
+            self.warn_if_paired(items, str, self.list_file)
+        return items
+
+    def _parent(self, category: str) -> Path:
+        return self.data_root
+
+    def _open_folder(self, name: str, parent: Path, follow_links: bool) -> Folder | None:
+        listed = any(row.get(name) for row in self.rows.values())
+        return Folder(parent / f"column {name}", {}) if listed else None
+
+    def _files(self, item: Item):
+        row = self.rows[item]
+        for name in self.trees[item.category]:
+            path = None
+            if row.get(name):
+                path = self.data_root / row[name]
+                if not self._follow:
+                    resolve_inside(self.data_root, row[name])
+                path = path if path.is_file() else None
+            yield name, path
+
+
+def _by_base(names: Iterable[str]) -> dict[str, set[str]]:
+    """Names by their last part."""
+    found: dict[str, set[str]] = {}
+    for name in names:
+        found.setdefault(name.rpartition("/")[2], set()).add(name)
+    return found
+
+
+def _id(name: str, by_base: Mapping[str, set[str]]) -> str:
+    """The file's own name, or with its folders where two files have the same."""
+    base = name.rpartition("/")[2]
+    return base if len(by_base[base]) == 1 else name

@@ -1,0 +1,13 @@
+"""What happens to a sample between reader and batch: every map and match moves together."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "body_flow": ["BodyFlow"],
+        "joint": ["ColorJitter", "RandomAffine", "RandomHFlip", "Resize"],
+        "pose_transfer": ["GenerateWholePicture"],
+        "same_place": ["SamePlaceCorrespondences"],
+    },
+)
