@@ -14,14 +14,29 @@ ifneq ($(wildcard ../shared/data),)
 export VTONLAB_REAL_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: help install test test-slow lint demo clean
+# What pip is given besides: PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu" takes
+# the build of torch and torchvision for machines without a GPU (0.3 GB instead of 3).
+PIP_ARGS ?=
+# Processors that one processor can play (see test-portable): instruction sets of ATen, oneDNN, MKL.
+OTHER_PROCESSORS := \
+	"ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPATIBLE" \
+	"ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_CBWR=AVX2" \
+	"OMP_NUM_THREADS=2 MKL_NUM_THREADS=2"
+COMPARING := $(addprefix tests/test_,attention backbones conditioners datasets engine evaluation \
+	losses matchers models noise_schedules ops samplers structures synthetic configs.py matrix.py)
+
+.PHONY: help install demo test test-slow test-portable lint check clean
 
 help:
-	@echo "make install    create .venv with everything"
-	@echo "make demo       train, test and report on synthetic people (about 7 minutes on 2 cores)"
-	@echo "make test       the test suite without the slow marks"
-	@echo "make test-slow  the slow marks alone"
-	@echo "make lint       ruff check and format"
+	@echo "make install        create .venv with everything (PIP_ARGS=... for pip, such as a CPU build)"
+	@echo "make demo           train, test and report on synthetic people (minutes on 2 cores)"
+	@echo "make test           the test suite without the slow marks"
+	@echo "make test-slow      the slow marks alone"
+	@echo "make test-portable  the number-comparing tests, as other processors compute"
+	@echo "make lint           ruff check and format"
+	@echo "make check          lint, floors and the quick tests, in under a minute"
+	@echo "make clean          remove what runs and builds left (not .venv)"
+	@echo "ARGS=... is passed on to pytest and the demo"
 
 install: $(READY)
 
@@ -29,19 +44,31 @@ install: $(READY)
 $(READY): setup.py $(wildcard requirements/*.txt)
 	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 10)' 2>/dev/null || \
 		{ echo "error: vtonlab needs Python 3.10 or newer: make PYTHON=/path/to/python3 ..."; exit 2; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@if $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then \
-		set -x; $(BIN)/python -m pip install --quiet -c requirements/lock.txt -e '.[tests]'; \
-	else \
-		set -x; $(BIN)/python -m pip install --quiet -e '.[tests]'; \
-	fi
-	touch $(READY)
+	@echo "Installing into $(abspath $(VENV)): about 3 GB to download and 6.5 GB on disk, because torch"
+	@echo "for Linux brings CUDA; 2 to 5 minutes. Without a GPU 0.5 GB and 1.6 GB are enough:"
+	@echo "  make install PIP_ARGS='--extra-index-url https://download.pytorch.org/whl/cpu'"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@quiet=$$(test -t 1 || echo --quiet); \
+	lock=$$($(BIN)/python -c 'import sys; sys.version_info >= (3, 11) and print("-c requirements/lock.txt")'); \
+	set -x; $(BIN)/python -m pip install --disable-pip-version-check $$quiet $$lock $(PIP_ARGS) -e '.[tests]'
+	@touch $(READY)
+	@echo "Ready. Enter it with: source $(VENV)/bin/activate"
 
 test: $(READY)
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile $(ARGS)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+test-portable: $(READY)
+	@for processor in $(OTHER_PROCESSORS); do \
+		echo "== $$processor"; \
+		env $$processor $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile $(COMPARING) $(ARGS) || exit 1; \
+	done
+
+check: lint
+	$(BIN)/python -m pytest -m "not slow" -n 2 tests/test_house.py tests/test_ops tests/test_structures \
+		tests/test_losses tests/test_noise_schedules tests/test_engine/test_config $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .
