@@ -14,6 +14,11 @@ ifneq ($(wildcard ../shared/data),)
 export VTONLAB_REAL_DATA ?= $(abspath ../shared/data)
 endif
 
+# Numbers of the authors' programs, for the tests that compare with them and for docs/parity.md.
+ifneq ($(wildcard ../shared/parity),)
+export VTONLAB_PARITY ?= $(abspath ../shared/parity)
+endif
+
 # What pip is given besides: PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu" takes
 # the build of torch and torchvision for machines without a GPU (0.3 GB instead of 3).
 PIP_ARGS ?=
@@ -23,9 +28,9 @@ OTHER_PROCESSORS := \
 	"ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_CBWR=AVX2" \
 	"OMP_NUM_THREADS=2 MKL_NUM_THREADS=2"
 COMPARING := $(addprefix tests/test_,attention backbones conditioners datasets engine evaluation \
-	losses matchers models noise_schedules ops samplers structures synthetic configs.py matrix.py)
+	losses matchers models noise_schedules ops parity samplers structures synthetic configs.py matrix.py)
 
-.PHONY: help install demo test test-slow test-portable lint check clean
+.PHONY: help install demo test test-slow test-portable lint check parity clean
 
 help:
 	@echo "make install        create .venv with everything (PIP_ARGS=... for pip, such as a CPU build)"
@@ -35,6 +40,7 @@ help:
 	@echo "make test-portable  the number-comparing tests, as other processors compute"
 	@echo "make lint           ruff check and format"
 	@echo "make check          lint, floors and the quick tests, in under a minute"
+	@echo "make parity         docs/parity.md anew, from the tests against the authors' numbers"
 	@echo "make clean          remove what runs and builds left (not .venv)"
 	@echo "ARGS=... is passed on to pytest and the demo"
 
@@ -73,6 +79,9 @@ check: lint
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+parity: $(READY)
+	$(BIN)/python tools/parity_report.py $(ARGS)
 
 demo: $(READY)
 	$(BIN)/python tools/demo.py $(ARGS)

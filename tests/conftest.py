@@ -1,4 +1,6 @@
-"""Shared fixtures: no network, and the folder of real photographs where there is one."""
+"""Shared fixtures: no network, and the folders of real photographs and of recorded numbers where
+they are there.
+"""
 
 import os
 import sys
@@ -21,3 +23,16 @@ def real_data() -> Path:
     if not root or not Path(root).is_dir():
         pytest.skip("VTONLAB_REAL_DATA does not point to a folder of test photographs")
     return Path(root)
+
+
+@pytest.fixture
+def parity(request):
+    """Numbers recorded from the authors' programs (``VTONLAB_PARITY``), a
+    :class:`parity_numbers.Parity`; without the folder the test is skipped.
+    """
+    from parity_numbers import Parity
+
+    root = os.environ.get("VTONLAB_PARITY", "")
+    if not root or not Path(root).is_dir():
+        pytest.skip("VTONLAB_PARITY does not point to a folder of recorded numbers")
+    return Parity(Path(root), request.node.name)
