@@ -70,7 +70,10 @@ DATA_SAMPLERS = _child("data sampler", _DATA_SAMPLERS, "vtonlab.datasets")
 TRANSFORMS = _child("transform", _TRANSFORMS, "vtonlab.datasets")
 METRICS = _child("metric", _METRICS, "vtonlab.evaluation")
 HOOKS = _child("hook", _HOOKS, "vtonlab.engine.hooks")
-LOOPS = _child("loop", _LOOPS, "vtonlab.engine.running.loops", "vtonlab.engine.testing.pair_loop")
+LOOPS = _child(
+    *("loop", _LOOPS, "vtonlab.engine.running.loops"),
+    *("vtonlab.engine.testing.pair_loop", "vtonlab.engine.testing.val_loop"),
+)
 OPTIM_WRAPPERS = _child("optimizer wrapper", _OPTIM_WRAPPERS, "vtonlab.engine.running.optimizers")
 VISUALIZERS = _child("visualizer", _VISUALIZERS, "vtonlab.visualization")
 

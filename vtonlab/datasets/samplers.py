@@ -84,9 +84,12 @@ class EvalSampler(Sampler[SampleKey]):
         self.left: list[int] | None = None
         del seed  # mmengine passes one to every sampler; this order has no use for it
 
-    def restrict(self, indices: Sequence[int]) -> None:
-        """Only these items, each exactly once: nothing is filled up, ranks may differ by one."""
-        self.left = list(indices)
+    def restrict(self, indices: Sequence[int] | None) -> None:
+        """Only these items, each exactly once: nothing is filled up, ranks may differ by one.
+
+        None takes the restriction back.
+        """
+        self.left = None if indices is None else list(indices)
 
     def __iter__(self) -> Iterator[SampleKey]:
         if self.left is not None:

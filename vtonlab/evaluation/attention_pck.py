@@ -49,7 +49,7 @@ class AttentionPCK(PairMetric):
 
     names = ("attention_pck",)
     directions = {"attention_pck": "up", "attention_pck_any_layer": "up", "garment_mass": "up"}
-    needs = ()
+    needs = ()  # `process` says itself which of two things is missing
 
     def __init__(
         self,

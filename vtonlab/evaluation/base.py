@@ -51,7 +51,7 @@ class PairMetric(BaseMetric):
             if missing:
                 raise NotComputableError(
                     f"{type(self).__name__} needs {' and '.join(missing)} of {sample['id']!r}, "
-                    f"which the data does not give"
+                    f"which neither the model nor the data gives"
                 )
             row = {key: sample[key] for key in ("id", "garment_id", "category") if key in sample}
             self.results.append(row | self.score(sample))

@@ -71,6 +71,7 @@ class SetMetric(BaseMetric):
     """
 
     default_prefix = ""  # numbers keep their names
+    needs = ("image",)
 
     def __init__(
         self,

@@ -65,7 +65,7 @@ _BY_NAME: dict[str, frozenset[str]] = {  # wherever they stand under optim_wrapp
 _MATCHES = frozenset(["matcher", "root", "maps"])  # of a data set: see match_store.open_store
 _DEFAULT_TYPES = {
     "optim_wrapper": "OptimWrapper",
-    "val_cfg": "ValLoop",
+    "val_cfg": "PairValLoop",
     "test_cfg": "TestLoop",
     "log_processor": "LogProcessor",
     "model_wrapper_cfg": "MMDistributedDataParallel",

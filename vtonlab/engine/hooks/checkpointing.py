@@ -25,13 +25,13 @@ class SafeCheckpointHook(CheckpointHook):
         save_last: also save the last iteration.
         save_best: metric whose best checkpoint is kept as well, as ``best_<metric>_iter_<n>.pth``
             (weights only), with its score in ``best.json``; None: none.
-        rule: "greater" or "less", for ``save_best``.
+        rule: "greater" or "less", for ``save_best``; None: the way the metric says is better.
         save_begin: first iteration that may be saved.
         export: write ``model.safetensors`` (averaged weights where there are any) after training.
 
     Raises:
-        ValueError: ``max_keep_ckpts`` or ``interval`` out of range, or ``save_best`` without a
-            ``rule`` that its name implies.
+        ValueError: ``max_keep_ckpts`` or ``interval`` out of range; ``save_best`` that no metric
+            of the validation gives, or whose better way nobody says.
     """
 
     def __init__(
@@ -58,9 +58,10 @@ class SafeCheckpointHook(CheckpointHook):
             max_keep_ckpts=max_keep_ckpts,
             save_last=save_last,
             save_best=save_best,
-            rule=rule,
+            rule=rule or "greater",  # settled before training: see `_settle_best`
             save_begin=save_begin,
         )
+        self._rule_given = rule is not None
         self.export = export
         self.kept: list[int] = []
         self.saved_at = -1  # iterations done when last saved
@@ -79,9 +80,37 @@ class SafeCheckpointHook(CheckpointHook):
         if is_main_process():
             sweep(self.out_dir)
             self._check_space(runner)
+        if self.save_best:
+            self._settle_best(runner)
         known = runner.message_hub.runtime_info
         self.kept = [int(step) for step in known.get("keep_ckpt_ids", [])]
         self.best = self._known_best() if runner.iter > 0 else None
+
+    def _settle_best(self, runner) -> None:
+        """Whether validation gives the metric, and which way it is better."""
+        (metric,) = self.save_best
+        loop = runner.val_loop
+        if loop is None:
+            raise ValueError(
+                f"save_best={metric!r} needs a validation: set val_dataloader, val_evaluator and "
+                f"val_cfg, or drop it"
+            )
+        names = getattr(loop, "names", None)  # None: not known before a validation
+        if names is not None and metric not in names:
+            raise ValueError(
+                f"save_best={metric!r} is no metric of this run: choose of {', '.join(names)}"
+            )
+        if self._rule_given:
+            return
+        directions: dict[str, str] = {}
+        for judge in loop.evaluator.metrics:
+            directions |= dict(getattr(judge, "directions", {}))  # mmengine's have none
+        if metric not in directions:
+            raise ValueError(
+                f"save_best={metric!r}: no metric says which way it is better; set rule='greater' "
+                f"or rule='less' beside it"
+            )
+        self._init_rule(["less" if directions[metric] == "down" else "greater"], self.save_best)
 
     def _check_space(self, runner) -> None:
         """Better refused now than at the first save."""

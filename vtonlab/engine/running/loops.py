@@ -77,10 +77,14 @@ class ResumableTrainLoop(BaseLoop):
     def run(self):
         """Train to ``max_iters``; returns the model.
 
-        A resumed run first repeats a validation that is due where it resumes: whether the run
-        before came to it is not known.
+        A validation loop that can `rehearse` does so first: what a metric cannot get is said before
+        any training. A resumed run first repeats a validation that is due where it resumes: whether
+        the run before came to it is not known.
         """
         self._count_from_here()
+        rehearse = getattr(self.runner.val_loop, "rehearse", None)  # mmengine's loop has none
+        if rehearse is not None:
+            rehearse()
         self.runner.call_hook("before_train")
         self.runner.call_hook("before_train_epoch")
         if self._iter > 0 and self._validates():

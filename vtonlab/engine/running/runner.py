@@ -32,7 +32,7 @@ from mmengine.device import get_device
 from mmengine.dist import get_world_size, is_main_process
 from mmengine.logging import HistoryBuffer
 from mmengine.model import is_model_wrapper
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
 from vtonlab.engine.checkpoints.files import (
@@ -101,6 +101,12 @@ class SafeRunner(Runner):
         if settings:
             self.logger.info("one process: `sharding` has nothing to share (start with torchrun)")
         return super().wrap_model(model_wrapper_cfg, model)
+
+    def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """mmengine's, with a loop of ours where the config names none."""
+        if isinstance(loop, dict) and "type" not in loop:
+            loop = dict(loop, type="PairValLoop")
+        return super().build_val_loop(loop)
 
     def _init_model_weights(self) -> None:
         if not is_sharded(self.bare_model):
