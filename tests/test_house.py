@@ -126,6 +126,14 @@ def test_no_file_mentions_a_folder_outside():
     assert not wrong, "\n".join(wrong)
 
 
+def test_every_tool_looks_at_its_python_first():
+    for path in tracked():
+        text = path.read_text(encoding="utf-8") if path.suffix == ".py" else ""
+        if ROOT / "tools" in path.parents and 'if __name__ == "__main__"' in text:
+            first = next(line for line in text.splitlines() if "import tools" in line)
+            assert text.index(first) < text.index("import argparse"), path
+
+
 def test_files_are_short():
     code = [p for p in tracked() if p.suffix == ".py"]
     long = {

@@ -14,8 +14,14 @@ command goes on where it stopped. Cached latents cannot be augmented.
 Exit codes: 0 done, 1 done but some pairs failed, 2 bad input.
 """
 
-import argparse
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import tools.environment  # noqa: F401
+
+# isort: split
+import argparse
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

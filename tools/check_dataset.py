@@ -11,6 +11,13 @@ everything. ``--fix-lists OUT`` writes pair lists of the people that are complet
 Exit codes: 0 usable, 1 usable with warnings, 2 not usable as it is, or no data set.
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import tools.environment  # noqa: F401
+
+# isort: split
 import argparse
 import json
 from pathlib import Path

@@ -10,11 +10,17 @@ Writes summary.json and report.html into --out. Exit codes: 0 done, 1 a run fail
 named), 2 bad input.
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import tools.environment  # noqa: F401
+
+# isort: split
 import argparse
 import json
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 

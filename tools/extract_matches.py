@@ -11,10 +11,16 @@ or whose photographs have changed. A pair that fails is reported at the end and 
 Exit codes: 0 done, 1 done but some pairs failed, 2 bad input.
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import tools.environment  # noqa: F401
+
+# isort: split
 import argparse
 import contextlib
 import os
-import sys
 import threading
 import time
 from collections.abc import Iterator

@@ -10,6 +10,13 @@ and into the results folders, where tools/report.py finds it.
 Exit codes: 0 done, 2 bad input.
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import tools.environment  # noqa: F401
+
+# isort: split
 import argparse
 import json
 from pathlib import Path

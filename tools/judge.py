@@ -12,6 +12,13 @@ Writes judge.json and judge_answers.jsonl into the folder. Exit codes: 0 done, 1
 have no answer (run it again), 2 bad input.
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import tools.environment  # noqa: F401
+
+# isort: split
 import argparse
 import json
 

@@ -20,6 +20,13 @@ there.
 Exit codes: 0 written, 1 written without damaged samples (--damaged skip), 2 bad input.
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import tools.environment  # noqa: F401
+
+# isort: split
 import argparse
 import hashlib
 import json

@@ -11,8 +11,14 @@ it was stopped.
 Exit codes: 0 written, 1 stopped before the end, 2 bad input.
 """
 
-import argparse
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import tools.environment  # noqa: F401
+
+# isort: split
+import argparse
 from collections import Counter
 
 LAYOUTS = ("vitonhd", "dresscode", "deepfashion", "mpv")

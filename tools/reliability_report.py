@@ -9,11 +9,17 @@ tools/reliability/kills.py does. Nothing is taken over from an earlier measureme
 0 every promise kept, 1 one is not, 2 bad input.
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import tools.environment  # noqa: F401
+
+# isort: split
 import argparse
 import datetime
 import os
 import platform
-import sys
 import tempfile
 import time
 from pathlib import Path

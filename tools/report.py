@@ -12,6 +12,13 @@ pictures lie inside it; larger ones in <page>_files beside it: move both togethe
 Exit codes: 0 done, 2 bad input.
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import tools.environment  # noqa: F401
+
+# isort: split
 import argparse
 from pathlib import Path
 

@@ -12,6 +12,13 @@ Without --protocol the config's own metrics are computed. With --setting both, -
 each. Exit codes: 0 done, 1 done but some metric could not be computed (it says why), 2 bad input.
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import tools.environment  # noqa: F401
+
+# isort: split
 import argparse
 from pathlib import Path
 

@@ -12,6 +12,13 @@ Exit codes: 0 done, 1 stopped (a number was not finite, out of memory), 2 bad in
 143 / 130 stopped by SIGTERM / Ctrl-C after saving.
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import tools.environment  # noqa: F401
+
+# isort: split
 import argparse
 from pathlib import Path
 

@@ -12,8 +12,14 @@ match the person's picture.
 Exit codes: 0 done, 1 some samples could not be read (they are named), 2 bad input.
 """
 
-import argparse
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+import tools.environment  # noqa: F401
+
+# isort: split
+import argparse
 from collections.abc import Iterable
 from pathlib import Path
 

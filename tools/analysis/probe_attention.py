@@ -17,6 +17,13 @@ one shortly before it.
 Exit codes: 0 done, 2 bad input.
 """  # noqa: E501
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+import tools.environment  # noqa: F401
+
+# isort: split
 import argparse
 import json
 from pathlib import Path

@@ -11,6 +11,13 @@ A dot and its line have the colour of their place in the garment, so that a wron
 Exit codes: 0 done, 2 bad input.
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+import tools.environment  # noqa: F401
+
+# isort: split
 import argparse
 from collections.abc import Iterator
 from pathlib import Path

@@ -15,6 +15,13 @@ Writes `table.md`, `results.json` and `plot.png` into `--out`. Exit codes: 0 don
 (the others are done), 2 bad input.
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+import tools.environment  # noqa: F401
+
+# isort: split
 import argparse
 import ast
 import itertools

@@ -14,12 +14,18 @@ Writes `table.md`, `results.json` and `plot.png`. Exit codes: 0 done, 1 done but
 2 bad input.
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+import tools.environment  # noqa: F401
+
+# isort: split
 import argparse
 import json
 import platform
 import statistics
 import subprocess
-import sys
 import time
 from fnmatch import fnmatch
 from pathlib import Path

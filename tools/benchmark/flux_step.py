@@ -12,12 +12,18 @@ On a machine without a GPU `--tiny` runs the same path in seconds. Writes `table
 `results.json`. Exit codes: 0 done, 1 done but a row failed (out of memory), 2 bad input.
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+import tools.environment  # noqa: F401
+
+# isort: split
 import argparse
 import json
 import resource
 import statistics
 import subprocess
-import sys
 import time
 from pathlib import Path
 

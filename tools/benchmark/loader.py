@@ -11,6 +11,13 @@ alternating rounds counts) and a cost (processor seconds per person, of workers 
 together; it means the same on a busy machine).
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+import tools.environment  # noqa: F401
+
+# isort: split
 import argparse
 import io
 import json

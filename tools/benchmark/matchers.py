@@ -14,6 +14,13 @@ Photographs are looked for in the folder of test data that VTONLAB_REAL_DATA nam
 without it. Writes ``table.md``, ``results.json`` and ``plot.png``. Exit codes: 0 done, 2 bad input.
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+import tools.environment  # noqa: F401
+
+# isort: split
 import argparse
 import json
 import os

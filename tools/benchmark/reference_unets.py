@@ -16,11 +16,17 @@ Writes a JSON file per call into `--out` and prints one line per number. Exit co
 input.
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+import tools.environment  # noqa: F401
+
+# isort: split
 import argparse
 import json
 import statistics
 import subprocess
-import sys
 import time
 from pathlib import Path
 

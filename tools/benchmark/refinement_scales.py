@@ -9,6 +9,13 @@ Example:
 Exit codes: 0, or 2 for bad input.
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+import tools.environment  # noqa: F401
+
+# isort: split
 import argparse
 import time
 from collections.abc import Callable

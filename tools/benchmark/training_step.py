@@ -10,6 +10,13 @@ Example:
 Prints parameters, seconds and the process's peak memory; exit code 0, or 2 for bad input.
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+import tools.environment  # noqa: F401
+
+# isort: split
 import argparse
 import resource
 import tempfile

@@ -15,6 +15,13 @@ is not needed. The authors' files hold no flow loss: nothing of it is lost or ma
 Exit codes: 0 done, 2 bad input.
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+import tools.environment  # noqa: F401
+
+# isort: split
 import argparse
 from collections.abc import Mapping
 from pathlib import Path

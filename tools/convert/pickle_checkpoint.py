@@ -13,6 +13,13 @@ is one); ``.pth`` keeps the rest too.
 Exit codes: 0 done, 1 done and something was dropped, 2 bad input.
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+import tools.environment  # noqa: F401
+
+# isort: split
 import argparse
 from pathlib import Path
 from typing import Any

@@ -15,6 +15,13 @@ Example:
 Exit codes: 0 done, 2 bad input.
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+import tools.environment  # noqa: F401
+
+# isort: split
 from zero_cross_attention import parse_args, run
 
 

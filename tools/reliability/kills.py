@@ -12,6 +12,13 @@ everything and trains nothing itself.
 Exit codes: 0 no bit differs, 1 some do, 2 bad input.
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+import tools.environment  # noqa: F401
+
+# isort: split
 import argparse
 import importlib.util
 import json
@@ -19,7 +26,6 @@ import os
 import random
 import shutil
 import signal
-import sys
 import tempfile
 import time
 from pathlib import Path

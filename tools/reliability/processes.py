@@ -1,8 +1,14 @@
 """Two processes on one machine, by gloo: one dies; a metric is shared."""
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+import tools.environment  # noqa: F401
+
+# isort: split
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 

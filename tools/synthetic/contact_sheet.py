@@ -7,8 +7,14 @@ Example:
     python tools/synthetic/contact_sheet.py --out docs/synthetic_contact_sheet.jpg
 """
 
-import argparse
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+import tools.environment  # noqa: F401
+
+# isort: split
+import argparse
 from pathlib import Path
 
 import cv2

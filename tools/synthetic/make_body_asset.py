@@ -10,10 +10,16 @@ Example:
         --out vtonlab/synthetic/assets/body.npz
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+import tools.environment  # noqa: F401
+
+# isort: split
 import argparse
 import gzip
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
