@@ -10,11 +10,17 @@ departure with its switch and reason. Nothing on the page is written by hand.
 Exit codes: 0 done, 1 done but a test failed (the page says which comparison), 2 bad input.
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import tools.environment  # noqa: F401
+
+# isort: split
 import argparse
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from collections import defaultdict
 from pathlib import Path
