@@ -162,7 +162,7 @@ class ResidualBlock(nn.Module):
 
 def _conv(source: int, target: int, kernel: int, norm: str, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(source, target, kernel, stride=stride, padding=kernel // 2),
+        nn.Conv2d(source, target, kernel, stride=stride, padding=kernel // 2, bias=norm != "batch"),
         _norm(norm, target),
         nn.LeakyReLU(0.2),
     )

@@ -90,16 +90,17 @@ class ResidualDown(nn.Module):
 
 
 class Pyramid(nn.Module):
-    """A 3x3 convolution at full size, then a `ResidualDown` for each halving.
+    """A convolution at full size, then a `ResidualDown` for each halving.
 
     Args:
         inputs: channels of the picture.
         channels: of each scale, finest first.
+        stem: side of the first convolution, 3 or 1.
     """
 
-    def __init__(self, inputs: int, channels: tuple[int, ...]) -> None:
+    def __init__(self, inputs: int, channels: tuple[int, ...], stem: int = 3) -> None:
         super().__init__()
-        self.stem = EqualConv2d(inputs, channels[0], 3)
+        self.stem = EqualConv2d(inputs, channels[0], stem)
         steps = pairwise(channels)
         self.downs = nn.ModuleList(ResidualDown(a, b) for a, b in steps)
 

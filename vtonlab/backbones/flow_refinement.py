@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vtonlab.backbones.correspondence_network import PyramidFeatures
-from vtonlab.ops.warp import identity_flow, resize_flow, sample_at
+from vtonlab.ops.flow_arithmetic import PIXEL_CENTRES, FlowArithmetic
 from vtonlab.registry import BACKBONES
 
 SMOOTHING = ("residual", "replace", "none")
@@ -28,6 +28,7 @@ class FlowRefinement(nn.Module):
         iterations: updates at each scale.
         smoothing: ``"residual"`` adds to the offset and begins as the identity; ``"replace"`` takes
             its place, as released (METHODS.md G7); ``"none"``.
+        compare_slope: of the leaky ReLUs where features are compared; 0.1 is the released code's.
 
     Raises:
         ValueError: an unknown ``smoothing``.
@@ -41,6 +42,7 @@ class FlowRefinement(nn.Module):
         motion: int = 64,
         iterations: int = 2,
         smoothing: str = "residual",
+        compare_slope: float = 0.2,
     ) -> None:
         super().__init__()
         if smoothing not in SMOOTHING:
@@ -48,22 +50,29 @@ class FlowRefinement(nn.Module):
                 f"FlowRefinement: smoothing {smoothing!r} is none of {', '.join(SMOOTHING)}"
             )
         self.scales = nn.ModuleList(
-            RefinementScale(dim, hidden, motion, iterations, smoothing) for _ in range(2)
+            RefinementScale(dim, hidden, motion, iterations, smoothing, compare_slope)
+            for _ in range(2)
         )
 
-    def forward(self, flow: Tensor, features: PyramidFeatures) -> list[Tensor]:
+    def forward(
+        self,
+        flow: Tensor,
+        features: PyramidFeatures,
+        arithmetic: FlowArithmetic = PIXEL_CENTRES,
+    ) -> list[Tensor]:
         """Flows ``(B, h, w, 2)`` at the two finer scales of ``features``.
 
         Args:
             flow: ``(B, h, w, 2)`` at the coarsest scale.
+            arithmetic: how it is counted and sampled.
         """
         flows = []
         with torch.autocast(flow.device.type, enabled=False):
             for scale, person, garment in zip(
                 self.scales, features.person[1:], features.garment[1:], strict=True
             ):
-                start = resize_flow(flow, person.shape[-2:], "nearest")
-                flow = scale(start, person, garment)
+                start = arithmetic.finer(flow, flow.shape[1:3], person.shape[-2:])
+                flow = scale(start, person, garment, arithmetic)
                 flows.append(flow)
         return flows
 
@@ -71,14 +80,22 @@ class FlowRefinement(nn.Module):
 class RefinementScale(nn.Module):
     """One scale of :class:`FlowRefinement`. Offsets are in pixels of the garment's features."""
 
-    def __init__(self, dim: int, hidden: int, motion: int, iterations: int, smoothing: str) -> None:
+    def __init__(
+        self,
+        dim: int,
+        hidden: int,
+        motion: int,
+        iterations: int,
+        smoothing: str,
+        compare_slope: float,
+    ) -> None:
         super().__init__()
         self.state = nn.Sequential(
             *_instance_conv(2 * dim, hidden, 3), *_instance_conv(hidden, hidden, 3)
         )
         self.compare = nn.Sequential(
-            *(nn.Conv2d(2 * dim, dim, 7, padding=3), nn.LeakyReLU(0.2)),
-            *(nn.Conv2d(dim, dim, 5, padding=2), nn.LeakyReLU(0.2)),
+            *(nn.Conv2d(2 * dim, dim, 7, padding=3), nn.LeakyReLU(compare_slope)),
+            *(nn.Conv2d(dim, dim, 5, padding=2), nn.LeakyReLU(compare_slope)),
             nn.Conv2d(dim, dim, 3, padding=1),
         )
         self.motion = MotionEncoder(dim, motion)
@@ -96,21 +113,25 @@ class RefinementScale(nn.Module):
                 nn.init.zeros_(last.bias)
         self.iterations, self.residual = iterations, smoothing == "residual"
 
-    def forward(self, flow: Tensor, person: Tensor, garment: Tensor) -> Tensor:
+    def forward(
+        self,
+        flow: Tensor,
+        person: Tensor,
+        garment: Tensor,
+        arithmetic: FlowArithmetic = PIXEL_CENTRES,
+    ) -> Tensor:
         """The refined flow ``(B, h, w, 2)`` from features ``(B, D, h, w)``."""
-        h, w = garment.shape[-2:]
-        pixels = flow.new_tensor([w, h])
-        origin = identity_flow(flow.shape[1:3], flow)
-        offset = ((flow - origin) * pixels).permute(0, 3, 1, 2)  # (B, 2, h, w)
+        size = garment.shape[-2:]
+        offset = arithmetic.offset(flow, size)  # (B, 2, h, w)
         state = self.state(torch.cat([person, garment], 1))
-        found = self.compare(torch.cat([person, sample_at(garment, flow)], 1))
+        found = self.compare(torch.cat([person, arithmetic.sample(garment, flow)], 1))
         for step in range(self.iterations):
             state = self.unit(state, self.motion(found, offset))
             offset = offset + self.head(state)
             if len(self.smooth):
                 smoothed = self.smooth[step](offset)
                 offset = offset + smoothed if self.residual else smoothed
-        return origin + offset.permute(0, 2, 3, 1) / pixels
+        return arithmetic.absolute(offset, size)
 
 
 class MotionEncoder(nn.Module):

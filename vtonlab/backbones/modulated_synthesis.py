@@ -12,6 +12,22 @@ from vtonlab.backbones.equalized import EqualConv2d, Pyramid, leaky
 from vtonlab.registry import BACKBONES
 
 
+def noise_sizes(size: Sequence[int], scales: int, owner: str) -> list[tuple[int, int]]:
+    """(h, w) of each layer's noise for pictures of ``size``, coarsest first: one layer at the
+    coarsest scale and two at each other one.
+
+    Raises:
+        ValueError: a size that cannot be halved ``scales - 1`` times.
+    """
+    factor = 2 ** (scales - 1)
+    if any(side % factor for side in size):
+        raise ValueError(
+            f"{owner}: {scales} channels need sizes divisible by {factor}, not {size[0]}x{size[1]}"
+        )
+    sides = [(size[0] // 2**s, size[1] // 2**s) for s in reversed(range(scales))]
+    return [sides[0], *(side for side in sides[1:] for _ in range(2))]
+
+
 def modulate(x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
     """``(1 + gamma) x + beta``, each pixel and channel its own (SPADE eq. 1 without its norm)."""
     return (1.0 + gamma) * x + beta
@@ -130,20 +146,8 @@ class SpatialStyleGenerator(nn.Module):
         self.scales = len(channels)
 
     def noise_sizes(self, size: Sequence[int]) -> list[tuple[int, int]]:
-        """(h, w) of each layer's noise for pictures of ``size``, coarsest first: one layer at the
-        coarsest scale and two at each other one.
-
-        Raises:
-            ValueError: a size that cannot be halved ``scales - 1`` times.
-        """
-        factor = 2 ** (self.scales - 1)
-        if any(side % factor for side in size):
-            raise ValueError(
-                f"SpatialStyleGenerator: {self.scales} channels need sizes divisible by {factor}, "
-                f"not {size[0]}x{size[1]}"
-            )
-        sides = [(size[0] // 2**s, size[1] // 2**s) for s in reversed(range(self.scales))]
-        return [sides[0], *(side for side in sides[1:] for _ in range(2))]
+        """(h, w) of each layer's noise: :func:`noise_sizes`."""
+        return noise_sizes(size, self.scales, type(self).__name__)
 
     def forward(
         self,

@@ -48,6 +48,7 @@ class ResidualDiscriminator(nn.Module):
         channels: of each scale, finest first.
         inputs: channels of the picture and its condition.
         stddev_group: see :func:`minibatch_stddev`.
+        stem: side of the first convolution, 3 or 1 (StyleGAN2's, and 3D-GCL's published one).
 
     Raises:
         ValueError: a size that cannot be halved so often.
@@ -60,6 +61,7 @@ class ResidualDiscriminator(nn.Module):
         channels: Sequence[int] = (64, 128, 256, 512, 512, 512, 512, 512),
         inputs: int = 6,
         stddev_group: int = 4,
+        stem: int = 3,
     ) -> None:
         super().__init__()
         factor = 2 ** (len(channels) - 1)
@@ -69,7 +71,7 @@ class ResidualDiscriminator(nn.Module):
                 f"{factor}, not {size[0]}x{size[1]}"
             )
         self.stddev_group, width = stddev_group, channels[-1]
-        self.pyramid = Pyramid(inputs, tuple(channels))
+        self.pyramid = Pyramid(inputs, tuple(channels), stem)
         self.last = EqualConv2d(width + 1, width, 3)
         self.hidden = EqualLinear(width * (size[0] // factor) * (size[1] // factor), width)
         self.score = EqualLinear(width, 1)

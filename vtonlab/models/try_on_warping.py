@@ -23,14 +23,8 @@ from vtonlab.models.results import (
     preview_picture,
     to_uint8,
 )
-from vtonlab.ops.warp import (
-    dilate,
-    identity_flow,
-    on_white,
-    resize_flow,
-    sample_at,
-    token_flow,
-)
+from vtonlab.ops.flow_arithmetic import FlowArithmetic
+from vtonlab.ops.warp import dilate, on_white
 from vtonlab.registry import ATTENTION_LOSSES, BACKBONES, LOSSES, MODELS
 from vtonlab.structures.attention_record import AttentionRecord
 from vtonlab.structures.sample import CATEGORIES
@@ -92,6 +86,8 @@ class TryOnWarping(BaseModel):
         size: (height, width) of the pictures this model is for; multiples of the network's stride.
         label_scale: what DensePose labels (0 to 24) are multiplied by; U and V are in [0, 1]. 10 is
             the released code's (METHODS.md G4).
+        arithmetic: rules of :class:`FlowArithmetic` that differ from pixel centres everywhere, for
+            weights that were trained under them.
         categories: garment categories the model is trained for.
         probe: ``dict(layers=["correlation"])``: read the correlation when testing.
 
@@ -114,6 +110,7 @@ class TryOnWarping(BaseModel):
         image_losses: dict[str, dict] | None = None,
         scale_weights: Sequence[float] = (1.0, 5.0, 5.0),
         label_scale: float = 1 / 24,
+        arithmetic: dict | None = None,
         categories: Sequence[str] = CATEGORIES,
         probe: dict | None = None,
         data_preprocessor: dict | None = None,
@@ -126,6 +123,7 @@ class TryOnWarping(BaseModel):
         self.network = BACKBONES.build(network)
         self.refinement = None if refinement is None else BACKBONES.build(refinement)
         self.start, self.size, self.label_scale = start, tuple(size), label_scale
+        self.arithmetic = FlowArithmetic(**(arithmetic or {}))
         self._check_settings(attention_losses, probe)
         check_loss_names("attention_losses", attention_losses or {})
         check_loss_names("image_losses", image_losses or {})
@@ -170,11 +168,12 @@ class TryOnWarping(BaseModel):
         """The garments of a preprocessed batch laid onto its people."""
         garment, mask = _garment(batch)
         pyramid = self._pyramid(batch)
-        flow = resize_flow(pyramid.flows[-1], self.size)
-        region = sample_at(mask, flow)
+        flow = self.arithmetic.resize(pyramid.flows[-1], self.size)
+        region = self.arithmetic.sample(mask, flow)
         if pyramid.region is not None:
-            region = region * _resized(pyramid.region, self.size)
-        warped = on_white(sample_at(garment, flow), region)
+            seen = _resized(pyramid.region, self.size)
+            region = region * seen if self.arithmetic.region == "both" else seen
+        warped = on_white(self.arithmetic.sample(garment, flow), region)
         return Warp(pyramid.flows[-1], warped, region)
 
     def _pyramid(self, batch: dict) -> _Pyramid:
@@ -182,15 +181,15 @@ class TryOnWarping(BaseModel):
         like = features.person[0]
         query_grid = tuple(like.shape[-2:])
         if self.start == "identity":
-            flow = identity_flow(query_grid, like).expand(len(like), -1, -1, -1)
+            flow = self.arithmetic.identity(query_grid, like).expand(len(like), -1, -1, -1)
             record = coarse = region = None
         else:
             record = self.network.correlate(features)
-            flow = token_flow(record.argmax(), query_grid, record.key_grid, like)
+            flow = self.arithmetic.start(record.argmax(), query_grid, record.key_grid, like)
             coarse, region = self._coarse_warp(record, batch)
         flows = [flow]
         if self.refinement is not None:
-            flows += self.refinement(flow, features)
+            flows += self.refinement(flow, features, self.arithmetic)
         return _Pyramid(flows, record, coarse, region)
 
     def _features(self, batch: dict) -> PyramidFeatures:
@@ -205,7 +204,8 @@ class TryOnWarping(BaseModel):
 
     def _coarse_warp(self, record: AttentionRecord, batch: dict) -> tuple[Tensor, Tensor]:
         """The garment and, dilated and without gradient, its mask under the correlation."""
-        garment, mask = (F.adaptive_avg_pool2d(x, record.key_grid) for x in _garment(batch))
+        small = self.arithmetic.shrink
+        garment, mask = (small(x, record.key_grid) for x in _garment(batch))
         values = torch.cat([garment, mask], 1).flatten(2).mT.to(record.query.dtype)  # (B, Nk, 4)
         found = record.mean_of(values)[:, 0].mT.unflatten(2, record.query_grid)  # (B, 4, h, w)
         return found[:, :3], dilate(found[:, 3:].detach())
@@ -250,7 +250,7 @@ class TryOnWarping(BaseModel):
         for flow in pyramid.flows[1:]:
             size = flow.shape[1:3]
             garment, _ = (F.adaptive_avg_pool2d(x, size) for x in _garment(batch))
-            warped = sample_at(garment, flow)
+            warped = self.arithmetic.sample(garment, flow)
             if pyramid.region is not None:
                 warped = on_white(warped, _resized(pyramid.region, size))
             warps.append(warped)
@@ -269,7 +269,7 @@ class TryOnWarping(BaseModel):
         """
         warp = self.warp(batch)
         results = pair_results(batch, to_uint8(warp.pasted(batch["agnostic"])))
-        flows = resize_flow(warp.flow, self.size).float().cpu().numpy()
+        flows = self.arithmetic.resize(warp.flow, self.size).float().cpu().numpy()
         for place, result in enumerate(results):
             result["warped_mask"] = _binary(warp.warped_mask[place])
             result["warped_flow"] = flows[place]
