@@ -106,11 +106,13 @@ class Parity:
 def drawn_weights(
     recipe: dict, vectors: tuple[tuple[str, float], ...] = (("weight", 1.0),)
 ) -> dict[str, np.ndarray]:
-    """Weights by the recipe W(seed) that the folder's README describes, float32.
+    """Weights by the recipe W(seed) that the folder's README describes, float32; E(seed) where the
+    recipe says ``equalized``.
 
     Args:
-        recipe: ``seed``, ``keys`` (key -> shape) and, where they are there, ``fixed`` values,
-            ``tied`` names, ``scaled`` factors and ``changes`` such as ``"a.bias[4:] -= 2"``.
+        recipe: ``seed``, ``keys`` (key -> shape) and, where they are there, ``fixed`` values (not
+            part of the sum), ``tied`` names, ``scaled`` factors and ``changes`` such as
+            ``"a.bias[4:] -= 2"``.
         vectors: (ending, mean) of one-dimensional keys, the first that fits; else the mean is 0.
 
     Raises:
@@ -122,14 +124,16 @@ def drawn_weights(
         if key in fixed:
             values[key] = np.asarray(fixed[key], np.float32)
         elif key not in tied:
-            values[key] = _draw(random, key, recipe["keys"][key], vectors)
+            draw = _draw_equalized if recipe.get("equalized") else _draw
+            values[key] = draw(random, key, recipe["keys"][key], vectors)
     for change in recipe.get("changes", ()):
         _change(values, change)
     for key, factor in recipe.get("scaled", {}).items():
         values[key] *= np.float32(factor)
     values |= {key: values[name].copy() for key, name in tied.items()}
     if "sha256" in recipe:
-        assert digest(values) == recipe["sha256"], "the drawn weights are not the recorded ones"
+        drawn = {key: value for key, value in values.items() if key not in fixed}
+        assert digest(drawn) == recipe["sha256"], "the drawn weights are not the recorded ones"
     return values
 
 
@@ -139,6 +143,13 @@ def _draw(random: np.random.RandomState, key: str, shape: list[int], vectors) ->
         return (drawn / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
     mean = next((mean for ending, mean in vectors if key.endswith(ending)), 0.0)
     return (mean + 0.1 * drawn).astype(np.float32)
+
+
+def _draw_equalized(random: np.random.RandomState, key: str, shape: list[int], _) -> np.ndarray:
+    """Layers that scale their weights when used: z itself, but for vectors."""
+    drawn = np.asarray(random.standard_normal(tuple(shape)))
+    vector = len(shape) < 2 or (len(shape) == 4 and list(shape) == [1, shape[1], 1, 1])
+    return (0.1 * drawn if vector else drawn).astype(np.float32)
 
 
 def _change(values: dict[str, np.ndarray], change: str) -> None:

@@ -179,7 +179,7 @@ def test_identity_start_begins_at_the_identity(make, batch_of):
 def test_labels_are_scaled_as_asked(make, batch_of):
     model = make(label_scale=10.0)
     batch = batch_of(model)
-    maps = model._densepose(batch, "iuv")
+    maps = model.densepose(batch, "iuv")
     torch.testing.assert_close(maps[:, 0], batch["iuv"][:, 0] * 10.0)
     torch.testing.assert_close(maps[:, 1:], batch["iuv"][:, 1:] / 255)
 

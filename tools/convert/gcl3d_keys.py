@@ -79,7 +79,7 @@ def warping_source(name: str) -> Source:
 
 
 def _renamed(rest: str, names: Mapping[str, str]) -> str:
-    head, _, tail = rest.removeprefix("").partition(".")
+    head, _, tail = rest.partition(".")
     return f"{names[head]}.{tail}"
 
 
@@ -246,11 +246,8 @@ def to_theirs(
 def _their_shape(key: str, value: Tensor) -> Tensor:
     if re.fullmatch(r"(conv1|convs\.\d+|to_rgb1|to_rgbs\.\d)\.conv\.weight", key):
         return value[None]
-    return (
-        value.reshape(1, -1, 1, 1)
-        if re.fullmatch(r"to_rgb1\.bias|to_rgbs\.\d\.bias", key)
-        else value
-    )
+    colours = re.fullmatch(r"to_rgb1\.bias|to_rgbs\.\d\.bias", key)
+    return value.reshape(1, -1, 1, 1) if colours else value
 
 
 def generator_kernels(scales: int) -> list[str]:

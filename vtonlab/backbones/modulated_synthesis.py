@@ -129,6 +129,8 @@ class SpatialStyleGenerator(nn.Module):
         style_hidden: between a style map and its gamma and beta.
     """
 
+    region = "warped_mask"  # region of the warped garment that it reads, of ``Warp``
+
     def __init__(
         self,
         *,

@@ -145,6 +145,8 @@ class TwoBranchStyleGenerator(nn.Module):
         ValueError: the coarsest of ``channels`` is not ``fused_channels``.
     """
 
+    region = "landed"  # region of the warped garment that it reads, of ``Warp``
+
     def __init__(
         self,
         *,
@@ -171,7 +173,7 @@ class TwoBranchStyleGenerator(nn.Module):
         self.convs = nn.ModuleList(TwoBranchStyledConv(b, b, style_hidden) for _, b in steps)
 
     def noise_sizes(self, size: Sequence[int]) -> list[tuple[int, int]]:
-        """(h, w) of each layer's noise: :func:`vtonlab.backbones.modulated_synthesis.noise_sizes`."""
+        """(h, w) of each layer's noise: `modulated_synthesis.noise_sizes`."""
         return noise_sizes(size, self.scales, type(self).__name__)
 
     def forward(

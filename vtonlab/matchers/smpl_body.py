@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import codecs
-import copyreg
 import hashlib
-import io
 import pickle
 from pathlib import Path
 
 import numpy as np
 import torch
+
+from vtonlab.utils.array_pickles import ArrayUnpickler
 
 ARRAYS = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table", "f")
 
@@ -105,29 +104,13 @@ def read_smpl(path: Path, owner: str) -> dict[str, np.ndarray]:
             with np.load(path, allow_pickle=False) as file:
                 found = {name: file[name] for name in file.files}
         else:
-            found = _Unpickler(io.BytesIO(path.read_bytes()), encoding="latin1").load()
+            found = _Unpickler(path.read_bytes()).load()
         return {name: _array(found[name]) for name in ARRAYS}
     except (KeyError, ValueError, EOFError, pickle.UnpicklingError, AttributeError) as error:
         raise ValueError(
             f"{owner}: {path} is no SMPL model file ({type(error).__name__}: {error}); it needs "
             f"{', '.join(ARRAYS)}"
         ) from None
-
-
-_NUMPY = {
-    "ndarray": np.ndarray,
-    "dtype": np.dtype,
-    "_reconstruct": np._core.multiarray._reconstruct,
-    "scalar": np._core.multiarray.scalar,
-    "_frombuffer": np._core.numeric._frombuffer,
-}
-_PLAIN = {
-    ("_codecs", "encode"): codecs.encode,
-    ("copy_reg", "_reconstructor"): copyreg._reconstructor,
-    ("copyreg", "_reconstructor"): copyreg._reconstructor,
-    ("__builtin__", "object"): object,
-    ("builtins", "object"): object,
-}
 
 
 class _Chumpy:
@@ -139,8 +122,8 @@ class _Chumpy:
         return _array(self.a).ravel()[self.idxs].reshape(self.preferred_shape)  # Select
 
 
-class _Unpickler(pickle.Unpickler):
-    """Builds arrays and nothing else: a pickle that names any other function is refused."""
+class _Unpickler(ArrayUnpickler):
+    """Beside NumPy's, arrays of chumpy and SciPy."""
 
     def find_class(self, module: str, name: str):
         if module.startswith("chumpy."):
@@ -149,11 +132,7 @@ class _Unpickler(pickle.Unpickler):
             import scipy.sparse
 
             return getattr(scipy.sparse, name)
-        if name in _NUMPY and module.split(".")[0] == "numpy":
-            return _NUMPY[name]
-        if (module, name) in _PLAIN:
-            return _PLAIN[module, name]
-        raise pickle.UnpicklingError(f"it wants to run {module}.{name}")
+        return super().find_class(module, name)
 
 
 def _array(value) -> np.ndarray:

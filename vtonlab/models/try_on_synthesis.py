@@ -20,10 +20,13 @@ from vtonlab.models.results import (
     to_uint8,
 )
 from vtonlab.models.try_on_warping import Warp
+from vtonlab.ops.retained import retained_mask
 from vtonlab.ops.warp import on_white
 from vtonlab.registry import BACKBONES, LOSSES, MODELS
 from vtonlab.structures.sample import CATEGORIES
 from vtonlab.utils.seeding import seed_from
+
+RETAINED, POSES = ("agnostic", "parse"), ("picture", "iuv")
 
 
 @MODELS.register_module()
@@ -40,6 +43,13 @@ class TryOnSynthesis(BaseModel):
         generator: ``SpatialStyleGenerator``.
         discriminator: ``ResidualDiscriminator``, of pictures and poses.
         adversarial: ``NonSaturatingLoss``.
+        retained: what the generator sees of the person: the ``"agnostic"`` picture outside the
+            mask, and the mask; or what ``"parse"`` and ``iuv`` call head, palms and lower body, on
+            white, as released.
+        pose: what picture and judgement are conditioned on: the ``"picture"`` of DensePose parts,
+            or the ``"iuv"`` maps as the warping scales them.
+        columns: the picture is 0 outside columns ``[first, last)``: the padding of narrower
+            photographs; None: no.
         image_losses: name -> config of losses between the picture and the true one, each logged as
             ``loss_<name>``.
         size: (height, width) of the pictures this model is for; batches of another size are
@@ -48,7 +58,8 @@ class TryOnSynthesis(BaseModel):
         seed: first coordinate of every noise.
 
     Raises:
-        ValueError: a size that generator or discriminator cannot halve often enough.
+        ValueError: a size that generator or discriminator cannot halve often enough, or an unknown
+            ``retained`` or ``pose``.
     """
 
     trained_before = ("warping",)  # parts that are of no use with random weights
@@ -61,6 +72,9 @@ class TryOnSynthesis(BaseModel):
         generator: dict,
         discriminator: dict,
         adversarial: dict,
+        retained: str = "agnostic",
+        pose: str = "picture",
+        columns: Sequence[int] | None = None,
         image_losses: dict[str, dict] | None = None,
         size: Sequence[int],
         categories: Sequence[str] = CATEGORIES,
@@ -70,6 +84,10 @@ class TryOnSynthesis(BaseModel):
     ) -> None:
         preprocessor = MODELS.build(data_preprocessor or dict(type="TryOnDataPreprocessor"))
         super().__init__(data_preprocessor=preprocessor, init_cfg=init_cfg)
+        for name, value, known in (("retained", retained, RETAINED), ("pose", pose, POSES)):
+            if value not in known:
+                raise ValueError(f"TryOnSynthesis: {name} {value!r} is none of {', '.join(known)}")
+        self.retained, self.pose, self.columns = retained, pose, columns
         self.warping = MODELS.build(warping)
         self.warping.requires_grad_(False).eval()
         self.generator = BACKBONES.build(generator)
@@ -113,7 +131,11 @@ class TryOnSynthesis(BaseModel):
         with optim_wrapper["generator"].optim_context(self):
             fake, _ = self.draw(batch, self._noise("synthesis", batch["position"].tolist()))
         logs = self._train_discriminator(
-            optim_wrapper["discriminator"], wanted, fake.detach(), batch["pose"], batch["step"]
+            optim_wrapper["discriminator"],
+            wanted,
+            fake.detach(),
+            self._condition(batch),
+            batch["step"],
         )
         self.discriminator.requires_grad_(False)
         maker = optim_wrapper["generator"]
@@ -144,7 +166,7 @@ class TryOnSynthesis(BaseModel):
         )
 
     def _generator_losses(self, fake: Tensor, wanted: Tensor, batch: dict) -> dict[str, Tensor]:
-        scores = self.discriminator(fake, batch["pose"])
+        scores = self.discriminator(fake, self._condition(batch))
         losses = {"loss_adversarial": self.adversarial.generator(scores)}
         for name, image_loss in self.image_losses.items():
             losses[f"loss_{name}"] = image_loss(fake, wanted)
@@ -163,12 +185,35 @@ class TryOnSynthesis(BaseModel):
         with torch.no_grad():
             warp = self.warping.warp(batch)
         garment = on_white(batch["garment"], batch["garment_mask"])
-        retained = torch.cat([batch["agnostic"] * (1 - batch["mask"]), batch["mask"]], 1)
-        noise = [maps.to(garment) for maps in noise]
         picture = self.generator(
-            garment, warp.flow, warp.warped_mask, retained, batch["pose"], noise
+            garment,
+            warp.flow,
+            getattr(warp, self.generator.region),
+            self._retained(batch),
+            self._condition(batch),
+            [maps.to(garment) for maps in noise],
         )
+        if self.columns is not None:
+            inside = torch.zeros_like(picture[:1, :1, :1])
+            inside[..., slice(*self.columns)] = 1
+            picture = picture * inside
         return picture.float(), warp
+
+    def _condition(self, batch: dict) -> Tensor:
+        """The pose (B, 3, H, W) that a picture grows from and is judged with."""
+        return batch["pose"] if self.pose == "picture" else self.warping.densepose(batch, "iuv")
+
+    def _retained(self, batch: dict) -> Tensor:
+        """What the generator sees of the person, (B, 4, H, W) or on white (B, 3, H, W)."""
+        if self.retained == "agnostic":
+            return torch.cat([batch["agnostic"] * (1 - batch["mask"]), batch["mask"]], 1)
+        for key in ("parse", "iuv"):
+            if key not in batch:
+                raise ValueError(
+                    f"TryOnSynthesis: retained='parse' reads {key!r}, which the batch lacks: ask "
+                    "the data set for it (maps)"
+                )
+        return on_white(batch["person"], retained_mask(batch["parse"], batch["iuv"][:, 0]))
 
     def _noise(self, purpose: str, samples: Sequence[Hashable]) -> list[Tensor]:
         """Noise (B, 1, h, w) of each layer; each sample's from its own counter-based generator."""

@@ -42,12 +42,14 @@ class Warp:
                                    garment picture, at the finest scale the model computes
     ``warped``       (B, 3, H, W)  the garment at picture size, in [-1, 1], on white
     ``warped_mask``  (B, 1, H, W)  its region, in [0, 1]
+    ``landed``       (B, 1, h, w)  the garment's own mask at ``flow``, in [0, 1]
     ===============  ============  =================================================================
     """
 
     flow: Tensor
     warped: Tensor
     warped_mask: Tensor
+    landed: Tensor
 
     def pasted(self, agnostic: Tensor) -> Tensor:
         """The garment on ``agnostic`` (B, 3, H, W), which takes the place of the white."""
@@ -174,7 +176,8 @@ class TryOnWarping(BaseModel):
             seen = _resized(pyramid.region, self.size)
             region = region * seen if self.arithmetic.region == "both" else seen
         warped = on_white(self.arithmetic.sample(garment, flow), region)
-        return Warp(pyramid.flows[-1], warped, region)
+        landed = self.arithmetic.sample(mask, pyramid.flows[-1])
+        return Warp(pyramid.flows[-1], warped, region, landed)
 
     def _pyramid(self, batch: dict) -> _Pyramid:
         features = self._features(batch)
@@ -194,11 +197,11 @@ class TryOnWarping(BaseModel):
 
     def _features(self, batch: dict) -> PyramidFeatures:
         garment, _ = _garment(batch)
-        person_map, garment_map = (self._densepose(batch, key) for key in ("iuv", "garment_iuv"))
+        person_map, garment_map = (self.densepose(batch, key) for key in ("iuv", "garment_iuv"))
         return self.network(person_map, torch.cat([garment_map, garment], 1))
 
-    def _densepose(self, batch: dict, key: str) -> Tensor:
-        """(B, 3, H, W): scaled label, U and V in [0, 1]."""
+    def densepose(self, batch: dict, key: str) -> Tensor:
+        """``iuv`` or ``garment_iuv`` (B, 3, H, W): scaled label, U and V in [0, 1]."""
         maps = _needed(batch, key).float()
         return torch.cat([maps[:, :1] * self.label_scale, maps[:, 1:] / 255], 1)
 

@@ -1,4 +1,4 @@
-"""How flows are counted, sampled and resized: pixel centres everywhere, or as 3D-GCL's weights want.
+"""How flows are counted, sampled and resized: pixel centres everywhere, or as weights were trained.
 
 A network trained under one arithmetic moves its pixels by up to a pixel under the other
 (configs/gcl3d/README.md has what each rule does).

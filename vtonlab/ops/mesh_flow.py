@@ -42,7 +42,8 @@ def mesh_flow(
     Args:
         person_vertices, garment_vertices: ``(V, 2)`` or ``(V, 3)``, projected.
         faces: ``(F, 3)`` vertex indices.
-        person_faces: ``(h, w)`` index of the face each person pixel sees, -1 off the body.
+        person_faces: ``(h, w)`` index of the face each person pixel sees; -1, or any number that is
+            no face's, off the body.
         garment_faces: ``(hg, wg)`` the same for the garment picture: a face is visible there if any
             pixel sees it.
         mirror: ``(V,)`` left-right partner of each vertex. A face hidden in the garment picture
@@ -55,11 +56,11 @@ def mesh_flow(
     h, w = person_faces.shape
     flow = np.zeros((h, w, 2), np.float32)
     status = np.full((h, w), BACKGROUND, np.uint8)
-    body = person_faces >= 0
+    body = (person_faces >= 0) & (person_faces < len(faces))
     face = person_faces[body]
     status[body] = HIDDEN
     seen = np.zeros(len(faces), bool)
-    seen[garment_faces[garment_faces >= 0]] = True
+    seen[garment_faces[(garment_faces >= 0) & (garment_faces < len(faces))]] = True
     corners, found = faces[face], seen[face]
     if mirror is not None:
         shown = np.zeros(len(person_vertices), bool)

@@ -116,10 +116,13 @@ class DeepFashionLayout:
 
 
 def body_file(body: Mapping) -> bytes:
-    """A photograph's projected vertices and visible faces, as 3D-GCL reads them."""
+    """A photograph's projected vertices and visible faces, as 3D-GCL reads them: pixel i has the
+    coordinate i, not i + 0.5.
+    """
     faces = body["visibility"]
     visible = np.where(faces < 0, _BACKGROUND, faces).astype(np.uint32)
-    return npz({"pred_vertices_img": body["vertices"], "visibility": visible})
+    vertices = body["vertices"] - np.float32([0.5, 0.5, 0.0])
+    return npz({"pred_vertices_img": vertices, "visibility": visible})
 
 
 def mesh_files() -> dict[str, bytes]:

@@ -10,13 +10,13 @@ from vtonlab.datasets.readers.lists import Item, Pair, category_of, read_rows, s
 from vtonlab.registry import DATASETS
 
 _FOLDER = "Deepfashion_512_320"  # 3D-GCL's, the name it ships under whatever the size
-_IMAGES = Place(("img_highres", f"{_FOLDER}/image", "img"), key="flat")
+_IMAGES = Place(("img_highres", f"{_FOLDER}/image", "image", "img"), key="flat")
 _PARSING = Place((f"{_FOLDER}/parsing", "parsing"), ("{id}_label.png",), key="flat")
 _KEYPOINTS = Place(
     (f"{_FOLDER}/keypoints", "keypoints"), ("{id}_keypoints.json", "{id}.json"), key="flat"
 )
-_DENSEPOSE = Place(("densepose",), ("{id}.npz", "{id}_IUV.png"), key="flat")
-_BODY = Place(("smpl",), ("{id}.npz",), key="flat")
+_DENSEPOSE = Place(("densepose", f"{_FOLDER}/densepose"), ("{id}.npz", "{id}_IUV.png"), key="flat")
+_BODY = Place(("smpl", f"{_FOLDER}/smpl"), ("{id}.npz",), key="flat")
 DEEPFASHION = Layout(
     title="DeepFashion In-shop",
     parents=("",),
@@ -37,6 +37,7 @@ DEEPFASHION = Layout(
         "fasion-resize-pairs-{split}.csv",
         "{split}_psw512.csv",
         "{split}_512.csv",
+        f"{_FOLDER}/{{split}}_psw512.csv",
     ),
     derived={
         "mask": ("parse", "keypoints"),
@@ -84,7 +85,8 @@ class DeepFashionDataset(FileTryOnDataset):
     other, is given as ``pairs``.
 
     Pickles are not opened: DensePose and bodies lie in ``.npz`` files with ``labels`` and ``uv``,
-    ``pred_vertices_img`` and ``visibility``. See `FileTryOnDataset` for the rest.
+    ``pred_vertices_img`` and ``visibility``, which `tools/convert/gcl3d_data.py` makes of 3D-GCL's
+    tree; all of that tree may lie inside one folder. See `FileTryOnDataset` for the rest.
     """
 
     layout = DEEPFASHION

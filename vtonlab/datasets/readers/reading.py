@@ -242,16 +242,21 @@ def read_iuv(path: Path, uv_path: Path | None, max_pixels: int) -> np.ndarray:
 
 
 def read_body(path: Path) -> dict[str, np.ndarray]:
-    """3D-GCL's body of one photograph: ``vertices`` (V, 2 or 3) float32 in pixels, and
-    ``visibility`` (h, w) int64, the face seen at each pixel, -1 for none.
+    """3D-GCL's body of one photograph: ``vertices`` (V, 2) float32 in pixels, and ``visibility``
+    (h, w) int64, the face seen at each pixel, -1 for none.
+
+    In the file pixel i has the coordinate i, here its centre has i + 0.5. A third coordinate is
+    left out: FrankMocap's is a depth along parallel rays, in which a place on a triangle is what
+    its projection says, without a correction for distance.
 
     Raises:
         ValueError: not an ``.npz`` with ``pred_vertices_img`` and ``visibility``.
     """
     arrays = read_arrays(path, ("pred_vertices_img", "visibility"))
     seen = arrays["visibility"].astype(np.int64)
-    seen[seen >= np.iinfo(np.uint32).max] = -1
-    return {"vertices": arrays["pred_vertices_img"].astype(np.float32), "visibility": seen}
+    seen[seen >= np.iinfo(np.uint16).max] = -1
+    vertices = arrays["pred_vertices_img"][:, :2].astype(np.float32) + np.float32(0.5)
+    return {"vertices": vertices, "visibility": seen}
 
 
 def read_arrays(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
