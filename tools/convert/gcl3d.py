@@ -16,9 +16,15 @@ came out is printed.
 Exit codes: 0 done, 2 bad input.
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+import tools.environment  # noqa: F401
+
+# isort: split
 import argparse
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 from gcl3d_keys import (

@@ -17,9 +17,15 @@ Pickles are read without running what they name; one that holds more than NumPy 
 Exit codes: 0 done, 1 some files are missing or damaged (each is named), 2 bad input.
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+import tools.environment  # noqa: F401
+
+# isort: split
 import argparse
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 
