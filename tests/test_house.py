@@ -32,6 +32,8 @@ FLOORS = {
     "models": 5,
     "engine": 5,
     "apis": 6,
+    "command": 7,
+    "__main__": 8,
 }
 HEAVY = ("transformers", "diffusers", "timm", "cv2", "gradio", "smplx")
 

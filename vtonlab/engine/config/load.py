@@ -11,6 +11,8 @@ from mmengine.config.utils import ConfigParsingError
 from mmengine.utils import import_modules_from_strings
 
 from vtonlab.engine.config.check import TOP_KEYS, accepted_arguments, check_options
+from vtonlab.engine.config.inherit import read
+from vtonlab.engine.config.names import find_config, shipped, short_name
 from vtonlab.engine.config.safe_mode import check_file, check_types
 from vtonlab.engine.config.sources import used_names
 from vtonlab.registry import DATASETS, MODELS
@@ -49,7 +51,8 @@ def load_config(
     dropped once it is read: what remains is what a run sees, and all of it is checked.
 
     Args:
-        path: a ``.py`` file in mmengine's ``read_base`` dialect (older dialects load too).
+        path: a ``.py`` file in mmengine's ``read_base`` dialect (older dialects load too), or the
+            name of a shipped config (``coral/dit_synthetic``).
         options: dotted path -> value; list items by number (``custom_hooks.0.interval``).
         safe: refuse files that do more than describe values, and types outside the registries.
 
@@ -57,12 +60,11 @@ def load_config(
         FileNotFoundError: no such file.
         ValueError: the file cannot be read as a config, or an option names an unknown key.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"no config at {path}: pass the path of a file under configs/")
+    path = find_config(path)
     if safe:
         check_file(path)
     try:
-        config = Config.fromfile(str(path), import_custom_modules=not safe)
+        config = read(path, import_custom_modules=not safe)
         if safe:
             check_types(config._cfg_dict)
         _import_customs(config)
@@ -179,6 +181,8 @@ def run_name(path: str | Path) -> Path:
 
     ``configs/coral/dit_synthetic.py`` is ``coral/dit_synthetic``: methods share file names.
     """
+    if not Path(path).is_file() and short_name(path) in shipped():
+        return Path(short_name(path))
     path = Path(path).with_suffix("")
     below = [place for place, part in enumerate(path.parts[:-1]) if part == "configs"]
     return Path(*path.parts[below[-1] + 1 :]) if below else Path(path.name)

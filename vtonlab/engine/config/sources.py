@@ -4,6 +4,9 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+from vtonlab.engine.config.inherit import base_files
+from vtonlab.engine.config.names import OURS
+
 
 def static_text(path: str | Path) -> str:
     """The text of a config and of the base files it reads; nothing is executed.
@@ -28,7 +31,8 @@ def used_names(path: str | Path) -> set[str]:
 def sources(
     path: Path, *, missing_is_error: bool = False, above: tuple[Path, ...] = ()
 ) -> Iterator[tuple[Path, str, ast.Module]]:
-    """A config file, then the files that its relative imports name, as text and parsed.
+    """A config file, then its base files, as text and parsed: those that relative imports name,
+    imports of ``vtonlab.configs``, and ``_base_``.
 
     ``above`` are the files that led here.
 
@@ -48,11 +52,20 @@ def sources(
             f"config {path} is not Python: line {error.lineno}: {error.msg}"
         ) from error
     yield path, text, tree
+    here = (*above, path.absolute())
+    for base in _bases(path, tree):
+        if base.is_file() or missing_is_error:
+            yield from sources(base, missing_is_error=missing_is_error, above=here)
+
+
+def _bases(path: Path, tree: ast.Module) -> Iterator[Path]:
+    yield from base_files(path)
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.level:
+        if not isinstance(node, ast.ImportFrom):
+            continue
+        parts = (node.module or "").split(".")
+        if node.level:
             up = [".."] * (node.level - 1)  # as mmengine finds it: links are not resolved
-            base = path.absolute().parent.joinpath(*up, *(node.module or "").split("."))
-            base = base.with_suffix(".py")
-            if base.is_file() or missing_is_error:
-                here = (*above, path.absolute())
-                yield from sources(base, missing_is_error=missing_is_error, above=here)
+            yield path.absolute().parent.joinpath(*up, *parts).with_suffix(".py")
+        elif parts[:2] == ["vtonlab", "configs"]:
+            yield OURS.joinpath(*parts[2:]).with_suffix(".py")

@@ -173,4 +173,11 @@ OVERRIDES = (
         "the fixed batch of previews",
         "-",
     ),
+    Override(
+        "mmengine.utils:get_installed_path",
+        "package",
+        "config.inherit",
+        "base configs of a package are found without pkg_resources, and on PYTHONPATH",
+        "-",
+    ),
 )
