@@ -13,7 +13,7 @@ def shipped() -> list[str]:
 
 
 def short_name(name: str | Path) -> str:
-    """``coral/dit_synthetic`` of ``vtonlab::coral/dit_synthetic``, ``configs/coral/...py`` or itself."""
+    """A config's name without ``vtonlab::``, ``configs/`` and ``.py`` around it."""
     return str(name).removeprefix("vtonlab::").removeprefix("configs/").removesuffix(".py")
 
 
