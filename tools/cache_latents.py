@@ -104,7 +104,9 @@ def main() -> int:
         part.to(args.device)
     identity = {
         "data": dataset.pictures_from,
-        "made_by": made_by(config.model.codec, config.model.conditioner),
+        "made_by": made_by(
+            config.model.codec, config.model.conditioner, config.model.get("data_preprocessor")
+        ),
         "dtype": args.dtype,
     }
     store = LatentStore.start(Path(args.out), identity)

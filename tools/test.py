@@ -8,6 +8,8 @@ Example:
     python tools/test.py configs/coral/dit_tiny_vitonhd.py iter_900.pth \
         --protocol vtonlab --size 128x96 --setting both --cfg-options data_root=data/vitonhd
 
+A checkpoint that tools/convert/ made from published weights is tested as its authors' program
+samples (the config's table `released`); --cfg-options as_released=False takes the config as it is.
 Without --protocol the config's own metrics are computed. With --setting both, --out gets a folder
 each. Exit codes: 0 done, 1 done but some metric could not be computed (it says why), 2 bad input.
 """
@@ -60,14 +62,18 @@ def main() -> int:
 
     from vtonlab.engine.cli import FINDINGS, OK
     from vtonlab.engine.config.load import finalize, load_config
+    from vtonlab.engine.config.released import released_options
     from vtonlab.engine.testing.run import test
     from vtonlab.evaluation.evaluate import report_lines
     from vtonlab.evaluation.options import protocol_from
 
+    options = released_options(args.cfg_options or {}, checkpoint=args.checkpoint)
+    if options.get("as_released") and "as_released" not in (args.cfg_options or {}):
+        print("as_released=True: these weights were converted from published ones", flush=True)
     protocol = protocol_from(args.protocol, args, PROTOCOLS) if args.protocol else None
     gaps = False
     for setting in ("paired", "unpaired") if args.setting == "both" else (args.setting,):
-        config = load_config(args.config, args.cfg_options, safe=args.safe)
+        config = load_config(args.config, options, safe=args.safe)
         finalize(config, launcher=args.launcher)
         out = Path(args.out) if args.out else Path(config.work_dir) / "test"
         out = out / setting if args.setting == "both" else out

@@ -30,5 +30,6 @@ env_cfg = dict(
 )
 randomness = dict(seed=0)
 data_root = None
+as_released = False  # True: a system's table `released`, as its authors' program runs
 load_from = None
 resume = False

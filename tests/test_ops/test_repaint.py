@@ -34,3 +34,12 @@ def test_empty_and_full_masks():
     generated, original, mask = _pictures()
     assert np.array_equal(repaint(generated, original, mask * 0), original)
     assert np.array_equal(repaint(generated, original, mask * 0 + 1), generated)
+
+
+def test_a_hard_paste_and_a_truncated_blend():
+    generated, original, mask = _pictures()
+    hard = repaint(generated, original, mask, blur=0)
+    assert np.array_equal(hard, np.where(mask[..., None] == 1, generated, original))
+    rounded = repaint(generated, original, mask, blur=50).astype(int)
+    truncated = repaint(generated, original, mask, blur=50, rounding="truncate")
+    assert set(np.unique(rounded - truncated)) == {0, 1}

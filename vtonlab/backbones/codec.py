@@ -14,7 +14,7 @@ class _ExactPosterior:
     """A posterior without spread: mode and sample are the encoding itself."""
 
     def __init__(self, mean: Tensor) -> None:
-        self.mean = mean
+        self.mean, self.std = mean, torch.zeros_like(mean)
 
     def mode(self) -> Tensor:
         return self.mean

@@ -87,14 +87,21 @@ class GarmentTokenEncoder(nn.Module):
         self.proj_out = nn.Linear(width, self.config.projection_dim)
         self.uncond_vector = nn.Parameter(torch.randn(1, 1, self.config.projection_dim))
 
-    def features(self, pictures: Tensor) -> Tensor:
-        """Pictures (B, 3, H, W) in [-1, 1] to (B, 1, hidden_size), before the projection.
-
-        They are stretched to CLIP's square.
+    def clip_picture(self, pictures: Tensor, antialias: bool = True) -> Tensor:
+        """Pictures (B, 3, H, W) in [-1, 1] as CLIP takes them: stretched to its square, (B, 3, S,
+        S) in CLIP's normalisation.
         """
         size = (self.config.image_size, self.config.image_size)
-        pixels = F.interpolate(pictures, size, mode="bilinear", antialias=True, align_corners=False)
-        pixels = ((pixels + 1) / 2 - self.mean) / self.std
+        pixels = F.interpolate(pictures, size, mode="bilinear", antialias=antialias)
+        return ((pixels + 1) / 2 - self.mean) / self.std
+
+    def features(self, pictures: Tensor, antialias: bool = True) -> Tensor:
+        """Pictures (B, 3, H, W) in [-1, 1] to (B, 1, hidden_size), before the projection.
+
+        Args:
+            antialias: shrink them with antialiasing.
+        """
+        pixels = self.clip_picture(pictures, antialias)
         dtype = self.proj_out.weight.dtype
         states = self.model(pixel_values=pixels.to(dtype)).pooler_output[:, None]  # (B, 1, C)
         for block in self.mapper["blocks"]:

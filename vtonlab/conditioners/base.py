@@ -63,6 +63,13 @@ class Conditioner(nn.Module):
             "guidance_scale=1"
         )
 
+    def withheld(self, dropped: Tensor) -> Tensor:
+        """Of the samples of ``dropped`` (B,) bool, those whose attention to the garment means
+        nothing after :meth:`drop` and is not supervised: all, unless ``drop`` keeps what is
+        attended to.
+        """
+        return dropped
+
     def unconditional(self, conditions: dict[str, Any]) -> dict[str, Any]:
         """``conditions`` of guidance's second prediction: what training dropped, for all samples.
 

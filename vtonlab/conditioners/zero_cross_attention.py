@@ -37,6 +37,8 @@ class ZeroCrossAttentionConditioner(Conditioner):
         mask_shows: ``"generate"``: the mask channel is 1 where the picture is generated (as
             SD-1.5-inpainting was trained); ``"keep"``: 1 where it is kept (Paint-by-Example and
             the weights that come from it).
+        antialias: shrink the mask, and the garment for CLIP, with antialiasing (SIFT-VTON's
+            torchvision does); False without, as StableVITON's did.
         encoder_sees: ``"person_and_garment"`` (released code) or ``"garment"`` (paper), METHODS.md
             D1.
         num_heads: of the zero cross-attention.
@@ -56,6 +58,7 @@ class ZeroCrossAttentionConditioner(Conditioner):
         image_encoder: dict,
         inputs: Sequence[str] = INPUTS,
         mask_shows: str = "generate",
+        antialias: bool = True,
         encoder_sees: str = "person_and_garment",
         num_heads: int = 8,
         drops: Sequence[str] = DROPS,
@@ -70,6 +73,7 @@ class ZeroCrossAttentionConditioner(Conditioner):
         _check("mask_shows", mask_shows, ("generate", "keep"))
         _check("encoder_sees", encoder_sees, ("person_and_garment", "garment"))
         self.inputs, self.mask_shows, self.encoder_sees = tuple(inputs), mask_shows, encoder_sees
+        self.antialias = antialias
         self.num_heads, self.drops = num_heads, tuple(drops)
         self.training_drops = self.drops if training_drops is None else tuple(training_drops)
         self.image_encoder = BACKBONES.build(image_encoder).requires_grad_(False)
@@ -121,7 +125,8 @@ class ZeroCrossAttentionConditioner(Conditioner):
             "pose": lambda: encode(batch["pose"]),
         }
         given = torch.cat([parts[name]() for name in self.inputs], dim=1)
-        clip = self.image_encoder.features(batch["garment"]).to(garment.dtype)
+        clip = self.image_encoder.features(batch["garment"], antialias=self.antialias)
+        clip = clip.to(garment.dtype)
         return {"given": given, "garment": garment, "clip": clip, "dropped": None}
 
     def drop(self, conditions: dict[str, Any], dropped: Tensor) -> dict[str, Any]:
@@ -129,6 +134,10 @@ class ZeroCrossAttentionConditioner(Conditioner):
         ``training_drops``.
         """
         return {**conditions, "dropped": dropped, "drops": self.training_drops}
+
+    def withheld(self, dropped: Tensor) -> Tensor:
+        """None while the spatial features stay: the blocks attend to them without the token."""
+        return dropped if "features" in self.training_drops else torch.zeros_like(dropped)
 
     def unconditional(self, conditions: dict[str, Any]) -> dict[str, Any]:
         """All samples without ``drops``; a garment of None skips encoder and blocks."""
@@ -191,7 +200,8 @@ class ZeroCrossAttentionConditioner(Conditioner):
     def _mask_channel(self, mask: Tensor, like: Tensor) -> Tensor:
         shown = mask if self.mask_shows == "generate" else 1 - mask
         size = like.shape[-2:]
-        return F.interpolate(shown, size, mode="bilinear", antialias=True).to(like.dtype)
+        shrunk = F.interpolate(shown, size, mode="bilinear", antialias=self.antialias)
+        return shrunk.to(like.dtype)
 
 
 def _record_builder(grids: list[tuple[int, int]]):

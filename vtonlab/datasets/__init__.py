@@ -16,7 +16,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "transforms.same_place": ["SamePlaceCorrespondences"],
         "samplers": ["EvalSampler", "ResumableSampler", "SampleKey"],
         "readers.shards": ["ShardDataset", "ShardSampler"],
-        "transforms.joint": ["ColorJitter", "RandomAffine", "RandomHFlip", "Resize"],
+        "transforms.colour": ["BrightnessContrast", "ColorJitter", "HSVShift"],
+        "transforms.joint": ["RandomAffine", "RandomHFlip", "Resize"],
         "readers.vitonhd": ["VITONHDDataset"],
     },
 )

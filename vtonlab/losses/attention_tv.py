@@ -55,6 +55,8 @@ class AttentionTVLoss(AttentionLoss):
         normalize_coordinates: centroids in [0, 1] over the garment picture instead.
         pair_count: "sample", or "batch" as in StableVITON's released code, which divides by the
             pairs of the whole local batch (ranks then no longer agree with one large batch).
+        mask_read_at: of a token's cell, where M is read: its "centre", or its upper left "corner"
+            as the released code does, which moves M by half a token.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class AttentionTVLoss(AttentionLoss):
         grids: Sequence[Grid] | None = None,
         normalize_coordinates: bool = False,
         pair_count: str = "sample",
+        mask_read_at: str = "centre",
         weight: float = 1.0,
         layers: Sequence[str] | None = None,
         t_max: float | None = None,
@@ -83,9 +86,10 @@ class AttentionTVLoss(AttentionLoss):
             sample_reduction=sample_reduction,
         )
         self.choose("pair_count", pair_count, ("sample", "batch"))
+        self.choose("mask_read_at", mask_read_at, ("centre", "corner"))
         self.grids = None if grids is None else [tuple(g) for g in grids]
         self.normalize_coordinates = normalize_coordinates
-        self.pair_count = pair_count
+        self.pair_count, self.mask_read_at = pair_count, mask_read_at
 
     def accepts(self, record: AttentionRecord, batch: dict) -> bool:
         return self.grids is None or tuple(record.query_grid) in self.grids
@@ -102,6 +106,7 @@ class AttentionTVLoss(AttentionLoss):
             centroids = centroids.mean(1, keepdim=True)
         B, H, _, _ = centroids.shape
         field = centroids.flatten(0, 1).mT.unflatten(2, record.query_grid)  # (B * H, 2, h, w)
-        mask = mask_on_grid(worn, record.query_grid).repeat_interleave(H, 0)
+        mask = mask_on_grid(worn, record.query_grid, self.mask_read_at).repeat_interleave(H, 0)
         value = masked_total_variation(field, mask, self.pair_count)
-        return value.view(B, H).mean(1), masked_queries(worn, record.query_grid)
+        queries = masked_queries(worn, record.query_grid, self.mask_read_at)
+        return value.view(B, H).mean(1), queries

@@ -83,9 +83,11 @@ def matched_queries(
     return query_set(index, device), pad(points, 0.5).to(device)
 
 
-def masked_queries(mask: Tensor, grid: Grid) -> QuerySet:
-    """Person tokens whose centre lies inside ``mask (B, 1, H, W)``, in row-major order."""
-    inside = mask_on_grid(mask, grid).flatten(1)  # (B, N)
+def masked_queries(mask: Tensor, grid: Grid, read_at: str = "centre") -> QuerySet:
+    """Person tokens whose centre (or see `mask_on_grid`) lies inside ``mask (B, 1, H, W)``, in
+    row-major order.
+    """
+    inside = mask_on_grid(mask, grid, read_at).flatten(1)  # (B, N)
     count = inside.sum(1)
     length = max(1, int(count.max()))
     index = inside.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :length]
@@ -103,9 +105,12 @@ def unit_coordinates(grid: Grid, like: Tensor) -> Tensor:
     return torch.stack([x / w, y / h], 1)
 
 
-def mask_on_grid(mask: Tensor, grid: Grid) -> Tensor:
-    """Value of ``mask (B, 1, H, W)`` at the centre of each cell, as bool ``(B, h, w)``."""
-    return F.interpolate(mask.float(), size=grid, mode="nearest-exact")[:, 0] > 0.5
+def mask_on_grid(mask: Tensor, grid: Grid, read_at: str = "centre") -> Tensor:
+    """Value of ``mask (B, 1, H, W)`` at the centre of each cell, or at its upper left ``"corner"``,
+    as bool ``(B, h, w)``.
+    """
+    mode = "nearest-exact" if read_at == "centre" else "nearest"
+    return F.interpolate(mask.float(), size=grid, mode=mode)[:, 0] > 0.5
 
 
 @dataclass(frozen=True, eq=False)

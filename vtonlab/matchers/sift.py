@@ -21,6 +21,7 @@ from vtonlab.registry import MATCHERS
 from vtonlab.structures import Correspondences
 
 BLACK, WHITE = 0, 255
+GREYS = {"rgb": cv2.COLOR_RGB2GRAY, "bgr": cv2.COLOR_BGR2GRAY}
 
 
 def resized(image: np.ndarray | None, size: tuple[int, int], nearest: bool) -> np.ndarray | None:
@@ -43,8 +44,10 @@ def only_region(image: np.ndarray, region: np.ndarray | None, fill: int) -> np.n
 class Features:
     """SIFT keypoints of one picture as arrays: ``xy (N, 2)``, ``size (N,)``, ``angle (N,)``."""
 
-    def __init__(self, detector, image: np.ndarray, within: np.ndarray | None = None) -> None:
-        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    def __init__(
+        self, detector, image: np.ndarray, within: np.ndarray | None = None, grey: str = "rgb"
+    ) -> None:
+        grey = cv2.cvtColor(image, GREYS[grey])
         keypoints, self.descriptors = detector.detectAndCompute(grey, None)
         table = [(*k.pt, k.size, k.angle) for k in keypoints]
         table = np.array(table, dtype=np.float64).reshape(-1, 4)
@@ -81,6 +84,9 @@ class SIFTMatcher(Matcher):
     Args:
         size: ``(height, width)`` the pictures are matched at; all pixel thresholds refer to it.
             None keeps each picture's own size.
+        grey: how colours become the grey that SIFT looks at: ``"rgb"`` weighs red, green and blue
+            as the eye does; ``"bgr"`` exchanges the weights of red and blue, as SIFT-VTON's authors
+            did by handing RGB to OpenCV, so that strongly coloured prints give other matches.
         sift: arguments of ``cv2.SIFT_create``; OpenCV's defaults by default.
         ratio: Lowe ratio.
         max_angle: largest difference of keypoint orientations, degrees, exclusive; None skips it.
@@ -104,6 +110,7 @@ class SIFTMatcher(Matcher):
         self,
         *,
         size: tuple[int, int] | None = (512, 384),
+        grey: str = "rgb",
         sift: Mapping | None = None,
         ratio: float = 0.80,
         max_angle: float | None = 45.0,
@@ -128,6 +135,9 @@ class SIFTMatcher(Matcher):
                 f"SIFTMatcher: person_parts names {sorted(person_parts)} but garment_parts "
                 f"{sorted(garment_parts)}; both need the same regions"
             )
+        if grey not in GREYS:
+            raise ValueError(f"SIFTMatcher: grey={grey!r} is none of {', '.join(GREYS)}")
+        self.grey = grey
         self.size = None if size is None else tuple(size)
         self.sift = dict(sift or {})
         self.ratio = ratio
@@ -214,8 +224,8 @@ class SIFTMatcher(Matcher):
             person = only_region(person, person_region, BLACK)
             garment = only_region(garment, garment_region, WHITE)
             person_region = garment_region = None
-        p = Features(detector, person, person_region)
-        g = Features(detector, garment, garment_region)
+        p = Features(detector, person, person_region, self.grey)
+        g = Features(detector, garment, garment_region, self.grey)
         counts = {"person_keypoints": len(p), "garment_keypoints": len(g)}
         query, train, distances = _nearest_two(p.descriptors, g.descriptors)
         counts["candidates"] = len(query)

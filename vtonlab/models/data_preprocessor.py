@@ -16,10 +16,22 @@ class TryOnDataPreprocessor(BaseDataPreprocessor):
 
     Every array that is there travels; nothing is resized here. Keys: see
     ``vtonlab.structures.sample``.
+
+    Args:
+        agnostic: ``"given"``: the data's own agnostic picture, whose hole is grey (0.004 after
+            normalising, and what JPEG makes of it); ``"masked_person"``: the photograph times
+            (1 - mask), whose hole is exactly 0, as the programs of CORAL, Leffa and CatVTON show
+            it. Data without an agnostic picture get one.
+
+    Raises:
+        ValueError: another ``agnostic``.
     """
 
-    def __init__(self, *, non_blocking: bool = False) -> None:
+    def __init__(self, *, agnostic: str = "given", non_blocking: bool = False) -> None:
         super().__init__(non_blocking=non_blocking)
+        if agnostic not in ("given", "masked_person"):
+            raise ValueError(f"agnostic={agnostic!r}: choose 'given' or 'masked_person'")
+        self.agnostic = agnostic
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """One collated batch in, the same keys out. ``training`` changes nothing: augmentation is
@@ -32,6 +44,8 @@ class TryOnDataPreprocessor(BaseDataPreprocessor):
         for name in MASKS:
             if name in batch:
                 batch[name] = batch[name].float()
+        if self.agnostic == "masked_person":
+            batch["agnostic"] = batch["person"] * (1.0 - batch["mask"])
         return batch
 
     def _to_device(self, value):

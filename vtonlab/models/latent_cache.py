@@ -14,8 +14,8 @@ from vtonlab.structures.pair_store import plain_settings
 STAGES = ("target", "prepare")  # of a conditioner, in which it may encode
 
 
-def made_by(codec: Mapping, conditioner: Mapping) -> dict:
-    """What latents depend on besides the data: settings of both, and the codec's weights.
+def made_by(codec: Mapping, conditioner: Mapping, preprocessor: Mapping | None = None) -> dict:
+    """What latents depend on besides the data: settings of these, and the codec's weights.
 
     Weights of a local folder are hashed, so that other weights under one name are other latents.
     Text does not count.
@@ -33,7 +33,9 @@ def made_by(codec: Mapping, conditioner: Mapping) -> dict:
     if codec.get("path"):
         weights = weights_version(Path(codec["path"]) / (codec.get("subfolder") or ""))
     settings = {k: v for k, v in plain_settings(conditioner).items() if k != "prompt"}
-    return {"codec": codec, "codec_weights": weights, "conditioner": settings}
+    made = {"codec": codec, "codec_weights": weights, "conditioner": settings}
+    agnostic = (preprocessor or {}).get("agnostic", "given")
+    return made if agnostic == "given" else made | {"agnostic": agnostic}
 
 
 def record(conditioner: nn.Module, codec: nn.Module, batch: dict) -> list[dict[str, Tensor]]:

@@ -6,31 +6,53 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vtonlab.ops.repaint import repaint
+from vtonlab.ops.repaint import BLUR, repaint
 from vtonlab.ops.resize import Size
 from vtonlab.structures.attention_record import AttentionRecord
 
 
-def to_uint8(pictures: Tensor) -> np.ndarray:
-    """Pictures (B, 3, H, W) in [-1, 1] to uint8 (B, H, W, 3)."""
-    pictures = ((pictures.float() + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
-    return pictures.permute(0, 2, 3, 1).cpu().numpy()
+def to_uint8(pictures: Tensor, rounding: str = "round") -> np.ndarray:
+    """Pictures (B, 3, H, W) in [-1, 1] to uint8 (B, H, W, 3).
+
+    Args:
+        rounding: ``"round"``, or ``"truncate"`` as StableVITON's program does, which darkens by
+            half a level and also moves a few values of a photograph that passes through.
+    """
+    if rounding == "truncate":
+        levels = ((pictures.float() + 1.0) / 2.0).clamp(0, 1) * 255.0
+    else:
+        levels = ((pictures.float() + 1.0) * 127.5).round().clamp(0, 255)
+    return levels.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
 
 
-def pair_results(batch: dict, images: np.ndarray) -> list[dict]:
+def pair_results(
+    batch: dict,
+    images: np.ndarray,
+    *,
+    blur: int = BLUR,
+    picture_rounding: str = "round",
+    blend_rounding: str = "round",
+) -> list[dict]:
     """One result dict for each pair of a preprocessed batch and its picture (B, H, W, 3) uint8.
 
     ``id``, ``garment_id``, ``category``, ``index``; ``image`` as generated, ``repainted`` (outside
     the mask the photograph), ``target``, ``mask`` (H, W); ``flow`` where the truth is known.
+
+    Args:
+        blur, blend_rounding: of :func:`vtonlab.ops.repaint.repaint`.
+        picture_rounding: with which ``images`` were made; the photograph that is pasted back is
+            made alike.
     """
     targets = to_uint8(batch.get("target", batch["person"]))
-    photographs = to_uint8(batch["person"])
+    photographs = to_uint8(batch["person"], picture_rounding)
     masks = batch["mask"][:, 0].cpu().numpy().astype(np.uint8)
     results = []
     for place, image in enumerate(images):
         result = {key: batch[key][place] for key in ("id", "garment_id", "category", "index")}
         result |= dict(image=image, target=targets[place], mask=masks[place])
-        result["repainted"] = repaint(image, photographs[place], masks[place])
+        result["repainted"] = repaint(
+            image, photographs[place], masks[place], blur=blur, rounding=blend_rounding
+        )
         if "flow" in batch:
             result["flow"] = batch["flow"][place]
         results.append(result)

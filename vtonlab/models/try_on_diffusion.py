@@ -15,6 +15,7 @@ from vtonlab.backbones.pretrained import half_precision
 from vtonlab.conditioners.base import Prediction
 from vtonlab.models.adapters import add_lora, keep_only_trained, train_only
 from vtonlab.models.latent_cache import CachedEncoder, made_by
+from vtonlab.models.posterior import POSTERIORS, SampledEncoder, draw_noise
 from vtonlab.models.results import (
     add_attention,
     bare_results,
@@ -25,6 +26,7 @@ from vtonlab.models.results import (
     preview_picture,
     to_uint8,
 )
+from vtonlab.ops.repaint import BLUR, ROUNDINGS
 from vtonlab.registry import (
     ATTENTION_LOSSES,
     BACKBONES,
@@ -61,11 +63,17 @@ class TryOnDiffusion(BaseModel):
         mask_loss_weight: weight of the diffusion loss inside the mask (1 treats the whole diptych
             alike, METHODS.md A4).
         condition_dropout: share of training samples whose garment is withheld, as the conditioner's
-            ``drop`` does; guidance needs it. Their attention is not supervised.
+            ``drop`` does; guidance needs it. Attention to what is withheld is not supervised.
         probe: ``dict(layers=[...], sigma=0.5)``: attention layers read when testing, at that noise
             level.
         lazy_codec: load the codec when it is first used: never, while latents come from
             `tools/cache_latents.py` (the data set's ``latents``) and no picture is drawn.
+        posterior: ``"mode"`` of the VAE, or ``"sample"``: while pictures are drawn, latents of what
+            the network is shown are drawn too, as every released program does. Training takes the
+            mode.
+        picture_rounding, blend_rounding: from numbers to uint8, of the generated picture and of the
+            one pasted into the photograph: ``"round"``, or ``"truncate"`` as released programs do.
+        repaint_blur: the paste's edge is blurred by ``height // repaint_blur``; 0 pastes hard.
         seed: first coordinate of every noise and timestep.
 
     Raises:
@@ -92,6 +100,10 @@ class TryOnDiffusion(BaseModel):
         condition_dropout: float = 0.0,
         probe: dict | None = None,
         lazy_codec: bool = False,
+        posterior: str = "mode",
+        picture_rounding: str = "round",
+        blend_rounding: str = "round",
+        repaint_blur: int = BLUR,
         seed: int = 0,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
@@ -101,7 +113,7 @@ class TryOnDiffusion(BaseModel):
         self.backbone = BACKBONES.build(backbone)
         self.codec = LazyCodec(codec) if lazy_codec else BACKBONES.build(codec)
         self.codec.requires_grad_(False).eval()
-        self._latent_settings = (codec, conditioner)
+        self._latent_settings = (codec, conditioner, data_preprocessor)
         self.conditioner = CONDITIONERS.build(conditioner)
         self.noise_schedule = NOISE_SCHEDULES.build(noise_schedule)
         self.sampler = SAMPLERS.build(sampler)
@@ -118,6 +130,15 @@ class TryOnDiffusion(BaseModel):
         self.size, self.categories = tuple(size), tuple(categories)
         self.mask_loss_weight, self.probe, self.seed = mask_loss_weight, probe, seed
         self.condition_dropout = condition_dropout
+        for name, value, known in (
+            ("posterior", posterior, POSTERIORS),
+            ("picture_rounding", picture_rounding, ROUNDINGS),
+            ("blend_rounding", blend_rounding, ROUNDINGS),
+        ):
+            if value not in known:
+                raise ValueError(f"{name}={value!r}: choose one of {', '.join(known)}")
+        self.posterior, self.picture_rounding = posterior, picture_rounding
+        self._paste = dict(blur=repaint_blur, blend_rounding=blend_rounding)
         if gradient_checkpointing:
             self.backbone.enable_gradient_checkpointing()
         self.conditioner.attach(self.backbone)
@@ -173,7 +194,8 @@ class TryOnDiffusion(BaseModel):
         if self.condition_dropout:
             dropped = self._draw_dropped(batch["position"]).to(clean.device)
             conditions = self.conditioner.drop(conditions, dropped)
-            timesteps = timesteps.masked_fill(dropped, torch.inf)  # outside every gate
+            withheld = self.conditioner.withheld(dropped)
+            timesteps = timesteps.masked_fill(withheld, torch.inf)  # outside every gate
         noisy = self.noise_schedule.add_noise(clean, noise, sigmas)
         prediction = self._run(noisy, sigmas, conditions, self.supervised_layers)
         output = prediction.sample.float()
@@ -247,12 +269,12 @@ class TryOnDiffusion(BaseModel):
         mean, ``mass`` and ``entropy`` (Nq,), and ``grids``; ``flow`` where the truth is known. A
         picture depends on its pair and the seed alone.
         """
-        conditions = self.conditioner.prepare(batch, self._encoder(batch, "prepare"))
+        conditions = self.conditioner.prepare(batch, self._picture_encoder(batch, "prepare"))
         generators = self._pair_generators(batch, "picture")
         like = self.conditioner.target(batch, self._encoder(batch, "target"))
-        start = _noise_like(like, generators)
-        if self.sampler.start == "agnostic":
-            start = self._noised_agnostic(batch, start)
+        start = draw_noise(like, generators)
+        if self.sampler.start != "noise":
+            start = self._noised_start(batch, start)
         start = self.conditioner.start(start, conditions)
         predict = self._predictor(conditions)
         if self.sampler.guided:
@@ -260,8 +282,10 @@ class TryOnDiffusion(BaseModel):
             predict = self.sampler.guide(predict, unconditional)
         length = self.conditioner.sequence_length(conditions)
         latents = self.conditioner.finish(self.sampler(predict, start, length, generators))
-        images = to_uint8(self.decode(self.conditioner.person_latents(latents)))
-        results = pair_results(batch, images)
+        pictures = self.decode(self.conditioner.person_latents(latents))
+        rounding = self.picture_rounding
+        images = to_uint8(pictures, rounding)
+        results = pair_results(batch, images, picture_rounding=rounding, **self._paste)
         if self.probe is not None:
             self._probe(batch, like, conditions, results)
         return results
@@ -275,11 +299,14 @@ class TryOnDiffusion(BaseModel):
 
         return predict
 
-    def _noised_agnostic(self, batch: dict, noise: Tensor) -> Tensor:
-        """Latents of the agnostic person at the last noise level; the photograph is not seen."""
-        masked = {**batch, "person": batch["agnostic"], "target": batch["agnostic"]}
-        agnostic = self.conditioner.target(masked, self.encode)
-        return self.noise_schedule.add_noise(agnostic, noise, torch.ones(len(noise)).to(noise))
+    def _noised_start(self, batch: dict, noise: Tensor) -> Tensor:
+        """Latents of the sampler's ``start`` picture at the last noise level; with ``"agnostic"``
+        the photograph is not seen.
+        """
+        key = {"agnostic": "agnostic", "photograph": "person"}[self.sampler.start]
+        shown = {**batch, "person": batch[key], "target": batch[key]}
+        clean = self.conditioner.target(shown, self._picture_encoder(shown, "start"))
+        return self.noise_schedule.add_noise(clean, noise, torch.ones(len(noise)).to(noise))
 
     def preview(self, batch: dict) -> np.ndarray:
         """Rows of person, agnostic, garment and result, uint8 (B * H, 4 * W, 3), for logs."""
@@ -308,7 +335,7 @@ class TryOnDiffusion(BaseModel):
         return self._read_attention(batch, clean, conditions, sigma, layers)
 
     def _read_attention(self, batch, clean, conditions, sigma, layers) -> list:
-        noise = _noise_like(clean, self._pair_generators(batch, "probe"))
+        noise = draw_noise(clean, self._pair_generators(batch, "probe"))
         sigmas = torch.full((clean.shape[0],), sigma, device=clean.device)
         noisy = self.noise_schedule.add_noise(clean, noise, sigmas)
         return self._run(noisy, sigmas, conditions, layers).records
@@ -338,6 +365,13 @@ class TryOnDiffusion(BaseModel):
             return self.encode
         return CachedEncoder(batch["latents"], stage, self._made_by)
 
+    def _picture_encoder(self, batch: dict, stage: str):
+        """What encodes while pictures are drawn: `_encoder`, or draws from the posterior."""
+        if self.posterior == "sample":
+            generators = self._pair_generators(batch, f"posterior {stage}")
+            return SampledEncoder(self.codec, generators)
+        return self._encoder(batch, stage) if stage == "prepare" else self.encode
+
     @cached_property
     def _made_by(self) -> dict:
         return made_by(*self._latent_settings)
@@ -356,9 +390,3 @@ class TryOnDiffusion(BaseModel):
             backbone=type(self.backbone).__name__,
             conditioner=type(self.conditioner).__name__,
         )
-
-
-def _noise_like(latents: Tensor, generators: list[torch.Generator]) -> Tensor:
-    return torch.stack([torch.randn(latents.shape[1:], generator=g) for g in generators]).to(
-        latents
-    )

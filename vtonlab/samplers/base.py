@@ -1,24 +1,28 @@
 """What every sampler shares: which noise schedules it fits, where it starts, and guidance."""
 
+import logging
 from collections.abc import Callable, Sequence
 
 import torch
+from mmengine.logging import print_log
 from torch import Tensor
 
 Predict = Callable[[Tensor, Tensor], Tensor]  # (latents (B, ...), sigmas (B,)) -> like latents
-STARTS = ("noise", "agnostic")
+STARTS = ("noise", "agnostic", "photograph")
 
 
 class DiffusionSampler:
     """Base of all samplers.
 
     Args:
-        guidance_scale: classifier-free guidance; 1 asks the network once a step.
+        guidance_scale: classifier-free guidance; 1 or less asks the network once a step, without.
         guidance_rescale: share in [0, 1] of the guided prediction that is brought back to the
             spread of the conditional one (arXiv 2305.08891, 3.4); more than 1 extrapolates, as
             Leffa's release does.
-        start: where sampling starts: ``"noise"``, or ``"agnostic"``, the latents of the agnostic
-            person noised to the last step of the schedule (StableVITON, SIFT-VTON).
+        start: where sampling starts: ``"noise"``, or latents noised to the last step of the
+            schedule: of the ``"agnostic"`` person (SIFT-VTON's option), or of the ``"photograph"``
+            as StableVITON's program does. **The photograph is a leak**: in the paired setting it
+            is the answer, and 7 % of its contrast are left in the noise. A warning says so.
 
     Raises:
         ValueError: a setting outside its range.
@@ -37,13 +41,19 @@ class DiffusionSampler:
             raise ValueError(f"start={start!r}: choose one of {', '.join(STARTS)}")
         if guidance_scale < 0:
             raise ValueError(f"guidance_scale={guidance_scale}: 1 for none, usually 1.5 to 5")
+        if start == "photograph":
+            print_log(
+                "start='photograph' is a leak: sampling starts from a trace of the paired answer. "
+                "Use it to repeat StableVITON's program, not for numbers of your own",
+                level=logging.WARNING,
+            )
         self.guidance_scale, self.guidance_rescale = guidance_scale, guidance_rescale
         self.start = start
 
     @property
     def guided(self) -> bool:
         """Whether a second, unconditional prediction is needed at each step."""
-        return self.guidance_scale != 1.0
+        return self.guidance_scale > 1.0
 
     def fit(self, noise_schedule) -> None:
         """Take the noise schedule of the model.

@@ -8,7 +8,7 @@ from torch import Tensor
 from vtonlab.registry import SAMPLERS
 from vtonlab.samplers.base import DiffusionSampler, Predict
 
-SPACINGS = ("leading", "trailing", "linspace")
+SPACINGS = ("leading", "trailing", "linspace", "stride")
 
 
 class EpsilonSampler(DiffusionSampler):
@@ -17,7 +17,10 @@ class EpsilonSampler(DiffusionSampler):
     Args:
         num_steps: steps; PLMS asks the network once more, for its first step.
         timestep_spacing: ``"leading"`` with an offset of 1 (Stable Diffusion: 50 steps go 981, 961,
-            ..., 1), ``"trailing"`` (starts at 999; better with few steps) or ``"linspace"``.
+            ..., 1), ``"trailing"`` (starts at 999; better with few steps), ``"linspace"``, or
+            ``"stride"``: every ``1000 // num_steps``-th as CompVis's code does, which is
+            ``"leading"`` where 1000 can be divided and else more steps that start higher: 30 asked
+            for give 31 from 991, not 30 from 958.
         guidance_scale, guidance_rescale, start: see :class:`DiffusionSampler`.
     """
 
@@ -72,17 +75,30 @@ class EpsilonSampler(DiffusionSampler):
             beta_start=schedule.beta_start,
             beta_end=schedule.beta_end,
             beta_schedule="scaled_linear",
-            timestep_spacing=self.timestep_spacing,
-            steps_offset=1 if self.timestep_spacing == "leading" else 0,
+            timestep_spacing="leading" if self._leads else self.timestep_spacing,
+            steps_offset=1 if self._leads else 0,
         )
 
     def _terminal(self) -> dict:
         """Of schedulers that know a zero terminal signal-to-noise ratio."""
         return dict(rescale_betas_zero_snr=self.noise_schedule.zero_terminal_snr)
 
+    @property
+    def _leads(self) -> bool:
+        return self.timestep_spacing in ("leading", "stride")
+
     def _set(self, scheduler):
         scheduler.set_timesteps(self.num_steps)
+        if self.timestep_spacing == "stride":
+            total = self.noise_schedule.num_timesteps
+            more = range(1, total + 1, total // self.num_steps)[self.num_steps :]
+            more = torch.tensor([*more][::-1], dtype=scheduler.timesteps.dtype)
+            scheduler.timesteps = self._prepend(scheduler.timesteps, more)
         return scheduler
+
+    def _prepend(self, timesteps: Tensor, more: Tensor) -> Tensor:
+        """``timesteps`` after the higher ones of ``more``."""
+        return torch.cat([more, timesteps])
 
 
 @SAMPLERS.register_module()
@@ -100,6 +116,11 @@ class PLMSSampler(EpsilonSampler):
         from diffusers import PNDMScheduler
 
         return self._set(PNDMScheduler(skip_prk_steps=True, **self._betas()))
+
+    def _prepend(self, timesteps: Tensor, more: Tensor) -> Tensor:
+        """PLMS asks twice at its second timestep: the one that was its first, or of ``more``."""
+        once = torch.cat([more, timesteps[:1], timesteps[2:]])
+        return torch.cat([once[:2], once[1:]])
 
 
 @SAMPLERS.register_module()

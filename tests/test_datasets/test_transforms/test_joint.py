@@ -7,17 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vtonlab.datasets.readers.reading import Canvas
+from vtonlab.datasets.transforms.colour import ColorJitter
 from vtonlab.datasets.transforms.joint import (
-    ColorJitter,
     DilateMask,
     Pack,
     RandomAffine,
     RandomHFlip,
     Resize,
-    colour_map,
     hflip,
     move,
-    recolour,
 )
 from vtonlab.registry import TRANSFORMS
 from vtonlab.structures.correspondences import apply_affine, unit_affine
@@ -246,49 +244,6 @@ def test_undo_puts_a_picture_back(size):
     assert back.shape == picture.shape
     inner = np.abs(back.astype(int) - picture)[4:-4, 4:-4]
     assert inner.max() <= (0 if size == (48, 36) else 4)
-
-
-class TestColorJitter:
-    def test_masks_and_maps_stay(self, full_sample):
-        sample = full_sample()
-        moved = ColorJitter(brightness=0.5, hue=0.2)(sample)
-        for key in ("pose", "garment_pose", *IUV_MAPS, *MASKS, *LABEL_MAPS):
-            assert moved[key] is sample[key]
-        assert not np.array_equal(moved["person"], sample["person"])
-
-    def test_a_colour_changes_alike_in_person_and_garment(self, full_sample):
-        sample = full_sample()
-        sample["garment"][:] = sample["person"]
-        moved = ColorJitter(brightness=0.5, contrast=0.5, saturation=0.5, hue=0.3)(sample)
-        assert np.array_equal(moved["person"], moved["garment"])
-
-    def test_the_agnostic_hole_stays_grey(self, full_sample):
-        sample = full_sample()
-        hole = sample["mask"] == 1
-        sample["agnostic"][hole] = 128
-        moved = ColorJitter(brightness=0.9)(sample)
-        assert (moved["agnostic"][hole] == 128).all()
-        assert not np.array_equal(moved["agnostic"][~hole], sample["agnostic"][~hole])
-
-    def test_colour_map_by_hand(self):
-        picture = np.array([[[100, 150, 200], [10, 10, 10]]], np.uint8)
-        identity = recolour(picture, *colour_map(1, 1, 1, 0))
-        assert np.array_equal(identity, picture)
-        assert np.array_equal(recolour(picture, *colour_map(0.5, 1, 1, 0)), picture // 2)
-        grey = recolour(picture, *colour_map(1, 1, 0, 0))
-        assert grey[0, 0].tolist() == [141, 141, 141]  # 0.299 R + 0.587 G + 0.114 B
-        assert (recolour(picture, *colour_map(1, 0, 1, 0)) == 128).all()
-        turned = recolour(picture, *colour_map(1, 1, 1, 0.5)).astype(float)
-        assert np.abs(turned[0, 1] - 10).max() <= 1  # grey has no hue
-        assert turned[0, 0] @ [0.299, 0.587, 0.114] == pytest.approx(140.75, abs=1.5)
-        assert np.abs(turned[0, 0] + picture[0, 0] - 2 * 140.75).max() < 2  # complementary
-
-    def test_one_sided_changes(self, full_sample):
-        jitter = ColorJitter(brightness=(-0.5, -0.4))
-        for seed in range(5):
-            sample = full_sample(seed)
-            share = jitter(sample)["person"].mean() / sample["person"].mean()
-            assert 0.49 < share < 0.61
 
 
 class TestBody:

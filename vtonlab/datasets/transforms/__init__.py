@@ -6,7 +6,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "body_flow": ["BodyFlow"],
-        "joint": ["ColorJitter", "RandomAffine", "RandomHFlip", "Resize"],
+        "colour": ["BrightnessContrast", "ColorJitter", "HSVShift"],
+        "joint": ["RandomAffine", "RandomHFlip", "Resize"],
         "pose_transfer": ["GenerateWholePicture"],
         "same_place": ["SamePlaceCorrespondences"],
     },

@@ -31,8 +31,6 @@ from vtonlab.structures.sample import (
 )
 
 PHOTOS = ("person", "garment", "agnostic", "target")  # pictures with colours of the world
-_LUMA = np.array([0.299, 0.587, 0.114])
-_YIQ = np.array([_LUMA, [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
 
 
 @TRANSFORMS.register_module()
@@ -76,16 +74,20 @@ class RandomHFlip:
 
     Args:
         prob: probability of mirroring.
+        exchange_sides: exchange left and right in the colours of ``pose`` too. StableVITON and
+            SIFT-VTON mirror its pixels alone, so that a left arm has the right one's colour.
     """
 
-    def __init__(self, *, prob: float = 0.5) -> None:
-        self.prob = _probability(prob)
+    def __init__(self, *, prob: float = 0.5, exchange_sides: bool = True) -> None:
+        self.prob, self.exchange_sides = probability(prob), exchange_sides
 
     def __call__(self, sample: dict) -> dict:
-        return hflip(sample) if sample["rng"].random() < self.prob else sample
+        if sample["rng"].random() >= self.prob:
+            return sample
+        return hflip(sample, exchange_sides=self.exchange_sides)
 
 
-def hflip(sample: dict) -> dict:
+def hflip(sample: dict, exchange_sides: bool = True) -> dict:
     """The mirrored sample; mirroring twice gives the sample back."""
     if "body" in sample:
         raise ValueError(
@@ -95,6 +97,8 @@ def hflip(sample: dict) -> dict:
     special = dict(
         parse=mirror_labels, iuv=mirror_iuv, pose=mirror_pose, keypoints=mirror_keypoints
     )
+    if not exchange_sides:
+        del special["pose"]
     special |= {f"garment_{key}": mirror for key, mirror in special.items()}
     moved = dict(sample)
     for key in _maps(sample):
@@ -135,7 +139,7 @@ class RandomAffine:
             raise ValueError(f"RandomAffine: target must be person or garment, not {target!r}")
         if not 0 < scale[0] <= scale[1]:
             raise ValueError(f"RandomAffine: scale must be (smallest, largest), not {scale!r}")
-        self.target, self.prob, self.fill = target, _probability(prob), fill
+        self.target, self.prob, self.fill = target, probability(prob), fill
         self.shift, self.scale, self.rotate = shift, tuple(scale), rotate
 
     def __call__(self, sample: dict) -> dict:
@@ -205,74 +209,6 @@ def _warp(picture: np.ndarray, matrix: np.ndarray, *, smooth: bool, border: int)
 
 
 @TRANSFORMS.register_module()
-class ColorJitter:
-    """One change of light and colour for all photographs of a sample; masks and maps stay.
-
-    The change maps a colour to a colour, the same in person and garment, so a garment still has the
-    colours of its product picture. The grey hole of the agnostic picture stays grey.
-
-    Args:
-        brightness, contrast, saturation: relative change: ``0.3`` for a factor in [0.7, 1.3], or
-            ``(-0.1, 0.02)`` for one in [0.9, 1.02].
-        hue: turn of the hue, likewise, as a share of the full circle.
-        prob: probability of any change.
-    """
-
-    def __init__(
-        self,
-        *,
-        brightness: float | Sequence[float] = 0.0,
-        contrast: float | Sequence[float] = 0.0,
-        saturation: float | Sequence[float] = 0.0,
-        hue: float | Sequence[float] = 0.0,
-        prob: float = 1.0,
-    ) -> None:
-        self.ranges = [_change(v) for v in (brightness, contrast, saturation)]
-        self.hue = _change(hue)
-        self.prob = _probability(prob)
-
-    def __call__(self, sample: dict) -> dict:
-        rng = sample["rng"]
-        chance = rng.random()
-        factors = [rng.uniform(1 + low, 1 + high) for low, high in self.ranges]
-        matrix, offset = colour_map(*factors, rng.uniform(*self.hue))
-        if chance >= self.prob:
-            return sample
-        moved = dict(sample)
-        for key in PHOTOS:
-            if key in sample:
-                moved[key] = recolour(sample[key], matrix, offset)
-        if "agnostic" in sample and "mask" in sample:
-            hole = sample["mask"][..., None] == 1
-            moved["agnostic"] = np.where(hole, sample["agnostic"], moved["agnostic"])
-        return moved
-
-
-def colour_map(
-    brightness: float, contrast: float, saturation: float, hue: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """The colour change as ``rgb @ matrix.T + offset``, on [0, 255].
-
-    Brightness scales, contrast scales about mid-grey, saturation blends with the luminance and hue
-    turns the chroma plane of YIQ.
-    """
-    angle = 2 * np.pi * hue
-    turn = np.eye(3)
-    turn[1:, 1:] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
-    matrix = np.linalg.inv(_YIQ) @ turn @ _YIQ
-    matrix = (saturation * np.eye(3) + (1 - saturation) * _LUMA) @ matrix
-    return contrast * brightness * matrix, np.full(3, (1 - contrast) * 127.5)
-
-
-def recolour(picture: np.ndarray, matrix: np.ndarray, offset: np.ndarray) -> np.ndarray:
-    """Apply `colour_map`'s result to ``(H, W, 3)`` uint8."""
-    changed = cv2.transform(
-        picture.astype(np.float32), np.concatenate([matrix, offset[:, None]], 1).astype(np.float32)
-    )
-    return np.clip(np.rint(changed), 0, 255).astype(np.uint8)
-
-
-@TRANSFORMS.register_module()
 class DilateMask:
     """Grow the area to generate; the agnostic picture's hole grows with it, in its own grey.
 
@@ -336,14 +272,7 @@ def _owner(key: str) -> str:
     return "garment" if key in GARMENT_MAPS else "person"
 
 
-def _probability(value: float) -> float:
+def probability(value: float) -> float:
     if not 0 <= value <= 1:
         raise ValueError(f"prob must lie in [0, 1], not {value!r}")
     return value
-
-
-def _change(value: float | Sequence[float]) -> tuple[float, float]:
-    low, high = (-value, value) if isinstance(value, (int, float)) else value
-    if not -1 <= low <= high:
-        raise ValueError(f"ColorJitter: a change must be a number or (least, most), not {value!r}")
-    return low, high

@@ -245,6 +245,21 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu", *, lazy: bool =
     return checkpoint
 
 
+def read_meta(path: str | Path) -> dict:
+    """What a ``.safetensors`` file says about its weights, without reading them.
+
+    Raises:
+        ValueError: damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="pt", device="cpu") as file:
+            return json.loads((file.metadata() or {}).get("vtonlab", "{}"))
+    except (SafetensorError, ValueError) as error:
+        raise ValueError(f"checkpoint {path} is damaged: {error}") from error
+
+
 def _read_safetensors(path: Path, map_location: Any) -> dict:
     from safetensors import SafetensorError, safe_open
 

@@ -6,6 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "check": ["check_config", "check_options"],
+        "released": ["released_options"],
         "load": ["LOADERS", "RunConfig", "finalize", "load_config"],
     },
 )

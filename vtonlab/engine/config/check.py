@@ -25,6 +25,8 @@ HOOK_SLOTS = frozenset(  # mmengine's, then ours: see configs/_base_/default_run
 TOP_KEYS = frozenset(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"} | {
     "data_root",
     "pretrained",
+    "as_released",
+    "released",
     "partial_load",
     "load_other_size",
     "load_parts",

@@ -13,6 +13,7 @@ from mmengine.utils import import_modules_from_strings
 from vtonlab.engine.config.check import TOP_KEYS, accepted_arguments, check_options
 from vtonlab.engine.config.inherit import read
 from vtonlab.engine.config.names import find_config, shipped, short_name
+from vtonlab.engine.config.released import apply_released
 from vtonlab.engine.config.safe_mode import check_file, check_types
 from vtonlab.engine.config.sources import used_names
 from vtonlab.registry import DATASETS, MODELS
@@ -47,8 +48,10 @@ def load_config(
 ) -> Config:
     """Read a config and apply ``--cfg-options``.
 
-    Top-level names that the file only computes with (``size = (64, 48)``, used further down) are
-    dropped once it is read: what remains is what a run sees, and all of it is checked.
+    With ``as_released`` (of the file or an option) the file's table ``released`` is applied before
+    the other options. Top-level names that the file only computes with (``size = (64, 48)``, used
+    further down) are dropped once it is read: what remains is what a run sees, and all of it is
+    checked.
 
     Args:
         path: a ``.py`` file in mmengine's ``read_base`` dialect (older dialects load too), or the
@@ -77,6 +80,7 @@ def load_config(
         check_options(config, options)
     for name in ingredients:
         config.pop(name)
+    apply_released(config, options or {})
     if options:
         config.merge_from_dict(dict(options), allow_list_keys=True)
         if safe:
