@@ -18,7 +18,7 @@ FLOORS = {
     "registry": 1,
     "structures": 1,
     "attention": 2,
-    "backbones": 2,
+    "backbones": 3,  # families know where their attention blocks hold text and image
     "matchers": 2,
     "samplers": 2,
     "noise_schedules": 2,

@@ -3,11 +3,9 @@
 A registry is a child of mmengine's only where the noun is the same; mmengine allows one child per
 parent and scope, so the nouns of the domain have no parent. ``locations`` are imported, with all
 modules below them, when a registry is first asked for a name, which keeps ``import vtonlab`` and
-the packages themselves light; ``names(registry)`` lists what is there.
+the packages themselves light; ``names(registry)`` lists what is there. Installed plugins (entry
+points of the group ``vtonlab.plugins``) are imported with them.
 """
-
-import pkgutil
-from importlib import import_module
 
 from mmengine.registry import DATA_SAMPLERS as _DATA_SAMPLERS
 from mmengine.registry import DATASETS as _DATASETS
@@ -20,6 +18,9 @@ from mmengine.registry import TRANSFORMS as _TRANSFORMS
 from mmengine.registry import VISUALIZERS as _VISUALIZERS
 from mmengine.registry import Registry
 
+from vtonlab.utils.class_table import ClassTable, import_below
+from vtonlab.utils.plugins import load_plugins
+
 
 class PackageRegistry(Registry):
     """A registry whose classes may stand in any module below its ``locations``."""
@@ -29,9 +30,8 @@ class PackageRegistry(Registry):
             return
         self._imported = True  # first: what is imported may ask this registry
         for location in self._locations:
-            module = import_module(location)
-            for found in pkgutil.walk_packages(getattr(module, "__path__", ()), location + "."):
-                import_module(found.name)
+            import_below(location)
+        load_plugins()
 
 
 def names(registry: Registry) -> list[str]:
@@ -87,3 +87,9 @@ ATTENTION_LOSSES = _own("attention loss", "vtonlab.losses")  # losses over atten
 LOSSES = _own("loss", "vtonlab.losses")  # image and adversarial losses
 SAMPLERS = _own("sampler", "vtonlab.samplers")  # diffusion samplers (data samplers: DATA_SAMPLERS)
 NOISE_SCHEDULES = _own("noise schedule", "vtonlab.noise_schedules")  # training-side noising
+
+# What is known about classes of other libraries, found for their subclasses too.
+FAMILIES = ClassTable("backbone family", locations=["vtonlab.backbones.families"])  # how called
+ATTENTION_BLOCKS = ClassTable("attention block", locations=["vtonlab.backbones.families"])
+# how a pipeline's text encoders are asked
+PROMPT_ENCODERS = ClassTable("text encoding", locations=["vtonlab.conditioners.prompts"])

@@ -3,7 +3,15 @@
 import pytest
 import torch
 
-from vtonlab.attention import AttentionRecorder, image_span, image_start, text_span, token_order
+from vtonlab.attention import (
+    AttentionRecorder,
+    BlockTokens,
+    attention_kind,
+    image_span,
+    image_start,
+    text_span,
+    token_order,
+)
 
 TEXT = 6
 FLUX_WIDTH, SD3_WIDTH = 6, 4  # token grids 4 x 6 and 4 x 4
@@ -157,3 +165,21 @@ def test_unknown_block_is_named():
     backbone = torch.nn.Sequential(torch.nn.Sequential(Attention()))
     with pytest.raises(ValueError, match=r"layer '0.0' \(Sequential\).*FluxTransformerBlock"):
         token_order(backbone, "0.0")
+
+
+def test_joint_attention_that_calls_itself_self_is_unknown_until_registered(monkeypatch):
+    """diffusers' older ``Attention`` with added projections has `is_cross_attention` False; its
+    queries and keys hold the text as well.
+    """
+    from diffusers.models.transformers.auraflow_transformer_2d import AuraFlowJointTransformerBlock
+
+    from vtonlab.registry import ATTENTION_BLOCKS
+
+    backbone = torch.nn.Sequential(AuraFlowJointTransformerBlock(16, 2, 8))
+    monkeypatch.setattr(ATTENTION_BLOCKS, "_facts", dict(ATTENTION_BLOCKS.items()))
+    ATTENTION_BLOCKS._facts.pop(AuraFlowJointTransformerBlock, None)
+    assert attention_kind(backbone, "0.attn") == "unknown"
+    with pytest.raises(ValueError, match=r"order of layer '0.attn' .AuraFlowJoint.* is not known"):
+        token_order(backbone, "0.attn")
+    ATTENTION_BLOCKS.add(BlockTokens("joint", "text_first"), torch.nn.Module)
+    assert token_order(backbone, "0.attn") == "text_first"  # by its base

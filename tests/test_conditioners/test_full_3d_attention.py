@@ -2,8 +2,11 @@
 
 import pytest
 import torch
+from diffusers import FluxTransformer2DModel
+from diffusers.configuration_utils import FrozenDict
 from torch.nn import functional as F
 
+from vtonlab.backbones.families import Text, family_of
 from vtonlab.conditioners import Full3DAttentionConditioner
 from vtonlab.registry import BACKBONES
 
@@ -78,19 +81,16 @@ def run(conditioner, backbone, batch, layers=()):
     return conditioner(backbone, torch.randn_like(target), sigmas, conditions, layers)
 
 
-class _Spy(torch.nn.Module):
-    """Stands where FLUX would and keeps what it was given."""
+class _Spy(FluxTransformer2DModel):
+    """Stands where FLUX would and keeps what it was given; a subclass is of the family too."""
 
     def __init__(self, guidance=True):
-        super().__init__()
-        self.config = type("Config", (), {"guidance_embeds": guidance})()
+        torch.nn.Module.__init__(self)
+        self._internal_dict = FrozenDict(guidance_embeds=guidance)
 
     def forward(self, **kwargs):
         self.seen = kwargs
         return (kwargs["hidden_states"][..., :48],)
-
-
-_Spy.__name__ = "FluxTransformer2DModel"
 
 
 def test_tokens_equal_the_published_layout():
@@ -240,9 +240,13 @@ class TestFreePoseTokens:
         conditions = conditioner.prepare(batch, encode)
         noise = torch.randn(2, 12, 8, 12, generator=torch.manual_seed(1))
         latents = torch.cat([noise, encode(batch["pose"])], dim=-1)
+        family = family_of(backbone, "panels")
+        text = Text(conditions["text"], conditions["pooled"])
         for step in range(steps):
             sigma = torch.full((2,), 1 - step / steps)
-            velocity = conditioner._call_flux(backbone, latents, sigma, conditions)
+            velocity = family.panels(
+                backbone, latents, conditions["canvas"], sigma, text, panels=3, guidance_scale=30.0
+            )
             latents = latents - velocity / steps
         return noise, conditions, latents
 

@@ -4,6 +4,8 @@ import itertools
 
 import pytest
 import torch
+from diffusers import Flux2Transformer2DModel
+from diffusers.configuration_utils import FrozenDict
 from diffusers.pipelines.flux2.pipeline_flux2_klein import Flux2KleinPipeline
 from torch.nn import functional as F
 
@@ -59,23 +61,20 @@ def run(conditioner, backbone, batch, layers=()):
     return conditioner(backbone, noisy, sigmas, conditions, layers)
 
 
-class _Spy(torch.nn.Module):
-    """Stands where FLUX.2 would and keeps what it was given."""
+class _Spy(Flux2Transformer2DModel):
+    """Stands where FLUX.2 would and keeps what it was given; a subclass is of the family too."""
 
     def __init__(self, guidance=False):
-        super().__init__()
-        self.config = type("Config", (), {"guidance_embeds": guidance})()
+        torch.nn.Module.__init__(self)
+        self._internal_dict = FrozenDict(guidance_embeds=guidance)
 
     def forward(self, **kwargs):
         self.seen = kwargs
         return (kwargs["hidden_states"],)
 
 
-_Spy.__name__ = "Flux2Transformer2DModel"
-
-
 def test_positions_against_a_loop_and_the_pipeline():
-    ids = reference_position_ids(GRID, 3)
+    ids = reference_position_ids([GRID] * 4)
     expected = [
         (10 * picture, row, column, 0)
         for picture, row, column in itertools.product(range(4), range(4), range(3))
@@ -187,5 +186,5 @@ def test_true_result_is_the_target_where_there_is_one():
 
 
 def test_unknown_backbone_is_one_sentence():
-    with pytest.raises(ValueError, match=r"Linear: use Flux2Transformer2DModel"):
+    with pytest.raises(ValueError, match=r"call Linear: use .*Flux2Transformer2DModel, FluxTr"):
         run(make_conditioner(), torch.nn.Linear(1, 1), make_batch())

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 from torch.nn import functional as F
 
 from vtonlab.attention import list_attention_layers
@@ -160,7 +161,10 @@ def test_residual_adds_the_normed_input():
     assert all(p.requires_grad for p in block.norm2.parameters())
 
 
-class _Spy(torch.nn.Module):
+class _Spy(UNet2DConditionModel):
+    def __init__(self):
+        torch.nn.Module.__init__(self)
+
     def forward(self, sample, timesteps, **kwargs):
         self.sample, self.timesteps, self.kwargs = sample, timesteps, kwargs
         return (sample[:, :LATENT],)
@@ -370,7 +374,7 @@ def test_settings_that_cannot_be(settings, message):
 
 
 def test_other_backbones_are_one_sentence():
-    with pytest.raises(ValueError, match="UNet2DConditionModel, not on Linear"):
+    with pytest.raises(ValueError, match="call Linear: use UNet2DConditionModel"):
         SpatialConcatConditioner().attach(torch.nn.Linear(1, 1))
     plain = unet(up_block_types=("UpBlock2D", "UpBlock2D"))
     with pytest.raises(ValueError, match="self-attention in its decoder"):

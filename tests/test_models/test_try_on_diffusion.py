@@ -122,6 +122,16 @@ def test_another_size_is_one_sentence(make_model, make_batch):
         model(**make_batch(model), mode="loss")
 
 
+def test_a_map_the_conditioner_needs_is_named(make_model, make_batch):
+    model = make_model()
+    batch = make_batch(model)
+    del batch["agnostic"]
+    with pytest.raises(ValueError, match=r"sample '.*' lacks 'agnostic', which Full3DAttention"):
+        model(**batch, mode="loss")
+    with pytest.raises(ValueError, match=r"^train_dataloader: sample 'x' lacks 'mask', 'pose'"):
+        model.check_sample(dict(id="x", agnostic=None), where="train_dataloader: ")
+
+
 def test_sampler_must_fit_the_schedule(make_model, monkeypatch):
     from vtonlab.samplers import FlowMatchEulerSampler
 

@@ -133,6 +133,21 @@ def test_schedules_must_fit():
         FlowMatchEulerSampler().fit(DDPMSchedule())
 
 
+def test_a_subclass_of_a_schedule_fits_and_a_class_may_be_named():
+    class Shifted(FlowMatchingSchedule):
+        pass
+
+    class OwnSampler(FlowMatchEulerSampler):
+        noise_schedules = (DDPMSchedule,)
+
+    sampler, schedule = FlowMatchEulerSampler(), Shifted()
+    sampler.fit(schedule)
+    assert sampler.noise_schedule is schedule
+    OwnSampler().fit(DDPMSchedule())
+    with pytest.raises(ValueError, match="fits DDPMSchedule and subclasses"):
+        OwnSampler().fit(schedule)
+
+
 @pytest.mark.parametrize(
     "bad",
     [

@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "layers": [
             "AttentionLayer",
+            "BlockTokens",
             "attention_kind",
             "list_attention_layers",
             "select_by_kind",

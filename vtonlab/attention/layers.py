@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from torch import nn
 
+from vtonlab.registry import ATTENTION_BLOCKS
+
 # `named_modules` lists a diffusers UNet as down, up, mid; these run as down, mid, up.
 STAGE_ORDER = {"down_blocks": 0, "mid_block": 1, "up_blocks": 2}
 
@@ -34,18 +36,38 @@ def unwrap(backbone: nn.Module) -> nn.Module:
             return backbone
 
 
+class BlockTokens(NamedTuple):
+    """What one class of blocks does with its tokens, registered in ``ATTENTION_BLOCKS``.
+
+    Attributes:
+        kind: of the block's joint attention: ``"joint"`` or ``"single"``.
+        order: of the joint sequence, ``"text_first"`` or ``"image_first"``.
+        attention: names of the block's attention modules that see the joint sequence; its others
+            see image tokens alone (SD3.5's second attention).
+    """
+
+    kind: str
+    order: str
+    attention: tuple[str, ...] = ("attn",)
+
+
+def block_tokens(backbone: nn.Module, name: str) -> BlockTokens | None:
+    """What is registered for the block that owns attention ``name``; None if nothing is."""
+    return ATTENTION_BLOCKS.find(unwrap(backbone).get_submodule(name.rpartition(".")[0]))
+
+
 def attention_kind(backbone: nn.Module, name: str) -> str:
-    """Kind of the attention module called ``name``; see :class:`AttentionLayer`."""
-    backbone = unwrap(backbone)
-    attention = backbone.get_submodule(name)
-    parent, _, leaf = name.rpartition(".")
-    block = type(backbone.get_submodule(parent)).__name__
-    if block in ("FluxSingleTransformerBlock", "Flux2SingleTransformerBlock"):
-        return "single"
-    if block in ("FluxTransformerBlock", "Flux2TransformerBlock", "JointTransformerBlock"):
-        return "joint" if leaf == "attn" else "self"
+    """Kind of the attention module called ``name``; see :class:`AttentionLayer`.
+
+    What is registered for its block comes first. Attention with projections for added keys is
+    joint, whatever it says of itself: without a registered block its kind is ``"unknown"``.
+    """
+    tokens = block_tokens(backbone, name)
+    if tokens is not None:
+        return tokens.kind if name.rpartition(".")[2] in tokens.attention else "self"
+    attention = unwrap(backbone).get_submodule(name)
     is_cross = getattr(attention, "is_cross_attention", None)
-    if is_cross is None:
+    if is_cross is None or getattr(attention, "added_kv_proj_dim", None) is not None:
         return "unknown"
     return "cross" if is_cross else "self"
 

@@ -3,26 +3,19 @@
 FLUX and FLUX.2 concatenate text, then image, in double and in single blocks; SD3's joint attention
 concatenates image, then text. Self-attention of a UNet and SD3.5's second attention see image
 tokens alone. Cross-attention has image tokens as queries and the conditioning as keys. These are
-facts of the diffusers classes, proved by the lit-patch tests.
+facts of the diffusers classes, registered in ``ATTENTION_BLOCKS`` by their families
+(``vtonlab/backbones/families/``) and proved by the lit-patch tests.
 """
 
 from torch import nn
 
-from vtonlab.attention.layers import attention_kind, unwrap
+from vtonlab.attention.layers import attention_kind, block_tokens, unwrap
+from vtonlab.registry import ATTENTION_BLOCKS
 
 TEXT_FIRST = "text_first"
 IMAGE_FIRST = "image_first"
 IMAGE_ONLY = "image_only"
 CONTEXT_KEYS = "context_keys"
-
-# Class of the block that owns the attention -> order of its joint sequence.
-JOINT_ORDERS = {
-    "FluxTransformerBlock": TEXT_FIRST,
-    "FluxSingleTransformerBlock": TEXT_FIRST,
-    "Flux2TransformerBlock": TEXT_FIRST,
-    "Flux2SingleTransformerBlock": TEXT_FIRST,
-    "JointTransformerBlock": IMAGE_FIRST,
-}
 
 
 def token_order(backbone: nn.Module, name: str) -> str:
@@ -36,19 +29,20 @@ def token_order(backbone: nn.Module, name: str) -> str:
     Raises:
         ValueError: for a layer of a block whose order is not known.
     """
-    backbone = unwrap(backbone)
     kind = attention_kind(backbone, name)
     if kind == "self":
         return IMAGE_ONLY
     if kind == "cross":
         return CONTEXT_KEYS
-    block = type(backbone.get_submodule(name.rpartition(".")[0])).__name__
-    if block not in JOINT_ORDERS:
+    tokens = block_tokens(backbone, name)
+    if tokens is None:
+        block = type(unwrap(backbone).get_submodule(name.rpartition(".")[0])).__name__
         raise ValueError(
             f"The token order of layer '{name}' ({block}) is not known; known blocks: "
-            f"{', '.join(sorted(JOINT_ORDERS))}. Add it to vtonlab.attention.layouts.JOINT_ORDERS."
+            f"{', '.join(ATTENTION_BLOCKS.classes())}. Register it: ATTENTION_BLOCKS.add("
+            f"BlockTokens('joint', 'text_first'), {block})."
         )
-    return JOINT_ORDERS[block]
+    return tokens.order
 
 
 def image_start(backbone: nn.Module, name: str, *, text_length: int) -> int:

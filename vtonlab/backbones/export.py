@@ -6,13 +6,8 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from vtonlab.backbones.pretrained import DTYPES
+from vtonlab.registry import FAMILIES
 
-# The pipeline of diffusers whose `load_lora_weights` reads the adapter of a backbone.
-PIPELINES = {
-    "FluxTransformer2DModel": "FluxPipeline",
-    "Flux2Transformer2DModel": "Flux2KleinPipeline",
-    "SD3Transformer2DModel": "StableDiffusion3Pipeline",
-}
 LORA_FILE = "pytorch_lora_weights.safetensors"
 WEIGHTS_FILES = "diffusion_pytorch_model{suffix}.safetensors"  # diffusers' own names
 
@@ -77,10 +72,13 @@ def _save_lora(backbone: nn.Module, directory: Path, state: dict) -> Path:
     import diffusers
     from peft import get_peft_model_state_dict
 
-    name = type(backbone).__name__
-    if name not in PIPELINES:
-        raise ValueError(f"no diffusers pipeline is known for a LoRA of {name}: {list(PIPELINES)}")
-    pipeline = getattr(diffusers, PIPELINES[name])
+    name = getattr(FAMILIES.find(backbone), "pipeline", None)
+    if name is None:
+        raise ValueError(
+            f"no diffusers pipeline is known for a LoRA of {type(backbone).__name__}: its family "
+            "(vtonlab.registry.FAMILIES) names none"
+        )
+    pipeline = getattr(diffusers, name)
     adapter = backbone.peft_config["default"].to_dict()
     pipeline.save_lora_weights(
         directory,

@@ -3,8 +3,7 @@
 import torch
 from torch import nn
 
-# Where a class of diffusers takes its input, other than UNets' ``conv_in``.
-_PLACES = {"SD3Transformer2DModel": "pos_embed.proj"}
+from vtonlab.registry import FAMILIES
 
 
 def fit_input_channels(network: nn.Module, channels: int) -> None:
@@ -14,10 +13,18 @@ def fit_input_channels(network: nn.Module, channels: int) -> None:
     before), surplus ones are cut off; the bias is kept.
 
     Args:
-        network: diffusers' ``UNet2DConditionModel`` or ``SD3Transformer2DModel``.
+        network: of a family with an ``input_layer``, such as ``UNet2DConditionModel``.
         channels: wanted number of input channels.
+
+    Raises:
+        ValueError: its family is not known, or has no input layer that can be fitted.
     """
-    place = _PLACES.get(type(network).__name__, "conv_in")
+    place = getattr(FAMILIES.find(network), "input_layer", None)
+    if place is None:
+        raise ValueError(
+            f"{type(network).__name__} has no input layer that could take other channels: its "
+            "family (vtonlab.registry.FAMILIES) names none"
+        )
     old = network.get_submodule(place)
     if old.in_channels == channels:
         return

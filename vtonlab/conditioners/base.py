@@ -37,6 +37,11 @@ class Conditioner(nn.Module):
 
     saved_when_frozen: tuple[str, ...] = ()
 
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Keys of a batch that `target` and `prepare` read, beside those every sample has."""
+        return ()
+
     def attach(self, backbone: nn.Module) -> None:
         """Fit ``backbone`` to this conditioner, once, before anything is frozen or trained.
 

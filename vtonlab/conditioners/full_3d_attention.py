@@ -21,8 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from vtonlab.attention import AttentionRecorder
-from vtonlab.attention.layers import unwrap
-from vtonlab.backbones.input_channels import fit_input_channels
+from vtonlab.backbones.families import Text, family_of
 from vtonlab.conditioners.base import Conditioner, Encode, Prediction
 from vtonlab.conditioners.joint_records import joint_records
 from vtonlab.ops.panels import (
@@ -30,17 +29,14 @@ from vtonlab.ops.panels import (
     PERSON,
     join_panels,
     mask_to_channels,
-    pack_latents,
     panel_indices,
-    panel_position_ids,
-    unpack_latents,
 )
 from vtonlab.registry import CONDITIONERS
 
 
 @CONDITIONERS.register_module()
 class Full3DAttentionConditioner(Conditioner):
-    """In-context conditioning of a multi-modal DiT (diffusers' FLUX and SD3 transformers).
+    """In-context conditioning of a multi-modal DiT (FLUX, SD3, or any family with ``panels``).
 
     Args:
         prompt: config of the text source (``NullPrompt``, ``CachedPrompt``).
@@ -79,9 +75,17 @@ class Full3DAttentionConditioner(Conditioner):
     def attach(self, backbone: nn.Module) -> None:
         """SD3 gets input channels for canvas and mask, which start at zero (FLUX.1-Fill has
         them).
+
+        Raises:
+            ValueError: a backbone whose family takes no panels.
         """
-        if type(backbone).__name__ == "SD3Transformer2DModel":
-            fit_input_channels(backbone, 2 * backbone.config.out_channels + self.codec_factor**2)
+        family = family_of(backbone, "panels", type(self).__name__)
+        family.fit_panels(backbone, self.codec_factor)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Maps of the person that the network is shown."""
+        return ("agnostic", "mask", "pose")[: self.panels]
 
     def target(self, batch: dict, encode: Encode) -> Tensor:
         """Diptych latents ``(B, C, h, 2w)``: the garment, and the person wearing it (``target``
@@ -122,18 +126,19 @@ class Full3DAttentionConditioner(Conditioner):
         height, width = canvas.shape[-2], canvas.shape[-1] // self.panels
         whole = noisy.shape[-1] == canvas.shape[-1]
         streams = noisy if whole else join_panels(noisy, conditions["pose"])
-        run = _BACKBONE_CALLS.get(type(unwrap(backbone)).__name__)
-        if run is None:
-            raise ValueError(
-                f"Full3DAttentionConditioner does not know {type(backbone).__name__}: "
-                f"use one of {', '.join(_BACKBONE_CALLS)}"
-            )
+        family = family_of(backbone, "panels", type(self).__name__)
+
+        def run() -> Tensor:
+            text = Text(conditions["text"], conditions["pooled"])
+            sizes = dict(panels=self.panels, guidance_scale=self.guidance_scale)
+            return family.panels(backbone, streams, canvas, sigmas, text, **sizes)
+
         to_record = self._record_builder(backbone, (height // 2, width // 2), conditions["text"])
         if not layers:
-            sample = run(self, backbone, streams, sigmas, conditions)
+            sample = run()
             return Prediction(sample[..., : noisy.shape[-1]])
         with AttentionRecorder(backbone, layers=layers, to_record=to_record) as recorder:
-            sample = run(self, backbone, streams, sigmas, conditions)
+            sample = run()
         return Prediction(sample[..., : noisy.shape[-1]], recorder.records)
 
     def start(self, noise: Tensor, conditions: dict[str, Any]) -> Tensor:
@@ -163,49 +168,3 @@ class Full3DAttentionConditioner(Conditioner):
             others=torch.cat(places).sort().values,
             text=text,
         )
-
-    def _call_flux(
-        self, backbone: nn.Module, streams: Tensor, sigmas: Tensor, conditions: dict[str, Any]
-    ) -> Tensor:
-        height, width = streams.shape[-2:]
-        tokens = torch.cat([pack_latents(streams), _pack_canvas(conditions, streams)], dim=2)
-        grid = (height // 2, width // 2 // self.panels)
-        text = conditions["text"]
-        guidance = None
-        if backbone.config.guidance_embeds:
-            guidance = torch.full_like(sigmas, self.guidance_scale)
-        output = backbone(
-            hidden_states=tokens,
-            encoder_hidden_states=text,
-            pooled_projections=conditions["pooled"],
-            timestep=sigmas,
-            img_ids=panel_position_ids(grid, self.panels).to(tokens),
-            txt_ids=torch.zeros(text.shape[1], 3).to(tokens),
-            guidance=guidance,
-            return_dict=False,
-        )[0]
-        return unpack_latents(output, height, width)
-
-    def _call_sd3(
-        self, backbone: nn.Module, streams: Tensor, sigmas: Tensor, conditions: dict[str, Any]
-    ) -> Tensor:
-        return backbone(
-            hidden_states=torch.cat([streams, conditions["canvas"]], dim=1),
-            encoder_hidden_states=conditions["text"],
-            pooled_projections=conditions["pooled"],
-            timestep=sigmas * 1000.0,
-            return_dict=False,
-        )[0]
-
-
-def _pack_canvas(conditions: dict[str, Any], streams: Tensor) -> Tensor:
-    """Packed canvas latents, then packed mask channels, in FLUX.1-Fill's channel order."""
-    channels = streams.shape[1]
-    canvas = conditions["canvas"]
-    return torch.cat([pack_latents(canvas[:, :channels]), pack_latents(canvas[:, channels:])], 2)
-
-
-_BACKBONE_CALLS = {
-    "FluxTransformer2DModel": Full3DAttentionConditioner._call_flux,
-    "SD3Transformer2DModel": Full3DAttentionConditioner._call_sd3,
-}

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from vtonlab.attention import image_start
+from vtonlab.attention import image_start, token_order
+from vtonlab.attention.layouts import CONTEXT_KEYS, IMAGE_ONLY
 from vtonlab.structures import AttentionRecord
 
 
@@ -26,12 +27,16 @@ def joint_records(
         person, garment: (h * w,) places of their tokens among the image tokens, row by row.
         others: places of all image tokens but the garment's.
         text: (B, T, D) text tokens, on the device of the records.
+
+    The function raises a ValueError at a layer whose tokens are not these image tokens, alone or
+    beside the text: its records would be of other tokens than those they are named after.
     """
     images = garment.numel() + others.numel()
     person, garment, others = (place.to(text.device) for place in (person, garment, others))
 
     def to_record(name: str, query: Tensor, key: Tensor, scale: float) -> AttentionRecord:
         start = image_start(backbone, name, text_length=text.shape[1])
+        _check_tokens(backbone, name, query, key, images, text.shape[1])
         text_places = [  # before or after the image; no mask, which would wait for the GPU
             torch.arange(start, device=key.device),
             torch.arange(start + images, key.shape[2], device=key.device),
@@ -48,3 +53,22 @@ def joint_records(
         )
 
     return to_record
+
+
+def _check_tokens(
+    backbone: nn.Module, name: str, query: Tensor, key: Tensor, images: int, text: int
+) -> None:
+    order = token_order(backbone, name)
+    wanted = images if order == IMAGE_ONLY else images + text
+    seen = query.shape[2], key.shape[2]
+    if order == CONTEXT_KEYS:
+        raise ValueError(
+            f"layer {name!r} is cross-attention, whose keys hold no garment token: supervise "
+            "layers of joint attention"
+        )
+    if seen != (wanted, wanted):
+        raise ValueError(
+            f"layer {name!r} sees {seen[0]} queries and {seen[1]} keys, not the {wanted} tokens "
+            f"({images} of pictures, {wanted - images} of text) that its order {order!r} tells: "
+            "register the tokens of its block in vtonlab.registry.ATTENTION_BLOCKS"
+        )

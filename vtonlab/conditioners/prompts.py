@@ -4,14 +4,14 @@ kept.
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from vtonlab.registry import CONDITIONERS
+from vtonlab.registry import CONDITIONERS, PROMPT_ENCODERS
 
 
 @CONDITIONERS.register_module()
@@ -46,8 +46,9 @@ class CachedPrompt(nn.Module):
         cache_dir: folder of the cached embeddings.
         max_length: text tokens (512 for FLUX.1 and FLUX.2, 256 of T5 for SD3).
         dtype: of the text encoders and the kept embeddings.
-        pipeline: diffusers' pipeline that encodes: ``FluxPipeline``, ``Flux2KleinPipeline`` (whose
-            pooled text is empty) or ``StableDiffusion3Pipeline``.
+        pipeline: diffusers' pipeline that encodes, one whose way of encoding is registered in
+            ``PROMPT_ENCODERS``: ``FluxPipeline``, ``Flux2KleinPipeline`` (whose pooled text is
+            empty), ``StableDiffusion3Pipeline`` and their subclasses.
 
     Raises:
         FileNotFoundError: the encoders cannot be had, and nothing is cached.
@@ -65,8 +66,7 @@ class CachedPrompt(nn.Module):
         pipeline: str = "FluxPipeline",
     ) -> None:
         super().__init__()
-        if pipeline not in _ENCODE:
-            raise ValueError(f"pipeline={pipeline!r}: choose one of {', '.join(_ENCODE)}")
+        _encoder_of(pipeline)
         self.pipeline = pipeline
         self.prompts = {"": prompts} if isinstance(prompts, str) else dict(prompts)
         self.path, self.max_length, self.dtype = path, max_length, dtype
@@ -126,12 +126,11 @@ class CachedPrompt(nn.Module):
 
     @torch.no_grad()
     def _encode(self) -> dict[str, Tensor]:
-        import diffusers
-
         from vtonlab.backbones.pretrained import DTYPES
 
+        cls, encode = _encoder_of(self.pipeline)
         try:
-            pipeline = getattr(diffusers, self.pipeline).from_pretrained(
+            pipeline = cls.from_pretrained(
                 self.path, transformer=None, vae=None, torch_dtype=DTYPES[self.dtype]
             )
         except (OSError, ValueError) as error:
@@ -143,7 +142,7 @@ class CachedPrompt(nn.Module):
             ) from error
         encoded = {}
         for key, prompt in self.prompts.items():
-            tokens, pooled = _ENCODE[self.pipeline](pipeline, prompt, self.max_length)
+            tokens, pooled = encode(pipeline, prompt, self.max_length)
             encoded[f"tokens_{key}"] = tokens[0].contiguous()
             encoded[f"pooled_{key}"] = pooled[0].contiguous()
         return encoded
@@ -170,11 +169,23 @@ def _encode_klein(pipeline, prompt: str, length: int) -> tuple[Tensor, Tensor]:
     return found[0], found[0].new_zeros(1, 0)  # FLUX.2 has no pooled text
 
 
-_ENCODE = {
-    "FluxPipeline": _encode_flux,
-    "StableDiffusion3Pipeline": _encode_sd3,
-    "Flux2KleinPipeline": _encode_klein,
-}
+# How a pipeline encodes one prompt: (pipeline, prompt, length) -> tokens (1, T, D), pooled (1, P).
+PROMPT_ENCODERS.add(_encode_flux, "diffusers.FluxPipeline", "diffusers.FluxKontextPipeline")
+PROMPT_ENCODERS.add(_encode_sd3, "diffusers.StableDiffusion3Pipeline")
+PROMPT_ENCODERS.add(_encode_klein, "diffusers.Flux2KleinPipeline", "diffusers.Flux2Pipeline")
+
+
+def _encoder_of(name: str) -> tuple[type, Callable]:
+    """A pipeline's class (diffusers' own, or one registered by itself) and how it encodes."""
+    import diffusers
+
+    registered = [k for k, _ in PROMPT_ENCODERS.items() if isinstance(k, type)]
+    cls = next((k for k in registered if k.__name__ == name), getattr(diffusers, name, None))
+    encode = PROMPT_ENCODERS.find(cls) if isinstance(cls, type) else None
+    if encode is None:
+        names = ", ".join(each.rpartition(".")[2] for each in PROMPT_ENCODERS.classes())
+        raise ValueError(f"pipeline={name!r}: choose one of {names}")
+    return cls, encode
 
 
 def _stamp(path: str) -> str:

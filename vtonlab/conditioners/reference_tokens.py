@@ -24,15 +24,9 @@ import torch
 from torch import Tensor, nn
 
 from vtonlab.attention import AttentionRecorder
-from vtonlab.attention.layers import unwrap
+from vtonlab.backbones.families import Text, family_of
 from vtonlab.conditioners.base import Conditioner, Encode, Prediction
 from vtonlab.conditioners.joint_records import joint_records
-from vtonlab.ops.panels import (
-    pack_latents,
-    reference_position_ids,
-    text_position_ids,
-    unpack_latents,
-)
 from vtonlab.registry import CONDITIONERS
 
 _GARMENT = 2  # the third picture of the sequence
@@ -40,7 +34,8 @@ _GARMENT = 2  # the third picture of the sequence
 
 @CONDITIONERS.register_module()
 class ReferenceTokensConditioner(Conditioner):
-    """In-context conditioning of diffusers' ``Flux2Transformer2DModel``.
+    """In-context conditioning of an editing model (FLUX.2, FLUX.1-Kontext, or any family with
+    ``references``).
 
     Args:
         prompt: config of the text source (``NullPrompt``, ``CachedPrompt``); pooled text is not
@@ -56,6 +51,19 @@ class ReferenceTokensConditioner(Conditioner):
         self.pose = pose
         self.guidance_scale = guidance_scale
 
+    def attach(self, backbone: nn.Module) -> None:
+        """Changes nothing.
+
+        Raises:
+            ValueError: a backbone whose family takes no reference pictures.
+        """
+        family_of(backbone, "references", type(self).__name__)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Maps of the person that the network is shown."""
+        return ("agnostic", "pose") if self.pose else ("agnostic",)
+
     def target(self, batch: dict, encode: Encode) -> Tensor:
         """Latents ``(B, C, h, w)`` of the person wearing the garment (``target`` where a batch has
         it).
@@ -63,13 +71,15 @@ class ReferenceTokensConditioner(Conditioner):
         return encode(batch.get("target", batch["person"]))
 
     def prepare(self, batch: dict, encode: Encode) -> dict[str, Any]:
-        """Tokens of the reference pictures ``(B, R * h/2 * w/2, 4C)``, and text."""
+        """Latents of the reference pictures, each ``(B, C, h, w)``, and text."""
         pictures = [batch["agnostic"], batch["garment"]] + ([batch["pose"]] if self.pose else [])
         latents = encode(torch.cat(pictures)).chunk(len(pictures))
-        tokens, _ = self.prompt(batch["category"])
+        tokens, pooled = self.prompt(batch["category"])
+        dtype = latents[0].dtype
         return {
-            "references": torch.cat([pack_latents(each) for each in latents], dim=1),
-            "text": tokens.to(latents[0].dtype),
+            "references": list(latents),
+            "text": tokens.to(dtype),
+            "pooled": pooled.to(dtype),
         }
 
     def forward(
@@ -81,16 +91,21 @@ class ReferenceTokensConditioner(Conditioner):
         layers: Sequence[str] = (),
     ) -> Prediction:
         """Velocity of the person ``(B, C, h, w)``; person queries and garment keys in records."""
-        if type(unwrap(backbone)).__name__ != "Flux2Transformer2DModel":
-            raise ValueError(
-                f"ReferenceTokensConditioner does not know {type(unwrap(backbone)).__name__}: use "
-                "Flux2Transformer2DModel"
+        family = family_of(backbone, "references", type(self).__name__)
+        references = conditions["references"]
+
+        def run() -> Tensor:
+            text = Text(conditions["text"], conditions["pooled"])
+            scale = self.guidance_scale
+            return family.references(
+                backbone, noisy, references, sigmas, text, guidance_scale=scale
             )
+
         if not layers:
-            return Prediction(self._call(backbone, noisy, sigmas, conditions))
+            return Prediction(run())
         grid = (noisy.shape[-2] // 2, noisy.shape[-1] // 2)
         count = grid[0] * grid[1]
-        places = list(torch.arange(count + conditions["references"].shape[1]).split(count))
+        places = list(torch.arange(count * (1 + len(references))).split(count))
         to_record = joint_records(
             backbone,
             grid=grid,
@@ -100,7 +115,7 @@ class ReferenceTokensConditioner(Conditioner):
             text=conditions["text"],
         )
         with AttentionRecorder(backbone, layers=layers, to_record=to_record) as recorder:
-            sample = self._call(backbone, noisy, sigmas, conditions)
+            sample = run()
         return Prediction(sample, recorder.records)
 
     def person_latents(self, latents: Tensor) -> Tensor:
@@ -109,24 +124,5 @@ class ReferenceTokensConditioner(Conditioner):
 
     def sequence_length(self, conditions: dict[str, Any]) -> int:
         """Image tokens that are generated (3 072 at 1024x768), as FLUX.2's noise levels count."""
-        return conditions["references"].shape[1] // (3 if self.pose else 2)
-
-    def _call(
-        self, backbone: nn.Module, noisy: Tensor, sigmas: Tensor, conditions: dict[str, Any]
-    ) -> Tensor:
-        height, width = noisy.shape[-2:]
-        generated, text = pack_latents(noisy), conditions["text"]
-        grid, references = (height // 2, width // 2), 3 if self.pose else 2
-        guidance = None
-        if backbone.config.guidance_embeds:
-            guidance = torch.full_like(sigmas, self.guidance_scale)
-        output = backbone(
-            hidden_states=torch.cat([generated, conditions["references"].to(generated)], dim=1),
-            encoder_hidden_states=text,
-            timestep=sigmas,
-            img_ids=reference_position_ids(grid, references).to(generated.device),
-            txt_ids=text_position_ids(text.shape[1]).to(generated.device),
-            guidance=guidance,
-            return_dict=False,
-        )[0]
-        return unpack_latents(output[:, : generated.shape[1]], height, width)
+        height, width = conditions["references"][0].shape[-2:]
+        return height * width // 4

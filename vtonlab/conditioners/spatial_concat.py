@@ -30,6 +30,7 @@ from vtonlab.attention.reference import (
     remove_text,
     write_reference,
 )
+from vtonlab.backbones.families import family_of
 from vtonlab.backbones.input_channels import fit_input_channels
 from vtonlab.conditioners.base import Conditioner, Encode, Prediction
 from vtonlab.registry import CONDITIONERS
@@ -89,13 +90,9 @@ class SpatialConcatConditioner(Conditioner):
         """Fit the backbone's inputs, take text out, and copy the reference UNet from it.
 
         Raises:
-            ValueError: the backbone is no ``UNet2DConditionModel``.
+            ValueError: the backbone is of no family of UNets.
         """
-        if type(backbone).__name__ != "UNet2DConditionModel":
-            raise ValueError(
-                f"SpatialConcatConditioner works on UNet2DConditionModel, not on "
-                f"{type(backbone).__name__}: use Full3DAttentionConditioner for transformers"
-            )
+        family_of(backbone, "unet", type(self).__name__)
         latent = backbone.config.out_channels
         remove_text(backbone, form=self.cross_attention)
         if not self.shows_garment_beside:
@@ -105,6 +102,11 @@ class SpatialConcatConditioner(Conditioner):
             write_reference(self.reference_unet)
             read_reference(backbone)
         fit_input_channels(backbone, latent + sum(_channels(latent, name) for name in self.inputs))
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Maps of the person that the network is shown."""
+        return self.inputs
 
     def enable_gradient_checkpointing(self) -> None:
         """Recompute the reference UNet's blocks in the backward pass too."""
@@ -167,21 +169,15 @@ class SpatialConcatConditioner(Conditioner):
         """The backbone's answer on ``noisy`` at timestep ``1000 * sigmas``; person queries and
         garment keys in records, the person's own keys as context.
         """
-        timesteps = sigmas * 1000.0
+        family = family_of(backbone, "unet", type(self).__name__)
         features = None
         if self.reference_unet is not None:
-            features = self._features(timesteps, conditions)
+            features = self._features(sigmas, conditions)
         streams = torch.cat([noisy, conditions["given"]], dim=1)
 
         def run() -> Tensor:
             kwargs = None if features is None else {"reference": features}
-            return backbone(
-                streams,
-                timesteps,
-                encoder_hidden_states=None,
-                cross_attention_kwargs=kwargs,
-                return_dict=False,
-            )[0]
+            return family.unet(backbone, streams, sigmas, None, kwargs)
 
         if not layers:
             return Prediction(run())
@@ -198,29 +194,24 @@ class SpatialConcatConditioner(Conditioner):
         """Latent pixels that are generated."""
         return conditions["given"].shape[-2] * conditions["given"].shape[-1]
 
-    def _features(self, timesteps: Tensor, conditions: dict[str, Any]) -> dict[str, Tensor]:
+    def _features(self, sigmas: Tensor, conditions: dict[str, Any]) -> dict[str, Tensor]:
         """Inputs (B, N, C) of the reference UNet's self-attentions; kept in ``conditions`` where
         they stay the same over the steps.
         """
         if self.reference_timestep is None:
-            return self._read(timesteps, conditions["garment"])
+            return self._read(sigmas, conditions["garment"])
         if torch.is_grad_enabled() or "features" not in conditions:
-            fixed = torch.full_like(timesteps, self.reference_timestep)
+            fixed = torch.full_like(sigmas, self.reference_timestep / 1000.0)
             features = self._read(fixed, conditions["garment"])
             if torch.is_grad_enabled():
                 return features
             conditions["features"] = features
         return conditions["features"]
 
-    def _read(self, timesteps: Tensor, garment: Tensor) -> dict[str, Tensor]:
+    def _read(self, sigmas: Tensor, garment: Tensor) -> dict[str, Tensor]:
         features: dict[str, Tensor] = {}
-        self.reference_unet(
-            garment,
-            timesteps,
-            encoder_hidden_states=None,
-            cross_attention_kwargs={"reference": features},
-            return_dict=False,
-        )
+        family = family_of(self.reference_unet, "unet", type(self).__name__)
+        family.unet(self.reference_unet, garment, sigmas, None, {"reference": features})
         return features
 
     def _record_builder(self, backbone: nn.Module, latent_size: Sequence[int]):

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from vtonlab.attention import AttentionRecorder
 from vtonlab.attention.layers import unwrap
+from vtonlab.backbones.families import family_of
 from vtonlab.backbones.input_channels import fit_input_channels
 from vtonlab.conditioners.base import Conditioner, Encode, Prediction
 from vtonlab.conditioners.zero_cross_attention_blocks import SpatialEncoder, ZeroCrossAttention
@@ -87,13 +88,9 @@ class ZeroCrossAttentionConditioner(Conditioner):
         """Widen the backbone's input with zeros, copy its encoder, and size the blocks by it.
 
         Raises:
-            ValueError: no ``UNet2DConditionModel``, or one for tokens of another width.
+            ValueError: of no family of UNets, or one for tokens of another width.
         """
-        if type(backbone).__name__ != "UNet2DConditionModel":
-            raise ValueError(
-                f"ZeroCrossAttentionConditioner works on UNet2DConditionModel, not on "
-                f"{type(backbone).__name__}: use Full3DAttentionConditioner for transformers"
-            )
+        family_of(backbone, "unet", type(self).__name__)
         width = self.image_encoder.proj_out.out_features
         if backbone.config.cross_attention_dim != width:
             raise ValueError(
@@ -105,6 +102,11 @@ class ZeroCrossAttentionConditioner(Conditioner):
         fit_input_channels(backbone, latent + more)
         self.encoder = SpatialEncoder(backbone, latent_channels=latent, sees=self.encoder_sees)
         self.cross = ZeroCrossAttention(backbone, num_heads=self.num_heads)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Maps of the person that the network is shown."""
+        return self.inputs
 
     def train(self, mode: bool = True) -> "ZeroCrossAttentionConditioner":
         """As ``nn.Module.train``; the image encoder stays in evaluation mode."""
@@ -159,16 +161,16 @@ class ZeroCrossAttentionConditioner(Conditioner):
         ``layers`` are names within the blocks, ``blocks.<place>.transformer.transformer_blocks.0.
         attn2`` with places counted in decoder order; patterns such as ``blocks.1.*.attn2`` match.
         """
-        timesteps = sigmas * 1000.0
+        family = family_of(backbone, "unet", type(self).__name__)
         stream = torch.cat([noisy, conditions["given"]], dim=1)
         token = self._token(conditions)
 
         def run() -> Tensor:
-            return backbone(stream, timesteps, encoder_hidden_states=token, return_dict=False)[0]
+            return family.unet(backbone, stream, sigmas, token)
 
         if conditions["garment"] is None:
             return Prediction(run())
-        features = self.encoder(stream, conditions["garment"], timesteps, token)
+        features = self.encoder(stream, conditions["garment"], sigmas * 1000.0, token)
         kept = None
         if conditions["dropped"] is not None and "features" in conditions["drops"]:
             kept = ~conditions["dropped"]

@@ -1,6 +1,6 @@
 """What every try-on model shares: result dicts, pictures for logs, checks, facts of checkpoints."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -89,6 +89,25 @@ def preview_picture(batch: dict, images: Iterable[np.ndarray]) -> np.ndarray:
     columns = [np.concatenate(list(to_uint8(pictures)), axis=0) for pictures in shown]
     columns.append(np.concatenate(list(images), axis=0))
     return np.concatenate(columns, axis=1)
+
+
+def check_needs(given: Mapping, needs: Sequence[str], who: str, where: str = "") -> None:
+    """Whether a batch or sample holds the maps that ``who`` reads.
+
+    Args:
+        where: it comes from, for the message.
+
+    Raises:
+        ValueError: it lacks one; names the sample, the map and the way out.
+    """
+    missing = [name for name in needs if name not in given]
+    if missing:
+        name = given.get("id", "?")
+        name = name if isinstance(name, str) else name[0]
+        raise ValueError(
+            f"{where}sample {name!r} lacks {', '.join(map(repr, missing))}, which {who} needs: ask "
+            f"the data set for it (`maps`), or configure {who} without it"
+        )
 
 
 def check_size(batch: dict, size: Size) -> None:

@@ -20,6 +20,7 @@ from vtonlab.models.results import (
     add_attention,
     bare_results,
     check_loss_names,
+    check_needs,
     check_size,
     checkpoint_facts,
     pair_results,
@@ -161,6 +162,7 @@ class TryOnDiffusion(BaseModel):
         """``mode="loss"``: dict of scalars; ``mode="predict"``: list of result dicts; see both
         methods.
         """
+        self.check_sample(batch)
         check_size(batch, self.size)
         if mode == "loss":
             return self.loss(batch, step)
@@ -177,6 +179,14 @@ class TryOnDiffusion(BaseModel):
         """
         batch = self.data_preprocessor(data, False)
         return self(**batch, mode="predict" if self.probe is None else "probe")
+
+    def check_sample(self, sample: dict, where: str = "") -> None:
+        """Whether a sample or batch has the maps that the conditioner reads.
+
+        Raises:
+            ValueError: it lacks one, by name; ``where`` it comes from is said too.
+        """
+        check_needs(sample, self.conditioner.needs, type(self.conditioner).__name__, where)
 
     # Training -------------------------------------------------------------------------------------
 

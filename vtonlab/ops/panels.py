@@ -6,6 +6,8 @@ over the *whole* canvas, so the tokens of one panel are not contiguous. Everythi
 arithmetic; nothing knows a model (METHODS.md 1.2).
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -95,18 +97,29 @@ def empirical_shift(sequence_length: int, num_steps: int) -> float:
     return at_200 + (at_10 - at_200) * (200 - num_steps) / 190
 
 
-def reference_position_ids(grid: tuple[int, int], references: int, time_step: int = 10) -> Tensor:
-    """FLUX.2 position ids ``((1 + references) * h * w, 4)``: (time, row, column, 0).
-
-    The generated picture has time 0, reference picture ``i`` (from 1) the time ``i * time_step``;
-    all share rows and columns.
-    """
-    height, width = grid
-    ids = torch.zeros(1 + references, height, width, 4)
-    ids[..., 0] = time_step * torch.arange(1 + references)[:, None, None]
+def grid_position_ids(latent_size: tuple[int, int], first: float = 0.0) -> Tensor:
+    """FLUX position ids ``(h/2 * w/2, 3)`` of latents ``(h, w)``: (``first``, row, column)."""
+    height, width = latent_size[0] // 2, latent_size[1] // 2
+    ids = torch.full((height, width, 3), first)
     ids[..., 1] = torch.arange(height)[:, None]
     ids[..., 2] = torch.arange(width)
-    return ids.reshape(-1, 4)
+    return ids.reshape(-1, 3)
+
+
+def reference_position_ids(grids: Sequence[tuple[int, int]], time_step: int = 10) -> Tensor:
+    """FLUX.2 position ids ``(sum of h * w, 4)``: (time, row, column, 0).
+
+    The generated picture comes first, with time 0; reference picture ``i`` (from 1) has the time
+    ``i * time_step``. Rows and columns of each picture begin at 0.
+    """
+    every = []
+    for number, (height, width) in enumerate(grids):
+        ids = torch.zeros(height, width, 4)
+        ids[..., 0] = time_step * number
+        ids[..., 1] = torch.arange(height)[:, None]
+        ids[..., 2] = torch.arange(width)
+        every.append(ids.reshape(-1, 4))
+    return torch.cat(every)
 
 
 def text_position_ids(length: int) -> Tensor:

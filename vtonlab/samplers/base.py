@@ -7,6 +7,8 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
+from vtonlab.registry import NOISE_SCHEDULES
+
 Predict = Callable[[Tensor, Tensor], Tensor]  # (latents (B, ...), sigmas (B,)) -> like latents
 STARTS = ("noise", "agnostic", "photograph")
 
@@ -28,7 +30,8 @@ class DiffusionSampler:
         ValueError: a setting outside its range.
     """
 
-    noise_schedules: tuple[str, ...] = ()  # class names of those it can sample from
+    # those it can sample from, as configs name them, or classes; their subclasses too
+    noise_schedules: tuple[str | type, ...] = ()
 
     def __init__(
         self,
@@ -61,10 +64,12 @@ class DiffusionSampler:
         Raises:
             ValueError: this sampler cannot sample from it.
         """
-        if type(noise_schedule).__name__ not in self.noise_schedules:
+        found = [NOISE_SCHEDULES.get(n) if isinstance(n, str) else n for n in self.noise_schedules]
+        if not isinstance(noise_schedule, tuple(each for each in found if each is not None)):
+            names = [n if isinstance(n, str) else n.__name__ for n in self.noise_schedules]
             raise ValueError(
                 f"{type(self).__name__} cannot sample a model trained with "
-                f"{type(noise_schedule).__name__}: it fits {', '.join(self.noise_schedules)}"
+                f"{type(noise_schedule).__name__}: it fits {', '.join(names)} and subclasses"
             )
         self.noise_schedule = noise_schedule
 

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.config.utils import ConfigParsingError
-from mmengine.utils import import_modules_from_strings
 
 from vtonlab.engine.config.check import TOP_KEYS, accepted_arguments, check_options
 from vtonlab.engine.config.inherit import read
@@ -17,6 +16,7 @@ from vtonlab.engine.config.released import apply_released
 from vtonlab.engine.config.safe_mode import check_file, check_types
 from vtonlab.engine.config.sources import used_names
 from vtonlab.registry import DATASETS, MODELS
+from vtonlab.utils.plugins import import_plugins
 
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 LOADER_TIMEOUT_S = 300
@@ -67,7 +67,7 @@ def load_config(
     if safe:
         check_file(path)
     try:
-        config = read(path, import_custom_modules=not safe)
+        config = read(path, import_custom_modules=False)
         if safe:
             check_types(config._cfg_dict)
         _import_customs(config)
@@ -93,7 +93,9 @@ def _import_customs(config: Config) -> None:
     if config.get("custom_imports"):
         if str(Path.cwd()) not in sys.path:
             sys.path.insert(0, str(Path.cwd()))
-        import_modules_from_strings(**config.custom_imports)
+        customs = dict(config.custom_imports)
+        forgive = customs.get("allow_failed_imports", False)
+        import_plugins(customs.get("imports") or (), forgive=forgive)
 
 
 def _ingredient(name: str, config: Config) -> str:

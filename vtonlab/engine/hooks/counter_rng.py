@@ -26,6 +26,7 @@ class CounterRNGHook(Hook):
     """
 
     priority = "VERY_HIGH"
+    only_while_training = True  # tests run without it
 
     def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
         seed = step_seed(runner.seed, get_rank(), runner.iter)

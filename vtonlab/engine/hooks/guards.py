@@ -18,6 +18,7 @@ class SampleTraceHook(Hook):
     """Remembers the iteration, its sample ids and its loss parts, for ``describe``."""
 
     priority = "VERY_HIGH"
+    only_while_training = True  # tests run without it
 
     def __init__(self) -> None:
         self.iteration = 0
@@ -61,6 +62,7 @@ class SaveOnSignalHook(Hook):
     """
 
     priority = "LOWEST"
+    only_while_training = True  # tests run without it
 
     def __init__(self) -> None:
         self.received = 0

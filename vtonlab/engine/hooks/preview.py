@@ -38,6 +38,7 @@ class SampleGridHook(Hook):
     """
 
     priority = "BELOW_NORMAL"  # after EMAHook updated, before LoggerHook closes the visualiser
+    only_while_training = True  # tests run without it
 
     def __init__(
         self, *, interval: int, samples: int = 4, name: str = "samples", people: int = 2

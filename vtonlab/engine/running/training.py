@@ -5,6 +5,7 @@ import resource
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.logging import print_log
+from torch import nn
 
 from vtonlab.datasets.samplers import SampleKey
 from vtonlab.engine.checkpoints.files import find_problem
@@ -44,26 +46,43 @@ def _is_first_process() -> bool:
     return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0
 
 
-def check_data(config: Config, *loaders: str) -> None:
+def check_data(config: Config, *loaders: str) -> dict[str, dict]:
     """Build the data sets of ``loaders``; each looks at its files and gives one sample.
 
     This comes before any model is built.
 
+    Returns:
+        The sample of each loader, for `check_samples`.
+
     Raises:
         ValueError, FileNotFoundError: what is missing or damaged, in one sentence.
     """
+    samples = {}
     for loader in loaders:
         if config.get(loader):
             dataset = DATASETS.build(config[loader].dataset.to_dict())
             verify = getattr(dataset, "verify", None)  # data sets read from files have it
             if verify is not None and _is_first_process():
                 print_log(f"{loader}: {verify()}", logger="current")
-            dataset[SampleKey(0, 0)]
+            samples[loader] = dataset[SampleKey(0, 0)]
+    return samples
+
+
+def check_samples(model: nn.Module, samples: Mapping[str, dict]) -> None:
+    """Whether one sample of each loader holds the maps that ``model`` needs.
+
+    Raises:
+        ValueError: it lacks one, by name.
+    """
+    check = getattr(model, "check_sample", None)  # models that are shown maps have it
+    for loader, sample in samples.items() if check is not None else ():
+        check(sample, where=f"{loader}: ")
 
 
 def _train(config: Config) -> SafeRunner:
-    check_data(config, "train_dataloader", "val_dataloader")
+    samples = check_data(config, "train_dataloader", "val_dataloader")
     runner = build_runner(config)
+    check_samples(runner.bare_model, samples)
     try:
         runner.train()
     except NonFiniteError as error:

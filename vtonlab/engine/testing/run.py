@@ -12,13 +12,14 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.dist import barrier, get_world_size, is_main_process
+from mmengine.hooks import EMAHook
 from PIL import Image
 
 from vtonlab.engine.checkpoints.files import manifest_path, plain, sha256, write_text
 from vtonlab.engine.config.check import accepted_arguments, check_config
 from vtonlab.engine.hooks.save_pictures import without_padding
 from vtonlab.engine.running.runner import SafeRunner, build_runner
-from vtonlab.engine.running.training import check_data
+from vtonlab.engine.running.training import check_data, check_samples
 from vtonlab.engine.testing.pair_loop import JOURNAL, PairTestLoop
 from vtonlab.evaluation.evaluate import (
     check_predictions,
@@ -39,7 +40,7 @@ from vtonlab.evaluation.results import (
 )
 from vtonlab.evaluation.scoring import Scores, add_columns, score_pictures
 from vtonlab.evaluation.truth import Truth, open_truth
-from vtonlab.registry import DATASETS
+from vtonlab.registry import DATASETS, HOOKS
 from vtonlab.utils.progress import Progress
 
 SAMPLING = "sampling.json"  # what the pictures of a folder were drawn with
@@ -103,8 +104,9 @@ def test(
         ]
     config.load_from, config.resume, config.work_dir = str(checkpoint), False, str(out)
     digest = sha256(checkpoint) if manifest_path(checkpoint).is_file() else None
-    check_data(config, "test_dataloader")
+    samples = check_data(config, "test_dataloader")
     runner = build_runner(config)
+    check_samples(runner.bare_model, samples)
     claim(Path(out), _identity(config, checkpoint, runner.seed, truth), restart)
     metrics = runner.test()
     if is_main_process():
@@ -184,12 +186,19 @@ def drop_training(config: Config) -> None:
     config.optim_wrapper = config.param_scheduler = None
     for key in ("load_other_size", "sharding"):  # each process draws pairs with all weights
         config.pop(key, None)
-    slots = dict(config.get("default_hooks") or {})
-    for slot in ("ema", "preview", "guard", "signal", "rng"):
-        slots.pop(slot, None)
+    slots = {k: v for k, v in (config.get("default_hooks") or {}).items() if not _trains(v)}
     config.default_hooks = dict(slots, checkpoint=None, param_scheduler=None)
-    hooks = config.get("custom_hooks") or []
-    config.custom_hooks = [h for h in hooks if h["type"] not in ("EMAHook", "SampleGridHook")]
+    config.custom_hooks = [h for h in config.get("custom_hooks") or [] if not _trains(h)]
+
+
+def _trains(hook: Mapping | None) -> bool:
+    """Whether a hook is for training alone: an averager of weights, or one that says so
+    (``only_while_training``).
+    """
+    found = HOOKS.get(hook["type"]) if hook else None
+    return found is not None and (
+        issubclass(found, EMAHook) or getattr(found, "only_while_training", False)
+    )
 
 
 def _identity(config: Config, checkpoint: str, seed: int, truth: Truth | None) -> dict[str, Any]:

@@ -1,0 +1,76 @@
+"""FLUX.1: 2 x 2 latents a token, positions (picture, row, column), CLIP's pooled text."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from vtonlab.attention.layers import BlockTokens
+from vtonlab.attention.layouts import TEXT_FIRST
+from vtonlab.backbones.families.base import BackboneFamily, Text
+from vtonlab.ops.panels import (
+    grid_position_ids,
+    pack_latents,
+    panel_position_ids,
+    unpack_latents,
+)
+from vtonlab.registry import ATTENTION_BLOCKS, FAMILIES
+
+ATTENTION_BLOCKS.add(BlockTokens("joint", TEXT_FIRST), "diffusers.FluxTransformerBlock")
+ATTENTION_BLOCKS.add(BlockTokens("single", TEXT_FIRST), "diffusers.FluxSingleTransformerBlock")
+
+
+@FAMILIES.register("diffusers.FluxTransformer2DModel")
+class FluxFamily(BackboneFamily):
+    """FLUX.1-Fill takes panels (canvas and mask channels), FLUX.1-Kontext reference pictures, whose
+    positions have 1 on the first axis.
+    """
+
+    pipeline = "FluxPipeline"
+
+    def panels(self, backbone, streams, canvas, sigmas, text, *, panels, guidance_scale) -> Tensor:
+        """Tokens hold the noisy latents, the canvas's, then its mask channels (FLUX.1-Fill)."""
+        channels = streams.shape[1]
+        parts = [streams, canvas[:, :channels], canvas[:, channels:]]
+        tokens = torch.cat([pack_latents(part) for part in parts], dim=2)
+        height, width = streams.shape[-2:]
+        ids = panel_position_ids((height // 2, width // 2 // panels), panels)
+        output = self._call(backbone, tokens, ids, sigmas, text, guidance_scale)
+        return unpack_latents(output, height, width)
+
+    def references(
+        self,
+        backbone: nn.Module,
+        noisy: Tensor,
+        references: Sequence[Tensor],
+        sigmas: Tensor,
+        text: Text,
+        *,
+        guidance_scale: float,
+    ) -> Tensor:
+        """As FLUX.1-Kontext: all reference pictures stand at 1 on the first axis."""
+        pictures = [noisy, *references]
+        tokens = torch.cat([pack_latents(each).to(noisy) for each in pictures], dim=1)
+        firsts = [0.0, *[1.0] * len(references)]
+        places = [
+            grid_position_ids(each.shape[-2:], first)
+            for each, first in zip(pictures, firsts, strict=True)
+        ]
+        output = self._call(backbone, tokens, torch.cat(places), sigmas, text, guidance_scale)
+        height, width = noisy.shape[-2:]
+        return unpack_latents(output[:, : height * width // 4], height, width)
+
+    def _call(self, backbone, tokens, ids, sigmas, text, guidance_scale) -> Tensor:
+        guidance = None
+        if backbone.config.guidance_embeds:
+            guidance = torch.full_like(sigmas, guidance_scale)
+        return backbone(
+            hidden_states=tokens,
+            encoder_hidden_states=text.tokens,
+            pooled_projections=text.pooled,
+            timestep=sigmas,
+            img_ids=ids.to(tokens),
+            txt_ids=torch.zeros(text.tokens.shape[1], 3).to(tokens),
+            guidance=guidance,
+            return_dict=False,
+        )[0]
