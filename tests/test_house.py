@@ -15,6 +15,7 @@ FLOORS = {
     "utils": -1,  # the floor's lower half: ops may use its compat.py, never the other way round
     "version": -1,
     "ops": 0,
+    "zoo": 0,
     "registry": 1,
     "structures": 1,
     "attention": 2,

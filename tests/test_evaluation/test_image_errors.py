@@ -3,12 +3,8 @@ import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from vtonlab.evaluation import ImageErrors
-from vtonlab.evaluation.image_errors import (
-    l1_inside,
-    mean_colour_fill,
-    psnr_outside,
-    ssim_inside,
-)
+from vtonlab.evaluation.bounds import mean_colour_fill
+from vtonlab.evaluation.image_errors import l1_inside, psnr_outside, ssim_inside
 
 
 @pytest.fixture

@@ -67,11 +67,15 @@ def test_velocity_reading_passes_the_output_through():
     assert schedule.prediction(output, noisy, torch.rand(3)) is output
 
 
-def test_floor_bounds_the_residual_at_low_noise():
+def test_floor_bounds_the_residual_at_low_noise_alone():
+    """The loss is bounded; the step from any level to 0 ends at the network's clean picture."""
     schedule = FlowMatchingSchedule(network_predicts="clean", min_sigma=0.5)
     clean, output = torch.zeros(1, 1, 2, 2), torch.ones(1, 1, 2, 2)
     residual = schedule.residual(output, clean, clean, torch.tensor([0.01]))
     assert residual.abs().max() == 2.0
+    noisy, level = torch.full((1, 1, 2, 2), 0.25), torch.tensor([0.125])  # exact in binary
+    velocity = schedule.prediction(output, noisy, level)
+    assert torch.equal(noisy - 0.125 * velocity, output)
 
 
 def test_unknown_reading():

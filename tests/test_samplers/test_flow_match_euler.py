@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from vtonlab.noise_schedules import FlowMatchingSchedule
 from vtonlab.samplers import FlowMatchEulerSampler
 
 
@@ -35,6 +36,33 @@ def test_predict_sees_each_level_once_for_the_whole_batch():
 
     FlowMatchEulerSampler(num_steps=4)(predict, torch.randn(4, 3, 8, 8), 64)
     assert seen == pytest.approx([1.0, 0.75, 0.5, 0.25])
+
+
+@pytest.mark.parametrize("min_sigma", [0.01, 0.4])
+def test_more_steps_are_not_worse(min_sigma):
+    """At 4, 12 and 30 steps, pictures of the best possible network, whatever its loss weighed.
+
+    The data: one known picture plus noise of deviation ``spread``, whose posterior mean is a
+    formula. A sample's error is then that noise, less what few steps leave out, so it grows with
+    the steps to its expectation and never beyond: the floor of the loss may leave nothing behind.
+    """
+    schedule = FlowMatchingSchedule(network_predicts="clean", min_sigma=min_sigma)
+    generator = torch.Generator().manual_seed(0)
+    known, noise = torch.randn(2, 4, 3, 32, 32, generator=generator)
+    spread, errors = 0.05, {}
+
+    def predict(noisy, sigmas):
+        level = sigmas.reshape(-1, 1, 1, 1)
+        gain = (1 - level) * spread**2 / ((1 - level).square() * spread**2 + level.square())
+        mean = known + gain * (noisy - (1 - level) * known)
+        return schedule.prediction(mean, noisy, sigmas)
+
+    for steps in (1, 4, 12, 30):
+        drawn = FlowMatchEulerSampler(num_steps=steps, shift=6.0)(predict, noise, 64)
+        errors[steps] = (drawn - known).square().mean().sqrt().item()
+    assert errors[1] < 1e-6  # one step draws the mean: float32 of numbers of order 1
+    allowed = spread * (1 + 3 / (2 * known.numel()) ** 0.5)  # three deviations of a deviation
+    assert errors[4] < allowed and errors[12] < allowed and errors[30] < allowed
 
 
 def test_no_steps_is_refused():

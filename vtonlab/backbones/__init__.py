@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "correspondence_network": ["CorrespondenceNetwork"],
         "flow_refinement": ["FlowRefinement"],
         "garment_token": ["GarmentTokenEncoder"],
+        "linear_codec": ["LinearCodec"],
         "modulated_synthesis": ["SpatialStyleGenerator"],
         "pretrained": ["from_pretrained"],
         "residual_discriminator": ["ResidualDiscriminator"],

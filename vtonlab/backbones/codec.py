@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from vtonlab.registry import BACKBONES
 
 
-class _ExactPosterior:
+class ExactPosterior:
     """A posterior without spread: mode and sample are the encoding itself."""
 
     def __init__(self, mean: Tensor) -> None:
@@ -46,9 +46,7 @@ class SpaceToDepthCodec(nn.Module):
         """``pictures`` (B, 3, H, W) in [-1, 1]; the result has ``latent_dist`` with ``mode()`` and
         ``sample()``.
         """
-        return SimpleNamespace(
-            latent_dist=_ExactPosterior(F.pixel_unshuffle(pictures, self.factor))
-        )
+        return SimpleNamespace(latent_dist=ExactPosterior(F.pixel_unshuffle(pictures, self.factor)))
 
     def decode(self, latents: Tensor) -> SimpleNamespace:
         """Inverse of :meth:`encode`; the result has ``sample`` (B, 3, H, W)."""

@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "readers.deepfashion": ["DeepFashionDataset"],
         "readers.dresscode": ["DressCodeDataset"],
         "readers.files": ["FileTryOnDataset"],
+        "mixture": ["MixtureDataset"],
         "readers.mpv": ["MPVDataset"],
         "readers.pair_list": ["PairListDataset"],
         "transforms.pose_transfer": ["GenerateWholePicture"],
@@ -18,6 +19,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "readers.shards": ["ShardDataset", "ShardSampler"],
         "transforms.colour": ["BrightnessContrast", "ColorJitter", "HSVShift"],
         "transforms.joint": ["RandomAffine", "RandomHFlip", "Resize"],
+        "transforms.texture_completion": ["TextureCompletion"],
         "readers.vitonhd": ["VITONHDDataset"],
     },
 )

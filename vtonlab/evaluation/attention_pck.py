@@ -42,13 +42,25 @@ class AttentionPCK(PairMetric):
     ``layers`` (the supervised ones), reported with its ``garment_mass`` over the same queries and
     the ``chance`` level; ``attention_pck_any_layer`` is the best of all layers that were read.
 
+    PCK asks where attention is centred. How sharp it is, over the same queries of the same layer:
+    ``true_share``, attention given the garment on the (bilinear) true cells; ``effective_cells``,
+    exp of its entropy; and ``drawn_error``, the error on visible garment pixels of the picture that
+    attention alone would draw, each key giving its garment patch.
+
     Args:
         layers: names of the supervised layers; None takes all that the probe reads.
         tolerance: in tokens.
     """
 
     names = ("attention_pck",)
-    directions = {"attention_pck": "up", "attention_pck_any_layer": "up", "garment_mass": "up"}
+    directions = {
+        "attention_pck": "up",
+        "attention_pck_any_layer": "up",
+        "garment_mass": "up",
+        "true_share": "up",
+        "effective_cells": "down",
+        "drawn_error": "down",
+    }
     needs = ()  # `process` says itself which of two things is missing
 
     def __init__(
@@ -78,12 +90,18 @@ class AttentionPCK(PairMetric):
         truth, valid = sample["flow"].to_grid(query_grid)
         truth, valid = truth.cpu(), valid.cpu()
         right = correct_matches(attention["argmax"][valid], truth[valid], key_grid, self.tolerance)
-        return dict(
+        row = dict(
             queries=int(valid.sum()),
             right=float(right.sum()),
             mass=float(attention["mass"][valid].sum()),
             chance=float(chance_level(truth[valid], key_grid, self.tolerance).sum()),
         )
+        if "true_share" in attention:
+            row["true_share"] = float(attention["true_share"][valid].sum())
+            row["effective_cells"] = float(attention["entropy"][valid].exp().sum())
+        if "drawn" in attention:
+            row["drawn"], row["pixels"] = attention["drawn"].tolist()
+        return row
 
     def compute_metrics(self, results: list[dict]) -> dict:
         """Layers pooled over pictures; every visible query weighs the same."""
@@ -91,7 +109,10 @@ class AttentionPCK(PairMetric):
         for name in results[0]:
             total = {k: sum(r[name][k] for r in results) for k in results[0][name]}
             count = max(total["queries"], 1)
-            layers[name] = {k: total[k] / count for k in ("right", "mass", "chance")}
+            per_query = [k for k in total if k not in ("queries", "drawn", "pixels")]
+            layers[name] = {k: total[k] / count for k in per_query}
+            if "drawn" in total:
+                layers[name]["drawn_error"] = total["drawn"] / max(total["pixels"], 1)
         best = self._best(layers)
         metrics = {
             "attention_pck": layers[best]["right"],
@@ -101,6 +122,8 @@ class AttentionPCK(PairMetric):
             "garment_mass": layers[best]["mass"],
             "attention_pck_queries": sum(r[best]["queries"] for r in results),
         }
+        sharpness = ("true_share", "effective_cells", "drawn_error")
+        metrics |= {key: layers[best][key] for key in sharpness if key in layers[best]}
         return metrics | {f"attention_pck/{name}": layer["right"] for name, layer in layers.items()}
 
     def columns(self, results: list[dict]) -> list[dict[str, float | None]]:

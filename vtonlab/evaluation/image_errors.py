@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from vtonlab.evaluation.base import PairMetric, psnr
+from vtonlab.evaluation.base import PairMetric, mean, psnr
+from vtonlab.evaluation.bounds import copied_picture, mean_colour_fill, share_of_the_way
+from vtonlab.evaluation.prints import print_scores
 from vtonlab.registry import METRICS
 
 
@@ -43,27 +45,27 @@ def psnr_outside(image: np.ndarray, target: np.ndarray, mask: np.ndarray) -> flo
     return psnr(np.square(image[outside].astype(float) - target[outside].astype(float)).mean())
 
 
-def mean_colour_fill(target: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """``target`` with the mask filled by the mean colour of what it hides: the best a constant can
-    do.
-    """
-    filled, inside = target.copy(), mask.astype(bool)
-    filled[inside] = np.rint(target[inside].mean(0)).astype(np.uint8)
-    return filled
-
-
 @METRICS.register_module()
 class ImageErrors(PairMetric):
-    """``l1_inside``, ``ssim_inside``, ``psnr_outside``, and ``l1_inside_fill`` of the mean-colour
-    fill, all before repaint.
+    """``l1_inside``, ``ssim_inside``, ``psnr_outside``, and their bounds, all before repaint.
 
     Each is computed per picture and averaged over pictures. ``l1_inside_fill`` is what painting the
-    true mean colour into the mask would score: a model that is not far below it has learned
-    nothing.
+    true mean colour into the mask would score. Where the data know the true flow (rendered people),
+    ``l1_inside_copy`` is what copying by it would (see ``copied_picture``), ``share_of_the_way`` is
+    ``(fill - error) / (fill - copy)`` of the means, and ``print_contrast`` and
+    ``print_orientation`` tell whether the print of the worn garment is there and runs the right way
+    (see ``print_scores``), over the garments that have one.
     """
 
     names = ("l1_inside", "ssim_inside", "psnr_outside", "l1_inside_fill")
-    directions = {"l1_inside": "down", "ssim_inside": "up", "psnr_outside": "up"}
+    of_flow = ("l1_inside_copy", "print_contrast", "print_orientation")
+    directions = {
+        "l1_inside": "down",
+        "ssim_inside": "up",
+        "psnr_outside": "up",
+        "share_of_the_way": "up",
+        "print_orientation": "up",
+    }
     needs = ("image", "target", "mask")
 
     def describe(self) -> str:
@@ -71,16 +73,32 @@ class ImageErrors(PairMetric):
 
     def score(self, sample: dict) -> dict[str, float | None]:
         image, target, mask = sample["image"], sample["target"], sample["mask"]
+        known = "flow" in sample and "garment" in sample
         if not mask.any():
-            return dict.fromkeys(self.names)
+            return dict.fromkeys((*self.names, *(self.of_flow if known else ())))
         outside = psnr_outside(image, target, mask) if not mask.all() else None
-        return dict(
+        scores = dict(
             l1_inside=l1_inside(image, target, mask),
             ssim_inside=ssim_inside(image, target, mask),
             psnr_outside=outside,
             l1_inside_fill=l1_inside(mean_colour_fill(target, mask), target, mask),
         )
+        if known:
+            flow = sample["flow"]
+            copied = copied_picture(sample["garment"], target, mask, flow)
+            cloth = flow.visible.numpy() & mask.astype(bool)
+            scores |= dict(l1_inside_copy=l1_inside(copied, target, mask))
+            scores |= print_scores(image, target, cloth)
+        return scores
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
-        """Means over pictures, and how many there were."""
-        return super().compute_metrics(results) | {"pictures": len(results)}
+        """Means over pictures, the share of the way that follows, and how many pictures."""
+        found = super().compute_metrics(results)
+        if any("l1_inside_copy" in row for row in results):
+            found |= {name: mean([row.get(name) for row in results]) for name in self.of_flow}
+            error, fill, copy = (
+                found[name] for name in ("l1_inside", "l1_inside_fill", "l1_inside_copy")
+            )
+            if None not in (error, fill, copy):
+                found["share_of_the_way"] = share_of_the_way(error, fill, copy)
+        return found | {"pictures": len(results)}

@@ -143,6 +143,8 @@ def pair_sample(
         if key in true:
             sample[key] = resize_mask(true[key], size)
     sample["person"] = protocol.true_picture(true["person"], size, lossy)
+    if "flow" in true and size == true["person"].shape[:2]:
+        sample["flow"] = true["flow"]  # of rendered people: bounds are known
     answer = true.get("target", true["person"])
     if setting == "paired" or "target" in true:
         sample["target"] = (

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vtonlab.evaluation.attention_measures import drawn_errors, true_shares
 from vtonlab.ops.repaint import BLUR, repaint
 from vtonlab.ops.resize import Size
 from vtonlab.structures.attention_record import AttentionRecord
@@ -36,7 +37,8 @@ def pair_results(
     """One result dict for each pair of a preprocessed batch and its picture (B, H, W, 3) uint8.
 
     ``id``, ``garment_id``, ``category``, ``index``; ``image`` as generated, ``repainted`` (outside
-    the mask the photograph), ``target``, ``mask`` (H, W); ``flow`` where the truth is known.
+    the mask the photograph), ``garment``, ``target``, ``mask`` (H, W); ``flow`` where the truth is
+    known.
 
     Args:
         blur, blend_rounding: of :func:`vtonlab.ops.repaint.repaint`.
@@ -44,12 +46,14 @@ def pair_results(
             made alike.
     """
     targets = to_uint8(batch.get("target", batch["person"]))
+    garments = to_uint8(batch["garment"])
     photographs = to_uint8(batch["person"], picture_rounding)
     masks = batch["mask"][:, 0].cpu().numpy().astype(np.uint8)
     results = []
     for place, image in enumerate(images):
         result = {key: batch[key][place] for key in ("id", "garment_id", "category", "index")}
         result |= dict(image=image, target=targets[place], mask=masks[place])
+        result["garment"] = garments[place]
         result["repainted"] = repaint(
             image, photographs[place], masks[place], blur=blur, rounding=blend_rounding
         )
@@ -67,20 +71,26 @@ def bare_results(batch: dict) -> list[dict]:
     ]
 
 
-def add_attention(results: list[dict], records: Iterable[AttentionRecord]) -> None:
+def add_attention(results: list[dict], records: Iterable[AttentionRecord], batch: dict) -> None:
     """Write ``attention`` into the results: layer -> ``argmax`` (Nq,) int64 garment key of the head
     mean, ``mass`` and ``entropy`` (Nq,), and ``grids``.
+
+    Where the batch knows the true ``flow``, also ``true_share`` (Nq,) and, unless a grid does not
+    divide the pictures, ``drawn`` (2,): sum of the error and number of pixels of
+    :func:`vtonlab.evaluation.attention_measures.drawn_errors`.
     """
     for record in records:
         best, mass = record.argmax(), record.garment_mass().mean(1)
-        entropy = record.mean_map_entropy()
+        found = dict(argmax=best, mass=mass.float(), entropy=record.mean_map_entropy().float())
+        if "flow" in batch:
+            found["true_share"] = true_shares(record, batch["flow"])
+            target = batch.get("target", batch["person"])
+            drawn = drawn_errors(record, batch["garment"], target, batch["flow"])
+            found |= {} if drawn is None else {"drawn": drawn}
         for place, result in enumerate(results):
-            result.setdefault("attention", {})[record.name] = dict(
-                argmax=best[place].cpu(),
-                mass=mass[place].float().cpu(),
-                entropy=entropy[place].float().cpu(),
-                grids=(record.query_grid, record.key_grid),
-            )
+            own = {key: value[place].cpu() for key, value in found.items()}
+            own["grids"] = (record.query_grid, record.key_grid)
+            result.setdefault("attention", {})[record.name] = own
 
 
 def preview_picture(batch: dict, images: Iterable[np.ndarray]) -> np.ndarray:

@@ -352,7 +352,8 @@ class TryOnDiffusion(BaseModel):
 
     def _probe(self, batch: dict, clean: Tensor, conditions: dict, results: list[dict]) -> None:
         sigma, layers = self.probe.get("sigma", 0.5), self.probe["layers"]
-        add_attention(results, self._read_attention(batch, clean, conditions, sigma, layers))
+        records = self._read_attention(batch, clean, conditions, sigma, layers)
+        add_attention(results, records, batch)
 
     def _pair_generators(self, batch: dict, purpose: str) -> list[torch.Generator]:
         pairs = zip(batch["id"], batch["garment_id"], strict=True)

@@ -279,7 +279,7 @@ class TryOnWarping(BaseModel):
             if "worn_mask" in batch:
                 result["worn_mask"] = _binary(batch["worn_mask"][place])
         if self.probe is not None:
-            add_attention(results, self.attention_records(batch))
+            add_attention(results, self.attention_records(batch), batch)
         return results
 
     def preview(self, batch: dict) -> np.ndarray:
@@ -290,7 +290,7 @@ class TryOnWarping(BaseModel):
     def probe_attention(self, batch: dict) -> list[dict]:
         """``id``, ``attention`` and ``flow`` of each pair, as :meth:`predict`, but no pictures."""
         results = bare_results(batch)
-        add_attention(results, self.attention_records(batch))
+        add_attention(results, self.attention_records(batch), batch)
         return results
 
     @property

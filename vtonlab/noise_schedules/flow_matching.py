@@ -21,7 +21,9 @@ class FlowMatchingSchedule:
         network_predicts: what the network's output is read as: ``"velocity"``, as FLUX and SD3 do,
             or ``"clean"``, from which the velocity follows as ``(z_s - z_0) / s``; a small network
             on pixels then need not carry the noise through its layers (arXiv 2511.13720).
-        min_sigma: smallest ``s`` in that division.
+        min_sigma: smallest ``s`` in that division of the training loss, which else would weigh
+            pictures almost without noise without bound. Sampling divides by the level itself: a
+            clean prediction steps to itself at level 0, whatever the loss weighs.
     """
 
     def __init__(
@@ -76,11 +78,11 @@ class FlowMatchingSchedule:
     def prediction(self, output: Tensor, noisy: Tensor, sigmas: Tensor) -> Tensor:
         """The velocity, which samplers step on, that the network's ``output`` stands for.
 
-        ``output`` and ``noisy`` (B, ...), ``sigmas`` (B,).
+        ``output`` and ``noisy`` (B, ...), ``sigmas`` (B,) above 0, where velocities exist.
         """
         if self.network_predicts == "velocity":
             return output
-        return (noisy - output) / _expand(sigmas, noisy).clamp(min=self.min_sigma)
+        return (noisy - output) / _expand(sigmas, noisy)
 
     def clean_from_velocity(self, noisy: Tensor, velocity: Tensor, sigmas: Tensor) -> Tensor:
         """The clean estimate ``z_s - s v``."""

@@ -29,7 +29,7 @@ from vtonlab.utils.seeding import seed_from
 
 VERSION = 4  # of what is drawn: part of the cache key
 SETTINGS = ("paired", "unpaired", "person_to_person")
-SPLITS = ("train", "val", "test")
+SPLITS = ("train", "val", "test", "base", "bench")
 SHUFFLES = ("samples", "points")
 ALWAYS = ("person", "garment", "agnostic", "mask", "garment_mask", "pose")
 OPTIONAL = ("worn_mask", "parse", "iuv", "keypoints", "flow", "correspondences")
@@ -42,7 +42,8 @@ class SyntheticTryOn(Dataset):
     settings alone.
 
     Args:
-        split: train, val or test; they share no texture, pose or body.
+        split: train, val, test, base (what the shipped bases learn from) or bench (what
+            docs/benchmark.md is scored on); they share no texture, pose or body.
         size: (height, width) of all pictures.
         length: number of samples.
         seed: another seed, another data set.

@@ -64,7 +64,7 @@ def draw_flat(
         rng: source of randomness; what is drawn does not depend on ``size`` or ``factor``.
         size: (h, w) of the flat picture.
         factor: supersampling; the worn garment samples the larger picture.
-        split: train, val or test: cloths are disjoint.
+        split: of the data: cloths are disjoint.
         under: the garment that lies over this one where they meet.
     """
     garment = draw_garment(rng, category, kind)

@@ -1,4 +1,4 @@
-"""Colours of cloth as shops sell it; the swatches of train, val and test are disjoint."""
+"""Colours of cloth as shops sell it; the swatches of the splits are disjoint."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -30,6 +30,21 @@ _SWATCHES = {
         1c3b2c 86995f 63b08d
         c23b3f f0a68d 571427 f3c9d6
         e8bb55 fbe9bf c2935f 4a2f22 6d56a0 c5aed6
+    """,
+    "base": """
+        1f242b e6eae9 7a787e 9da399 575552 c0bbc5 1b140a
+        2c3121 c3c9c5 928c97 666c61 7f867b 288835 7d08eb
+        883420 b2eb30 c99c54 c27fb7 66a3d7 5d337c e3cb4c
+        37e745 814a6a 84d8c6 d94ac4 99b579 ec6866 e55c2a
+        ca7433 909b29 2ea185 7210b4 7bf1a2 854845 93d962
+        42365c bc1644 c18ce5 d05c88 507550 c65ca5 8a76a6
+        0f6253 1d2aae c5de75 5c989c 2dba39 7963bf 2d439a
+        7c092e b27c6c c005dd a8a558 a962be
+    """,
+    "bench": """
+        19200f e2dbd9 60595e aca7a1 8fdc1d a708f9 dc5c66
+        653a8c 3c602a 83c0ec b4efba 9f5ae8 f4542b d7c14e
+        9aa265 2fcbc6 ae77a5 de74cc
     """,
 }
 SPLITS = tuple(_SWATCHES)

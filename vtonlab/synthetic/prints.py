@@ -19,6 +19,8 @@ _HEADS = {
     "train": "AL BRE CO DA EL FRO GRA HAL KI LU MO NA OR PE RI SO TRA VE".split(),
     "val": "BO CLE FI JU MAR QUI".split(),
     "test": "AS DRE HO LE PRI WA ZE".split(),
+    "base": "BU CRE DU EN FA GLO HU IN JO KE PU RU SE TU UM VI YO".split(),
+    "bench": "CY DOR FE GI NU OX PY".split(),
 }
 _TAILS = "DO LA MI NE RO SA TA VAN LEN MER RIS NOVA DELL TON LIA".split()
 

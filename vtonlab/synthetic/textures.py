@@ -26,7 +26,7 @@ def draw_cloth(
         height, width: Size of the picture in pixels; one generator state gives one design at every
             size of one aspect.
         kind: One of ``TEXTURE_KINDS``; None draws one.
-        split: train, val or test; their colours and words are disjoint, so no cloth is shared.
+        split: of the data; their colours and words are disjoint, so no cloth is shared.
 
     Returns:
         uint8 RGB (height, width, 3).

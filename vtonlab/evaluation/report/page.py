@@ -18,6 +18,7 @@ from vtonlab.evaluation.report.scores import (
     fact_sheet,
     label_of,
     score_table,
+    share_bars,
 )
 from vtonlab.evaluation.report.side_files import judge_table, study_table
 from vtonlab.evaluation.report.systems import Group, System
@@ -310,7 +311,7 @@ def _figures(figures: Sequence[tuple[str, str, str]]) -> str:
 
 def _scores(group: Group) -> str:
     return (
-        f"<h3>{escape(group.name)}</h3>"
+        f"<h3>{escape(group.name)}</h3>{share_bars(group)}"
         f'<div class="card">{score_table(group)}</div><p class="note">{escape(group.line)}</p>'
         f"{category_table(group)}{judge_table(group)}"
         f"<details><summary>What these numbers depend on</summary>{fact_sheet(group)}</details>"

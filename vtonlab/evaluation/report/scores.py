@@ -10,7 +10,7 @@ CRITERIA = {
     "attribute_consistency": "attribute consistency",
     "fit_and_pose": "fit and pose",
 }
-# name, meaning, and the metric that tells what no model at all would score
+# name, meaning, and the metrics that tell what no model at all would score
 KNOWN = {
     "ssim": ("SSIM", "structural similarity to the true picture", ""),
     "ms_ssim": ("MS-SSIM", "structural similarity at five scales", ""),
@@ -37,12 +37,34 @@ KNOWN = {
         "the same for whichever block is best, supervised or not",
         "attention_pck_chance",
     ),
+    "true_share": (
+        "Attention on the true cells",
+        "share of the attention given the garment, in the supervised block",
+        "",
+    ),
+    "effective_cells": ("Cells attended to", "exp of the entropy of the head mean, there", ""),
+    "drawn_error": (
+        "Error of the picture attention would draw",
+        "on visible garment, each cell giving its patch",
+        "",
+    ),
     "attention_entropy": ("Attention entropy", "0: one place alone; 1: everywhere alike", ""),
     "garment_mass": ("Garment mass", "share of all attention that falls on the garment", ""),
     "l1_inside": (
         "Error inside the mask",
         "mean absolute error on a scale of 0 to 1",
-        "l1_inside_fill",
+        "l1_inside_fill l1_inside_copy",
+    ),
+    "share_of_the_way": (
+        "Share of the way",
+        "from the true mean colour (0) to copying by the true correspondence (1)",
+        "",
+    ),
+    "print_contrast": ("Contrast of the print", "against the true one; 1 is right", ""),
+    "print_orientation": (
+        "Direction of the print",
+        "1: stripes run as they should, 0: there are none",
+        "",
     ),
     "ssim_inside": ("SSIM inside the mask", "structural similarity there", ""),
     "psnr_outside": ("PSNR outside the mask", "decibels; how well the rest is left alone", ""),
@@ -54,7 +76,11 @@ KNOWN |= {
     f"judge_{key}": (f"Judge: {name}", "mark of 1 to 5 by a vision-language model", "")
     for key, name in CRITERIA.items()
 }
-REFERENCES = {"attention_pck_chance": "guessing", "l1_inside_fill": "the true mean colour"}
+REFERENCES = {
+    "attention_pck_chance": "guessing",
+    "l1_inside_fill": "the true mean colour",
+    "l1_inside_copy": "copying by the truth",
+}
 _ARROWS = {"up": "higher is better", "down": "lower is better"}
 
 
@@ -87,7 +113,7 @@ def score_table(group: Group) -> str:
     directions, metrics = group.directions(), group.metrics()
     rows = [key for key in metrics if key in directions or key in KNOWN]
     rows.sort(key=lambda key: list(KNOWN).index(key) if key in KNOWN else len(KNOWN))
-    with_reference = [key for key in rows if _reference(group, key) is not None]
+    with_reference = [key for key in rows if _references(group, key)]
     head = system_heads(group.systems)
     head += '<th class="n quiet">without a model</th>' * bool(with_reference)
     body = "".join(_row(group, key, directions.get(key), bool(with_reference)) for key in rows)
@@ -95,6 +121,26 @@ def score_table(group: Group) -> str:
     columns = len(group.systems) + bool(with_reference)
     table = f'<table class="scores" style="--n:{columns}">{table}</table>'
     return f'<div class="scroll">{table}</div>{_missing(group)}'
+
+
+def share_bars(group: Group) -> str:
+    """Each system's share of the way between both bounds, as bars; nothing where it is unknown."""
+    shares = [(s, s.facts["metrics"].get("share_of_the_way")) for s in group.systems]
+    metrics = next((s.facts["metrics"] for s, share in shares if share is not None), None)
+    if metrics is None:
+        return ""
+    bars = "".join(
+        f'<div class="way"><span><i class="dot" style="--c:{s.colour}"></i>{escape(s.name)}</span>'
+        f'<div><i style="width:{100 * min(max(share, 0.0), 1.0):.1f}%;--c:{s.colour}"></i></div>'
+        f"<b>{share:.0%}</b></div>"
+        for s, share in shares
+        if share is not None
+    )
+    ends = (
+        f"<span>one colour, error {metrics['l1_inside_fill']:.3f}</span>"
+        f"<span>copying by the truth, {metrics['l1_inside_copy']:.3f}</span>"
+    )
+    return f'<div class="card ways">{bars}<div class="ends">{ends}</div></div>'
 
 
 def category_table(group: Group) -> str:
@@ -131,8 +177,10 @@ def _row(group: Group, key: str, direction: str | None, reference: bool) -> str:
         text = escape(show(value)) or '<span class="quiet">not computed</span>'
         cells.append(f'<td class="{style}">{text}<small>{spread}</small></td>')
     if reference:
-        name, value = _reference(group, key) or ("", None)
-        cells.append(f'<td class="n quiet">{show(value)}<small>{escape(name)}</small></td>')
+        shown = "".join(
+            f"{show(value)}<small>{escape(name)}</small>" for name, value in _references(group, key)
+        )
+        cells.append(f'<td class="n quiet">{shown}</td>')
     return f"<tr>{''.join(cells)}</tr>"
 
 
@@ -151,12 +199,13 @@ def _spread(facts: dict, key: str) -> str:
     return f"± {show(spread)}" if spread is not None else ""
 
 
-def _reference(group: Group, key: str) -> tuple[str, float] | None:
-    other = KNOWN[key][2] if key in KNOWN else ""
+def _references(group: Group, key: str) -> list[tuple[str, float]]:
+    """What no model would score: (name, value) of each bound that the results know."""
+    metrics = group.systems[0].facts["metrics"]
     for system in group.systems:
-        if other and other in system.facts["metrics"]:
-            return REFERENCES[other], system.facts["metrics"][other]
-    return None
+        metrics = {**system.facts["metrics"], **metrics}
+    others = KNOWN[key][2].split() if key in KNOWN else []
+    return [(REFERENCES[o], metrics[o]) for o in others if metrics.get(o) is not None]
 
 
 def _missing(group: Group) -> str:
