@@ -49,7 +49,9 @@ def shrink_synthetic(path: str, folder: Path):
     """Four rendered people in place of a thousand; the config's own picture size."""
     config = load(path)
     config.train_dataloader.batch_size = 2
-    config.train_dataloader.dataset.update(length=4, cache_dir=str(folder / "cache"))
+    dataset = config.train_dataloader.dataset
+    for part in dataset.get("datasets", [dataset]):
+        part.update(length=4, cache_dir=str(folder / "cache"))
     return config
 
 

@@ -59,7 +59,7 @@ class LinearCodec(nn.Module):
         """``pictures`` (B, 3, H, W) in [-1, 1]; the result has ``latent_dist`` with ``mode()`` and
         ``sample()``.
         """
-        padded = F.pad(pictures - self.mean, [self.margin] * 4, mode="replicate")
+        padded = F.pad(pictures.to(self.analysis) - self.mean, [self.margin] * 4, mode="replicate")
         latents = F.conv2d(padded, self.analysis, stride=self.factor)
         return SimpleNamespace(latent_dist=ExactPosterior(latents))
 
@@ -67,7 +67,7 @@ class LinearCodec(nn.Module):
         """The picture of least error; the result has ``sample`` (B, 3, H, W)."""
         around = -(-self.margin // self.factor)  # latents beyond the rim reach into the picture
         height, width = (side * self.factor for side in latents.shape[-2:])
-        padded = F.pad(latents, [around] * 4, mode="replicate")
+        padded = F.pad(latents.to(self.synthesis), [around] * 4, mode="replicate")
         pictures = F.conv_transpose2d(padded, self.synthesis, stride=self.factor)
         start = self.margin + around * self.factor
         pictures = pictures[..., start : start + height, start : start + width]
