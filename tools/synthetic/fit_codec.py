@@ -8,11 +8,17 @@ Fits on person, garment, agnostic and pose pictures of the split `base`, scores 
 writes vtonlab/zoo/<name>.safetensors (float16) and <name>.json. Exit codes: 0 done, 2 bad input.
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+import tools.environment  # noqa: F401
+
+# isort: split
 import argparse
 import hashlib
 import shlex
 import subprocess
-import sys
 
 SHOWN = ("person", "garment", "agnostic", "pose")
 
