@@ -32,6 +32,7 @@ VAE = dict(
     latent_channels=4,
 )
 SMALL = dict(unet=UNET, vae=VAE)
+WEIGHTS = ("vitonhd", "dresscode", "pose_transfer")
 
 
 def released(unet=None, vae=None) -> dict[str, tuple]:
@@ -46,7 +47,7 @@ def released(unet=None, vae=None) -> dict[str, tuple]:
         parts = {
             "unet.": UNet2DConditionModel(**(unet or converter.SD15_UNET)),
             "unet_encoder.": UNet2DConditionModel(**(unet or converter.SD15_UNET)),
-            "vae.": AutoencoderKL(**(vae or converter.VAE)),
+            "vae.": AutoencoderKL(**(vae or converter.SD15_VAE)),
         }
     shapes = {
         prefix + name: tuple(value.shape)
@@ -63,13 +64,13 @@ def released(unet=None, vae=None) -> dict[str, tuple]:
 def theirs():
     generator = torch.Generator().manual_seed(0)
     shapes = released(UNET, VAE)
-    return {key: torch.randn(shape, generator=generator) for key, shape in shapes.items()}
+    return {key: 0.1 * torch.randn(shape, generator=generator) for key, shape in shapes.items()}
 
 
 @pytest.mark.parametrize("weights", ["vitonhd", "pose_transfer"])
 def test_published_sizes_key_for_key(weights):
     """No key is left over and every shape fits, at the real size (without the numbers)."""
-    unet = converter.WEIGHTS[weights][0]
+    unet = converter.WEIGHTS[weights].unet
     theirs = {k: torch.empty(shape, device="meta") for k, shape in released(unet).items()}
     model = converter.build_model(weights)
     ours = converter.forward(theirs, model)
@@ -88,7 +89,8 @@ def files(theirs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("leffa")
     torch.save(theirs, folder / "theirs.pth")
     args = arguments(folder / "theirs.pth", folder / "ours.safetensors", folder=folder / "base")
-    converter.run(args, SMALL)
+    said = converter.run(args, SMALL)
+    assert said.count("self-check") == 3
     return folder
 
 
@@ -127,6 +129,7 @@ def test_converted_files_make_the_released_model(files, theirs):
     facts = checkpoint["meta"]["facts"]
     assert {key: model.checkpoint_meta()[key] for key in facts} == facts
     assert "size" not in facts
+    assert checkpoint["meta"]["as_released"] is True
 
 
 def test_a_training_checkpoint_goes_back_with_its_base(files, theirs):
@@ -152,3 +155,22 @@ def test_bad_input_is_named(theirs, tmp_path):
         converter.backward(converter.forward(theirs, model) | {"x": torch.zeros(1)}, model)
     with pytest.raises(FileNotFoundError, match=r"none\.pth"):
         converter.run(arguments(tmp_path / "none.pth", tmp_path / "x.safetensors"), SMALL)
+
+
+def test_each_file_has_its_own_scaling(files):
+    """SDXL's latents have another scale than SD-1.5's; a folder that says otherwise is silent."""
+    from diffusers import AutoencoderKL
+
+    factors = {w: converter.build_model(w, SMALL).codec.config.scaling_factor for w in WEIGHTS}
+    assert factors == {"vitonhd": 0.18215, "dresscode": 0.18215, "pose_transfer": 0.13025}
+    assert AutoencoderKL.from_pretrained(files / "base/vae").config.scaling_factor == 0.18215
+
+
+def test_the_published_name_says_which_weights(tmp_path):
+    said = {release.file: key for key, release in converter.WEIGHTS.items()}
+    assert [converter.weights_of(Path(name), None) for name in said] == [*said.values()]
+    assert converter.weights_of(Path("renamed.pth"), "dresscode") == "dresscode"
+    with pytest.raises(ValueError, match=r"none of Leffa's .*virtual_tryon\.pth"):
+        converter.weights_of(Path("renamed.pth"), None)
+    with pytest.raises(ValueError, match=r"holds the weights dresscode, not vitonhd"):
+        converter.weights_of(Path("virtual_tryon_dc.pth"), "vitonhd")

@@ -39,7 +39,9 @@ OVERRIDES = dict(
 @pytest.fixture(scope="module")
 def theirs():
     generator = torch.Generator().manual_seed(0)
-    return {key: torch.randn(shape, generator=generator) for key, shape in released(SMALL).items()}
+    return {
+        key: 0.1 * torch.randn(shape, generator=generator) for key, shape in released(SMALL).items()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +170,7 @@ def files(theirs, tmp_path_factory):
     torch.save({"state_dict": theirs}, folder / "theirs.ckpt")
     target, parts = folder / "ours.safetensors", folder / "parts"
     said = converter.run(arguments(folder / "theirs.ckpt", target, folder=parts), OVERRIDES)
-    assert "16 keys without a use" in said
+    assert "16 keys without a use" in said and said.count("self-check") == 3
     return folder
 
 
@@ -248,3 +250,25 @@ def test_command_line(tool, tmp_path):
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert result.returncode == 2
     assert result.stderr.strip().splitlines()[-1] == "error: no checkpoint at none.ckpt"
+
+
+def test_sift_vton_has_a_buffer_more(theirs, model):
+    key = "model.diffusion_model.explicit_ratio"
+    extra = {**theirs, key: torch.zeros(9)}
+    ours = converter.forward(extra, model)
+    assert converter.backward(ours, model).keys() == extra.keys()
+
+
+def test_other_published_files_are_refused_by_name(tmp_path):
+    for name in converter.OTHERS:
+        (tmp_path / name).write_bytes(b"x")
+        with pytest.raises(ValueError, match=r"VITONHD\.ckpt|give that"):
+            converter.run(arguments(tmp_path / name, tmp_path / "x.safetensors"), OVERRIDES)
+
+
+def test_weights_that_are_not_finite_are_refused(theirs, tmp_path):
+    key = "model.diffusion_model.out.2.bias"
+    torch.save({**theirs, key: theirs[key] * torch.nan}, tmp_path / "broken.ckpt")
+    with pytest.raises(ValueError, match=r"noise that the network predicts .* not finite"):
+        converter.run(arguments(tmp_path / "broken.ckpt", tmp_path / "x.safetensors"), OVERRIDES)
+    assert not (tmp_path / "x.safetensors").exists()

@@ -2,15 +2,18 @@
 
 Example:
     python tools/convert/leffa.py virtual_tryon.pth checkpoints/leffa_vitonhd.safetensors \\
-        --weights vitonhd --folder checkpoints/leffa_vitonhd
+        --folder checkpoints/leffa_vitonhd
     python tools/test.py configs/leffa/unet_vitonhd.py checkpoints/leffa_vitonhd.safetensors \\
-        --cfg-options pretrained=checkpoints/leffa_vitonhd data_root=DIR \\
-        model.conditioner.cross_attention=residual model.sampler.guidance_rescale=2.5
+        --cfg-options pretrained=checkpoints/leffa_vitonhd data_root=DIR
     python tools/convert/leffa.py --back checkpoints/leffa_vitonhd.safetensors again.pth \\
         --weights vitonhd
 
+The file's published name says which weights it holds: ``virtual_tryon.pth`` (vitonhd),
+``virtual_tryon_dc.pth`` (dresscode), ``pose_transfer.pth``; of a renamed one ``--weights`` does.
 ``--folder`` writes UNet and VAE where a config's ``pretrained`` finds them, so that the base model
-is not needed. The authors' files hold no flow loss: nothing of it is lost or made up.
+is not needed. The authors' files hold no flow loss: nothing of it is lost or made up. The converted
+weights say that they are published ones: testing them samples as the authors' program does
+(``as_released``). The last lines are a self-check: the model, called once.
 
 Exit codes: 0 done, 2 bad input.
 """
@@ -25,11 +28,15 @@ import tools.environment  # noqa: F401
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from ldm_keys import to_ours, to_theirs
+from self_check import check_try_on
 from torch import Tensor, nn
 from zero_cross_attention import read, write
+
+from vtonlab.structures.sample import CATEGORIES
 
 PARTS = {  # ours -> theirs
     "backbone.": "unet.",
@@ -50,18 +57,53 @@ SDXL_UNET = dict(
     addition_time_embed_dim=256,
     projection_class_embeddings_input_dim=2816,
 )
-VAE = dict(
+SD15_VAE = dict(
     block_out_channels=(128, 256, 512, 512),
     down_block_types=("DownEncoderBlock2D",) * 4,
     up_block_types=("UpDecoderBlock2D",) * 4,
     layers_per_block=2,
     latent_channels=4,
+    scaling_factor=0.18215,
 )
-WEIGHTS = {  # file of the release -> UNet, categories
-    "vitonhd": (SD15_UNET, ["upper_body"]),
-    "dresscode": (SD15_UNET, ["upper_body", "lower_body", "dresses"]),
-    "pose_transfer": (SDXL_UNET, ["upper_body", "lower_body", "dresses"]),
+SDXL_VAE = {**SD15_VAE, "scaling_factor": 0.13025}
+
+
+class Release(NamedTuple):
+    """One published file: its name, its networks, and the categories it was trained for."""
+
+    file: str
+    unet: dict
+    vae: dict
+    categories: list[str]
+
+
+WEIGHTS = {
+    "vitonhd": Release("virtual_tryon.pth", SD15_UNET, SD15_VAE, ["upper_body"]),
+    "dresscode": Release("virtual_tryon_dc.pth", SD15_UNET, SD15_VAE, list(CATEGORIES)),
+    "pose_transfer": Release("pose_transfer.pth", SDXL_UNET, SDXL_VAE, list(CATEGORIES)),
 }
+
+
+def weights_of(path: Path, said: str | None) -> str:
+    """The key of ``WEIGHTS`` for a file.
+
+    Args:
+        said: on the command line; None takes the file's published name.
+
+    Raises:
+        ValueError: the name is not a published one, or is another's than ``said``.
+    """
+    named = {release.file: key for key, release in WEIGHTS.items()}
+    if said is None and path.name not in named:
+        raise ValueError(
+            f"{path.name} is none of Leffa's published files ({', '.join(named)}): say which it is "
+            f"with --weights ({', '.join(WEIGHTS)})"
+        )
+    if said is not None and named.get(path.name, said) != said:
+        raise ValueError(
+            f"{path.name} holds the weights {named[path.name]}, not {said}: leave --weights out"
+        )
+    return said or named[path.name]
 
 
 def build_model(weights: str, overrides: Mapping | None = None) -> nn.Module:
@@ -73,14 +115,16 @@ def build_model(weights: str, overrides: Mapping | None = None) -> nn.Module:
     """
     from vtonlab.models import TryOnDiffusion
 
-    unet, categories = WEIGHTS[weights]
+    release = WEIGHTS[weights]
     sizes = dict(overrides or {})
+    scaling = release.vae["scaling_factor"]
+    vae = dict(sizes.get("vae", release.vae), scaling_factor=scaling)
     with torch.device("meta"):
         return TryOnDiffusion(
             size=(1024, 768),
-            categories=categories,
-            backbone=dict(type="UNet2DConditionModel", **sizes.get("unet", unet)),
-            codec=dict(type="AutoencoderKL", **sizes.get("vae", VAE)),
+            categories=release.categories,
+            backbone=dict(type="UNet2DConditionModel", **sizes.get("unet", release.unet)),
+            codec=dict(type="AutoencoderKL", **vae),
             conditioner=dict(type="SpatialConcatConditioner", cross_attention="residual"),
             noise_schedule=dict(type="DDPMSchedule"),
             sampler=dict(type="DDPMSampler"),
@@ -138,6 +182,8 @@ def write_folder(state: Mapping[str, Tensor], model: nn.Module, folder: Path, te
         text: ``addition_embed_type`` that the UNet had before text was taken out: its weights are
             in the file, so the written config must name it.
     """
+    from vtonlab.engine.config.released import mark_folder
+
     model.backbone.register_to_config(addition_embed_type=text)
     for module, prefix, name in (
         (model.backbone, "backbone.", "unet"),
@@ -146,6 +192,7 @@ def write_folder(state: Mapping[str, Tensor], model: nn.Module, folder: Path, te
         part = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
         module.load_state_dict(part, strict=True, assign=True)
         module.save_pretrained(folder / name)
+    mark_folder(folder)
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -155,7 +202,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("source", type=Path, help="the checkpoint to convert")
     parser.add_argument("target", type=Path, help="the new file")
-    parser.add_argument("--weights", choices=sorted(WEIGHTS), default="vitonhd")
+    parser.add_argument(
+        "--weights", choices=sorted(WEIGHTS), help="default: as SOURCE's published name says"
+    )
     parser.add_argument("--back", action="store_true", help="from ours to the authors' keys")
     parser.add_argument(
         "--folder", type=Path, help="also write unet/ and vae/ here, for a config's `pretrained`"
@@ -169,8 +218,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def run(args: argparse.Namespace, overrides: Mapping | None = None) -> str:
-    """Read, convert, write; returns one line that says what was done."""
-    model = build_model(args.weights, overrides)
+    """Read, convert, call once, write; returns lines that say what was done."""
+    weights = weights_of(args.target if args.back else args.source, args.weights)
+    model = build_model(weights, overrides)
     state = read(args.source)
     if args.back:
         base = read(args.base) if args.base else {}
@@ -178,11 +228,12 @@ def run(args: argparse.Namespace, overrides: Mapping | None = None) -> str:
         write(result, args.target)
         return f"{len(state)} weights read, {len(result)} of the authors' keys in {args.target}"
     result = forward(state, model)
-    write(result, args.target, facts_of(model))
+    checked = check_try_on(model, result)
+    write(result, args.target, facts_of(model), as_released=True)
     if args.folder:
-        unet = dict(overrides or {}).get("unet", WEIGHTS[args.weights][0])
+        unet = dict(overrides or {}).get("unet", WEIGHTS[weights].unet)
         write_folder(result, model, args.folder, unet.get("addition_embed_type"))
-    return f"{len(state)} keys read, {len(result)} weights in {args.target}"
+    return "\n".join([f"{len(state)} keys read, {len(result)} weights in {args.target}", *checked])
 
 
 def main() -> int:

@@ -1,7 +1,7 @@
 """SIFT-VTON's released checkpoints to vtonlab's and back.
 
-Its files have StableVITON's keys; the weights of decoder, head and first convolution differ, since
-SIFT-VTON trains them.
+Its files have StableVITON's keys and one buffer more, which its attention never reads; the weights
+of decoder, head and first convolution differ, since SIFT-VTON trains them.
 
 Example:
     python tools/convert/sift_vton.py VITONHD.ckpt checkpoints/sift_vton_vitonhd.safetensors \\
@@ -14,6 +14,8 @@ Example:
 
 ``--folder`` writes the frozen parts (UNet, VAE, CLIP with its projection) where a config's
 ``pretrained`` finds them: checkpoints of training runs hold what was trained alone.
+The converted weights say that they are published ones: testing them samples as the authors'
+program does (``as_released``). The last lines are a self-check: the model, called once.
 
 Exit codes: 0 done, 2 bad input.
 """

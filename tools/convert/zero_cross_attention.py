@@ -12,16 +12,17 @@ from pathlib import Path
 
 import torch
 from ldm_keys import to_ours, to_theirs, token_name, unet_name, vae_name
+from self_check import check_try_on
 from torch import Tensor, nn
 
 KEPT = "released."
 # Keys of the authors' files without a counterpart: tables that follow from the betas, constants,
-# an unused 4x4 convolution.
+# an unused 4x4 convolution, SIFT-VTON's buffer that its attention never reads.
 WITHOUT_PLACE = re.compile(
     r"betas|alphas_cumprod|alphas_cumprod_prev|sqrt_alphas_cumprod|sqrt_one_minus_alphas_cumprod"
     r"|log_one_minus_alphas_cumprod|sqrt_recip_alphas_cumprod|sqrt_recipm1_alphas_cumprod"
     r"|posterior_variance|posterior_log_variance_clipped|posterior_mean_coef[12]|logvar|scale_factor"
-    r"|lastzc\.(weight|bias)"
+    r"|lastzc\.(weight|bias)|model\.diffusion_model\.explicit_ratio"
     r"|cond_stage_model\.transformer\.vision_model\.embeddings\.position_ids"
 )
 _ENCODER = "conditioner.encoder."
@@ -193,11 +194,19 @@ def beside_of(path: Path) -> Path:
     return path.with_name(f"{path.stem}.released.safetensors")
 
 
-def write(state: Mapping[str, Tensor], path: Path, facts: dict | None = None) -> None:
+def write(
+    state: Mapping[str, Tensor],
+    path: Path,
+    facts: dict | None = None,
+    *,
+    as_released: bool = False,
+) -> None:
     """``.safetensors`` that training and testing load, or the authors' ``.ckpt``.
 
     Args:
         facts: what a checkpoint says about its model; none for the authors' files.
+        as_released: the weights are published ones: `tools/test.py` then samples as the authors'
+            program does.
     """
     from vtonlab.engine.checkpoints.files import save_safetensors
 
@@ -207,7 +216,8 @@ def write(state: Mapping[str, Tensor], path: Path, facts: dict | None = None) ->
         return
     kept = {key.removeprefix(KEPT): v for key, v in state.items() if key.startswith(KEPT)}
     weights = {key: v for key, v in state.items() if not key.startswith(KEPT)}
-    save_safetensors(weights, path, {"facts": facts} if facts else {})
+    meta = {"facts": facts} if facts else {}
+    save_safetensors(weights, path, meta | ({"as_released": True} if as_released else {}))
     if kept:
         save_safetensors(kept, beside_of(path), {})
 
@@ -220,9 +230,25 @@ def write_folder(state: Mapping[str, Tensor], model: nn.Module, folder: Path) ->
         module.load_state_dict(part, strict=True, assign=True)
         return module
 
+    from vtonlab.engine.config.released import mark_folder
+
     fill(model.backbone, "backbone.").save_pretrained(folder / "unet")
     fill(model.codec, "codec.").save_pretrained(folder / "vae")
     fill(model.conditioner.image_encoder, _TOKEN).save_pretrained(folder / "image_encoder")
+    mark_folder(folder)
+
+
+def refuse_by_name(path: Path, others: Mapping[str, str]) -> None:
+    """Say what a published file is that this converter cannot take.
+
+    Args:
+        others: name of a published file -> what it is, and what to give instead.
+
+    Raises:
+        ValueError: ``path`` has one of those names.
+    """
+    if path.name in others:
+        raise ValueError(f"{path.name} is {others[path.name]}")
 
 
 def parse_args(doc: str, argv: list[str] | None = None) -> argparse.Namespace:
@@ -246,12 +272,21 @@ def parse_args(doc: str, argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+OTHERS = {  # published beside the weights that are converted here
+    "VITONHD_PBE_pose.ckpt": "StableVITON's starting point for training, which holds no trained "
+    "zero cross-attention: give VITONHD.ckpt",
+    "VITONHD_VAE_finetuning.ckpt": "the fine-tuned VAE alone, which VITONHD.ckpt holds too: give "
+    "that",
+}
+
+
 def run(args: argparse.Namespace, overrides: Mapping | None = None) -> str:
-    """Read, convert, write; returns one line that says what was done.
+    """Read, convert, call once, write; returns lines that say what was done.
 
     Raises:
         ValueError, FileNotFoundError: one sentence.
     """
+    refuse_by_name(args.source, OTHERS)
     model = build_model(overrides)
     state = read(args.source)
     if args.back:
@@ -260,11 +295,13 @@ def run(args: argparse.Namespace, overrides: Mapping | None = None) -> str:
         write(result, args.target)
         return f"{len(state)} weights read, {len(result)} of the authors' keys in {args.target}"
     result = forward(state, model)
-    write(result, args.target, model.checkpoint_meta())
+    checked = check_try_on(model, result)
+    write(result, args.target, model.checkpoint_meta(), as_released=True)
     if args.folder:
         write_folder(result, model, args.folder)
     kept = sum(key.startswith(KEPT) for key in result)
-    return (
+    done = (
         f"{len(state)} keys read, {len(result) - kept} weights in {args.target}, {kept} keys "
         f"without a use here kept beside it in {beside_of(args.target).name}"
     )
+    return "\n".join([done, *checked])
