@@ -17,6 +17,13 @@ program does (``as_released``). The last lines are a self-check: each attention,
 Exit codes: 0 done, 2 bad input.
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+import tools.environment  # noqa: F401
+
+# isort: split
 import argparse
 import re
 from bisect import bisect_right
