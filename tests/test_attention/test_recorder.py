@@ -340,3 +340,37 @@ def test_nothing_is_kept_after_the_step(checkpointing, make_case, to_record):
         assert [ref for ref in alive if ref() is not None] == []
     finally:
         gc.enable()
+
+
+def test_a_mask_over_keys_is_handed_on(make_case):
+    """UNet cross-attention with padded text: diffusers makes an additive mask of all heads."""
+    case = make_case("unet")
+    seen = torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]])
+    case.inputs["encoder_attention_mask"] = seen
+    plain = case.run()
+
+    def to_record(name, query, key, scale, mask=None):
+        return name, mask
+
+    with AttentionRecorder(case.backbone, layers=["*"], to_record=to_record) as recorder:
+        output = case.run()
+    assert torch.equal(output, plain)
+    for name, mask in recorder.records:
+        assert (mask is None) == name.endswith("attn1")
+        assert mask is None or torch.equal(mask, seen.bool())
+
+
+def test_heads_that_share_keys_are_given_them():
+    class Grouped(torch.nn.Module):
+        def forward(self, x):
+            key = x[:, :2]
+            return torch.nn.functional.scaled_dot_product_attention(x, key, key, enable_gqa=True)
+
+    x, found = torch.randn(1, 4, 5, 8), []
+    with AttentionRecorder(
+        torch.nn.Sequential(Grouped()),
+        layers=["0"],
+        to_record=lambda name, query, key, scale: found.append(key),
+    ) as recorder:
+        recorder._backbone(x)
+    assert torch.equal(found[0], x[:, [0, 0, 1, 1]])

@@ -82,7 +82,7 @@ class _Plain(nn.Module):
 @pytest.mark.parametrize(
     ("layer", "shape", "message"),
     [
-        (_Plain(is_causal=True), (1, 2, 5, 4), "'0', whose attention is masked"),
+        (_Plain(is_causal=True), (1, 2, 5, 4), "'0', whose attention is causal"),
         (_Plain(times=2), (1, 2, 5, 4), r"saw 2 calls.*layer '0' \(_Plain\)"),
         (_Plain(), (2, 5, 4), r"queries \(B, H, N, D\) at layer '0', got shape \(2, 5, 4\)"),
     ],

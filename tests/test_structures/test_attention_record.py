@@ -23,18 +23,25 @@ FLOAT64 = 1e-9
 # --- the definitions, spelled out over the whole map ------------------------------------------
 
 
-def naive_score(query, key, scale, temperature):
-    return scale / temperature * torch.einsum("bhnd,bhmd->bhnm", query, key)
+def naive_score(query, key, scale, temperature, mask=None):
+    score = scale / temperature * torch.einsum("bhnd,bhmd->bhnm", query, key)
+    if mask is None:
+        return score
+    if mask.dtype == torch.bool:
+        return score.masked_fill(~mask[:, None, None], -1e30)
+    return score + mask.double()[:, None, None] / temperature
 
 
 def naive_entropy(prob):
     return -(prob * prob.clamp_min(1e-300).log()).sum(-1)
 
 
-def naive_answers(tensors, scale, temperature, places, rows):
-    """Name -> value, from tensors (query, key, values, context, sink), the last two maybe None."""
+def naive_answers(tensors, scale, temperature, places, rows, masks=(None, None)):
+    """Name -> value, from tensors (query, key, values, context, sink), the last two maybe None, and
+    masks of keys and context.
+    """
     query, key, values, context, sink = tensors
-    score = naive_score(query, key, scale, temperature)
+    score = naive_score(query, key, scale, temperature, masks[0])
     prob, log_prob = score.softmax(-1), score.log_softmax(-1)
     values = values.expand(len(query), *values.shape[-2:])
     mean_map = prob.mean(1)  # (B, Nq, Nk)
@@ -42,7 +49,7 @@ def naive_answers(tensors, scale, temperature, places, rows):
     mean = torch.einsum("bhnm,bmc->bhnc", prob, values)
     groups = [score]
     if context is not None:
-        groups.append(naive_score(query, context, scale, temperature))
+        groups.append(naive_score(query, context, scale, temperature, masks[1]))
     if sink is not None:
         sink = sink.expand(len(query), *sink.shape[-3:])
         groups.append(naive_score(query, sink, scale, temperature))
@@ -96,6 +103,7 @@ def cases(draw):
         "logits": draw(st.sampled_from([0.1, 1.0, 5.0, 20.0, 100.0])),
         "cosine": draw(st.booleans()),
         "backend": draw(st.sampled_from(["fused", "chunked"])),
+        "mask": draw(st.sampled_from(["none", "bool", "additive"])),
         "seed": draw(st.integers(0, 2**20)),
     }
 
@@ -127,12 +135,32 @@ def draw_tensors(case, dtype):
     return tensors, places, rows
 
 
+def draw_masks(case, dtype):
+    """Masks (B, Nk) and (B, Nc) or None; each sample sees a garment key, the context may be all
+    hidden.
+    """
+    if case["mask"] == "none":
+        return None, None
+    g = torch.Generator().manual_seed(case["seed"] + 1)
+    counts = math.prod(case["key_grid"]), case["context"]
+    seen = [torch.rand(case["batch"], n, generator=g) < 0.6 for n in counts]
+    seen[0][:, -1] = True
+    if case["mask"] == "additive":
+        hidden = [-1e9, -1e4][case["seed"] % 2]
+        for place, mask in enumerate(seen):
+            graded = torch.randn(mask.shape, generator=g).to(dtype)
+            seen[place] = graded.masked_fill(~mask, hidden)
+    return seen[0], seen[1] if case["context"] else None
+
+
 def leaves(tensors, dtype):
     return [None if t is None else t.detach().to(dtype).requires_grad_() for t in tensors]
 
 
-def build(case, tensors, scale):
+def build(case, tensors, scale, masks=(None, None)):
     return AttentionRecord(
+        key_mask=masks[0],
+        context_mask=masks[1],
         name="block",
         query=tensors[0],
         key=tensors[1],
@@ -154,11 +182,16 @@ def gradients(answer, tensors, upstream):
 def compare(case, dtype):
     tensors, places, rows = draw_tensors(case, dtype)
     scale, temperature = case["logits"] * case["temperature"], case["temperature"]
+    masks = draw_masks(case, dtype)
+    if masks[0] is not None:  # the logarithm of a hidden key's attention is no number to compare
+        seen = masks[0] if masks[0].dtype == torch.bool else masks[0] > -1e3
+        places[2] = torch.where(seen[places[0], places[2]], places[2], seen.shape[1] - 1)
     exact = leaves(tensors, torch.float64)
     tested = leaves(tensors, dtype)
-    wanted = naive_answers(exact, scale, temperature, places, rows)
+    wanted = naive_answers(exact, scale, temperature, places, rows, masks)
     with attention_backend(case["backend"]):
-        got = record_answers(build(case, tested, scale), tested, temperature, places, rows)
+        record = build(case, tested, scale, masks)
+        got = record_answers(record, tested, temperature, places, rows)
     size = (
         wanted["logsumexp"].abs().max().clamp_min(max(1.0, math.log(math.prod(case["key_grid"]))))
     )

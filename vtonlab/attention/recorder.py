@@ -11,6 +11,7 @@ Shape letters: B batch, H heads, Hk key heads, N queries, M keys, D head channel
 """
 
 import functools
+import inspect
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,16 +22,20 @@ from torch.overrides import TorchFunctionMode
 
 from vtonlab.attention.backends import check_visible
 from vtonlab.attention.layers import select_layers, unwrap
+from vtonlab.ops.attention_mask import as_key_mask
 from vtonlab.utils.compat import in_backward
 
 if TYPE_CHECKING:
     from vtonlab.structures import AttentionRecord
 
-ToRecord = Callable[[str, Tensor, Tensor, float], "AttentionRecord | None"]
+ToRecord = Callable[..., "AttentionRecord | None"]  # (name, query, key, scale, mask=None)
 
 
 class _Call(NamedTuple):
-    """Arguments of one scaled-dot-product call, and the dtype it computed in."""
+    """Arguments of one scaled-dot-product call, and the dtype it computed in.
+
+    Once noted, ``attn_mask`` is None or a key mask (B, M).
+    """
 
     query: Tensor  # (B, H, N, D)
     key: Tensor  # (B, Hk, M, D)
@@ -106,12 +111,15 @@ class AttentionRecorder:
         layers: exact names or glob patterns over attention-module names, as
             :func:`~vtonlab.attention.list_attention_layers` lists them. An exact name may also be
             a module without ``processor`` that calls scaled-dot-product attention in ``forward``.
-        to_record: ``to_record(name, query (B,H,N,D), key (B,Hk,M,D), scale)`` makes the record of
-            one layer, or None for no record. Query and key are what the softmax saw.
+        to_record: ``to_record(name, query (B,H,N,D), key (B,H,M,D), scale, mask=None)`` makes the
+            record of one layer, or None for no record. Query and key are what the softmax saw;
+            ``mask`` (B,M) hides keys (bool, True = seen) or is added to their scores. A function
+            that takes no ``mask`` refuses layers that have one.
 
     Raises:
         ValueError: where an entry of ``layers`` matches nothing; during the call, where a layer's
-            attention cannot be seen, is masked or causal, or runs under reentrant checkpointing.
+            attention cannot be seen, is causal, has a mask that differs between queries or heads,
+            or runs under reentrant checkpointing.
         RuntimeError: on leaving, where a chosen layer never ran.
     """
 
@@ -119,6 +127,7 @@ class AttentionRecorder:
         self.names = select_layers(backbone, layers)
         self._backbone = unwrap(backbone)
         self._to_record = to_record
+        self._takes_mask = "mask" in inspect.signature(to_record).parameters
         self._is_open = False
         self._undo: list[Callable[[], None]] = []
         self._calls: list[tuple[str, _Call]] = []
@@ -135,6 +144,7 @@ class AttentionRecorder:
         if self._is_open:
             raise RuntimeError("This AttentionRecorder is already open: make one for each call.")
         self._calls, self._records = [], []
+        self._masks: dict[int, tuple[Tensor, Tensor | None]] = {}
         self._with_grad = torch.is_grad_enabled()
         self._is_open = True
         for name in self.names:
@@ -150,6 +160,7 @@ class AttentionRecorder:
         while self._undo:
             self._undo.pop()()
         calls, self._calls = self._calls, []
+        self._masks = {}
         if exc_type is not None:
             return
         self._check_all_ran({name for name, _ in calls})
@@ -205,11 +216,7 @@ class AttentionRecorder:
                 f"AttentionRecorder needs queries (B, H, N, D) at layer '{name}', got shape "
                 f"{tuple(call.query.shape)}: add the head axis before the attention call."
             )
-        if call.attn_mask is not None or call.is_causal:
-            raise ValueError(
-                f"AttentionRecorder cannot record layer '{name}', whose attention is masked: a "
-                "record holds no mask; drop the attention mask or leave this layer unrecorded."
-            )
+        call = self._with_key_mask(name, call)
         if self._with_grad and not torch.is_grad_enabled():
             raise ValueError(
                 f"Gradients are switched off inside layer '{name}', as reentrant "
@@ -217,6 +224,33 @@ class AttentionRecorder:
                 "recorder under torch.no_grad() too."
             )
         self._calls.append((name, call))
+
+    def _with_key_mask(self, name: str, call: _Call) -> _Call:
+        """The call with its mask as a key mask (B, M)."""
+        if call.is_causal:
+            raise ValueError(
+                f"AttentionRecorder cannot record layer '{name}', whose attention is causal: a "
+                "record holds no mask that differs between queries; leave this layer unrecorded."
+            )
+        if call.attn_mask is None:
+            return call
+        if not self._takes_mask:
+            raise ValueError(
+                f"AttentionRecorder cannot record layer '{name}', whose attention is masked: "
+                "to_record takes no `mask`; drop the attention mask or leave this layer unrecorded."
+            )
+        known = self._masks.get(id(call.attn_mask))
+        if known is None:  # kept with what it is made of, so that no other tensor takes its id
+            shape = call.query.shape[0], call.query.shape[1], call.query.shape[2], call.key.shape[2]
+            known = call.attn_mask, as_key_mask(call.attn_mask.detach(), *shape)
+            self._masks[id(call.attn_mask)] = known
+        if known[1] is None:
+            raise ValueError(
+                f"AttentionRecorder cannot record layer '{name}', whose mask "
+                f"{tuple(call.attn_mask.shape)} differs between queries or heads: a record holds a "
+                "mask over keys alone; leave this layer unrecorded."
+            )
+        return call._replace(attn_mask=known[1])
 
     def _check_all_ran(self, seen: set[str]) -> None:
         missing = [name for name in self.names if name not in seen]
@@ -227,4 +261,8 @@ class AttentionRecorder:
             )
 
     def _make_record(self, name: str, call: _Call) -> "AttentionRecord | None":
-        return self._to_record(name, call.query.to(call.dtype), call.key.to(call.dtype), call.scale)
+        query, key = call.query.to(call.dtype), call.key.to(call.dtype)
+        if key.shape[1] != query.shape[1]:  # groups of heads share keys
+            key = key.repeat_interleave(query.shape[1] // key.shape[1], dim=1)
+        mask = {} if call.attn_mask is None else {"mask": call.attn_mask}
+        return self._to_record(name, query, key, call.scale, **mask)

@@ -18,7 +18,7 @@ def joint_records(
     garment: Tensor,
     others: Tensor,
     text: Tensor,
-) -> Callable[[str, Tensor, Tensor, float], AttentionRecord]:
+) -> Callable[..., AttentionRecord]:
     """What an `AttentionRecorder` calls: person queries, garment keys, all else the softmax saw.
 
     Args:
@@ -34,7 +34,9 @@ def joint_records(
     images = garment.numel() + others.numel()
     person, garment, others = (place.to(text.device) for place in (person, garment, others))
 
-    def to_record(name: str, query: Tensor, key: Tensor, scale: float) -> AttentionRecord:
+    def to_record(
+        name: str, query: Tensor, key: Tensor, scale: float, mask: Tensor | None = None
+    ) -> AttentionRecord:
         start = image_start(backbone, name, text_length=text.shape[1])
         _check_tokens(backbone, name, query, key, images, text.shape[1])
         text_places = [  # before or after the image; no mask, which would wait for the GPU
@@ -50,6 +52,8 @@ def joint_records(
             key_grid=grid,
             scale=scale,
             context_key=key[:, :, context],  # text, person and pose tokens
+            key_mask=None if mask is None else mask[:, start + garment],
+            context_mask=None if mask is None else mask[:, context],
         )
 
     return to_record

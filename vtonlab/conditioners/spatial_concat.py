@@ -217,7 +217,9 @@ class SpatialConcatConditioner(Conditioner):
     def _record_builder(self, backbone: nn.Module, latent_size: Sequence[int]):
         """Index maps: person tokens come first, garment tokens after them."""
 
-        def to_record(name: str, query: Tensor, key: Tensor, scale: float) -> AttentionRecord:
+        def to_record(
+            name: str, query: Tensor, key: Tensor, scale: float, mask: Tensor | None = None
+        ) -> AttentionRecord:
             grid = _grid(backbone, name, latent_size)
             person = grid[0] * grid[1]
             if key.shape[2] != 2 * person:
@@ -233,6 +235,8 @@ class SpatialConcatConditioner(Conditioner):
                 key_grid=grid,
                 scale=scale,
                 context_key=key[:, :, :person],
+                key_mask=None if mask is None else mask[:, person:],
+                context_mask=None if mask is None else mask[:, :person],
             )
 
         return to_record

@@ -209,13 +209,16 @@ class ZeroCrossAttentionConditioner(Conditioner):
 def _record_builder(grids: list[tuple[int, int]]):
     """Cross-attention of block ``blocks.<place>``; self-attention holds no garment."""
 
-    def to_record(name: str, query: Tensor, key: Tensor, scale: float) -> AttentionRecord | None:
+    def to_record(
+        name: str, query: Tensor, key: Tensor, scale: float, mask: Tensor | None = None
+    ) -> AttentionRecord | None:
         if not name.endswith("attn2"):
             return None
         grid = grids[int(name.split(".")[1])]
         return AttentionRecord(
-            name=name, query=query, key=key, query_grid=grid, key_grid=grid, scale=scale
-        )
+            name=name, query=query, key=key, query_grid=grid, key_grid=grid, scale=scale,
+            key_mask=mask,
+        )  # fmt: skip
 
     return to_record
 

@@ -18,7 +18,8 @@ class AttentionLoss(nn.Module):
     """A loss over attention records; subclasses say what one layer costs each sample.
 
     The reduction is always: mean within a sample, then mean over **all** samples of the batch,
-    where a sample without supervision or outside the gate counts zero. Means over the ranks of a
+    where a sample without supervision, outside the gate or with its whole garment hidden by a mask
+    counts zero. Means over the ranks of a
     distributed run therefore agree with the mean over the whole batch. Gates multiply and never
     branch, and the loss's own parameters always join the graph.
 
@@ -93,7 +94,8 @@ class AttentionLoss(nn.Module):
         self._check_sizes(chosen, timesteps)
         with torch.autocast(chosen[0].query.device.type, enabled=False):
             results = [self.sample_values(self.merged(r), batch) for r in chosen]
-            values = torch.stack([value for value, _ in results])  # (L, B)
+            values = [where_seen(r, value) for r, (value, _) in zip(chosen, results, strict=True)]
+            values = torch.stack(values)  # (L, B)
             values = values.mean(0) if self.layer_reduction == "mean" else values.sum(0)
             gated = values * self.gate(timesteps, values)
             total = gated.mean() if self.sample_reduction == "mean" else gated.sum()
@@ -194,6 +196,12 @@ class AttentionLoss(nn.Module):
             "active": active.mean(),
             "garment_mass": mass.mean(),
         }
+
+
+def where_seen(record: AttentionRecord, values: Tensor) -> Tensor:
+    """Values (B,) of a layer, zero for samples whose whole garment a mask hides."""
+    seen = record.has_garment
+    return values if seen is None else torch.where(seen, values, torch.zeros_like(values))
 
 
 def garment_mass(record: AttentionRecord, queries: QuerySet | None) -> Tensor:

@@ -128,7 +128,7 @@ class CorrespondenceDistillationLoss(AttentionLoss):
     def _cross_entropy(self, record: AttentionRecord, matches) -> tuple[Tensor, QuerySet]:
         targets = sparse_targets(
             matches, record.query_grid, record.key_grid, self.interpolation, record.query.device
-        )
+        ).seen(record)
         rows = take_queries(record, targets.queries)
         log_prob = rows.log_prob(targets.batch, targets.position, targets.key)  # (E, H)
         if self.normalization == "joint":

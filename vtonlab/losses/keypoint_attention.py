@@ -65,7 +65,7 @@ class KeypointAttentionLoss(AttentionLoss):
         matches = self.require(batch, "correspondences", "set the data set's matches")
         targets = sparse_targets(
             matches, record.query_grid, record.key_grid, self.interpolation, record.query.device
-        )
+        ).seen(record)
         rows = take_queries(record, targets.queries)
         log_prob = rows.log_prob(targets.batch, targets.position, targets.key)  # (E, H)
         if self.probability_floor:

@@ -10,12 +10,13 @@ Shapes: B samples, Q padded queries, E sparse entries.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vtonlab.structures.attention_record import AttentionRecord
 from vtonlab.structures.correspondences import Correspondences, Grid
 
 
@@ -127,6 +128,13 @@ class SparseTargets:
     position: Tensor
     key: Tensor
     weight: Tensor
+
+    def seen(self, record: AttentionRecord) -> SparseTargets:
+        """These targets, with weight zero where a mask of ``record`` hides the garment token."""
+        if record.key_mask is None:
+            return self
+        seen = record.sees(self.batch, self.key)
+        return replace(self, weight=self.weight * seen.to(self.weight.dtype))
 
     def sample_mean(self, values: Tensor) -> Tensor:
         """``sum_e weight * values`` of each sample over its number of queries: (E,) -> (B,)."""

@@ -14,7 +14,8 @@ from vtonlab.structures.attention_record import AttentionRecord
 
 
 def _like(record: AttentionRecord, **changes) -> AttentionRecord:
-    fields = ("name", "query", "key", "query_grid", "key_grid", "scale", "context_key")
+    fields = ("name", "query", "key", "query_grid", "key_grid", "scale")
+    fields += ("context_key", "key_mask", "context_mask")
     return AttentionRecord(**{f: getattr(record, f) for f in fields} | changes)
 
 
@@ -75,8 +76,16 @@ def log_mass(record: AttentionRecord, other_key: Tensor | None, temperature: flo
     garment = record.logsumexp(temperature)
     if other_key is None or other_key.shape[-2] == 0:
         return torch.zeros_like(garment)
+    mask = record.context_mask if other_key is record.context_key else None
     other_key = other_key.expand(len(record.query), *other_key.shape[-3:])
-    other = _like(record, key=other_key, key_grid=(1, other_key.shape[2]), context_key=None)
+    other = _like(
+        record,
+        key=other_key,
+        key_grid=(1, other_key.shape[2]),
+        key_mask=mask,
+        context_key=None,
+        context_mask=None,
+    )
     return F.logsigmoid(garment - other.logsumexp(temperature))
 
 

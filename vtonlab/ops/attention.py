@@ -32,6 +32,8 @@ class AttentionPass:
         values: (Nk, C) or (B, Nk, C), shared by the heads; `None` for no mean.
         entropy: whether `entropy` can be asked for; without values it always can.
         backend: one of `BACKENDS`; `None` takes what the context `attention_backend` set.
+        bias: (B, Nk), added to scores (`vtonlab.ops.attention_mask`); without gradient.
+        graded: whether `bias` does more than hide keys.
 
     Attributes:
         mean: (B, H, Nq, C), mean of values under attention, or `None`.
@@ -53,10 +55,13 @@ class AttentionPass:
         values: Tensor | None = None,
         entropy: bool = False,
         backend: str | None = None,
+        bias: Tensor | None = None,
+        graded: bool = False,
     ) -> None:
         self._dtype = statistics_dtype(query, key)
         working = working_dtype(query, key, scale)
         self._query, self._key, self._scale = query.to(working), key.to(working), scale
+        self._bias = None if bias is None else bias.to(working)
         with at_full_precision(query):
             self._raw = run_pass(
                 self._query,
@@ -65,6 +70,8 @@ class AttentionPass:
                 scale,
                 entropy,
                 choose_backend(self._query, self._key, backend),
+                self._bias,
+                graded,
             )
         self.mean = None if values is None else self._raw.mean.to(self._dtype)
         self.logsumexp = self._raw.logsumexp.to(self._dtype)
@@ -75,7 +82,8 @@ class AttentionPass:
         """(B, H, Nq), nats, never negative; sharp queries are summed anew, as -p log p."""
         entropy, sharp = self._raw.entropy, self._raw.sharp
         if sharp is not None:
-            entropy = replace_sharp(entropy, sharp, self._query, self._key, self._scale)
+            tensors = entropy, sharp, self._query, self._key
+            entropy = replace_sharp(*tensors, self._scale, self._bias)
         return entropy.to(self._dtype)
 
 
@@ -100,10 +108,14 @@ def attention_mean(
 
 
 def attention_logsumexp(
-    query: Tensor, key: Tensor, scale: float, backend: str | None = None
+    query: Tensor,
+    key: Tensor,
+    scale: float,
+    backend: str | None = None,
+    bias: Tensor | None = None,
 ) -> Tensor:
     """(B, H, Nq): log of the softmax's denominator; see `AttentionPass`."""
-    return attention_moments(query, key, scale, backend=backend).logsumexp
+    return AttentionPass(query, key, scale, backend=backend, bias=bias).logsumexp
 
 
 def attention_entropy(
@@ -121,6 +133,7 @@ def attention_log_prob(
     batch_index: Tensor,
     query_index: Tensor,
     key_index: Tensor,
+    bias: Tensor | None = None,
 ) -> Tensor:
     """(M, H): log attention at M places `(batch_index, query_index, key_index)`, int64 (M,) each.
 
@@ -134,7 +147,10 @@ def attention_log_prob(
         q = _token_rows(query.to(working)).index_select(0, at_query)  # (M, H, D)
         k = _token_rows(key.to(working)).index_select(0, at_key)  # (M, H, D)
         lse = _token_rows(logsumexp[..., None]).index_select(0, at_query)[..., 0]  # (M, H)
-        return (scale * (q * k).sum(-1) - lse).to(dtype)
+        score = scale * (q * k).sum(-1)
+        if bias is not None:
+            score = score + bias.to(score)[batch_index, key_index, None]
+        return (score - lse).to(dtype)
 
 
 def attention_share(logsumexp: Tensor, other_logsumexp: Tensor | None) -> Tensor:

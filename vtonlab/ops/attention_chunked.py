@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from vtonlab.ops.attention_backend import forced_backend
+from vtonlab.ops.attention_mask import added
 from vtonlab.ops.attention_precision import (
     at_full_precision,
     statistics_dtype,
@@ -34,13 +35,13 @@ class HeadMeanMoments(NamedTuple):
 
 
 def chunked_attention_forward(
-    query: Tensor, key: Tensor, value: Tensor, scale: float
+    query: Tensor, key: Tensor, value: Tensor, scale: float, bias: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Output (B, H, Nq, C) and logsumexp (B, H, Nq) of attention, outside autograd."""
     output = query.new_empty(*query.shape[:3], value.shape[-1])
     logsumexp = query.new_empty(query.shape[:3])
     for rows in _chunks(query, key.shape[2], query.shape[0] * query.shape[1]):
-        score = (query[:, :, rows] * scale) @ key.mT  # (B, H, r, Nk)
+        score = added((query[:, :, rows] * scale) @ key.mT, bias)  # (B, H, r, Nk)
         logsumexp[:, :, rows] = score.logsumexp(-1)
         output[:, :, rows] = score.softmax(-1) @ value
     return output, logsumexp
@@ -53,6 +54,7 @@ def chunked_attention_backward(
     value: Tensor,
     delta: Tensor,
     scale: float,
+    bias: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients with respect to query, key and value.
 
@@ -64,7 +66,7 @@ def chunked_attention_backward(
     grad_value = value.new_zeros(value.shape)
     for rows in _chunks(query, key.shape[2], query.shape[0] * query.shape[1]):
         scaled, grad = query[:, :, rows] * scale, grad_output[:, :, rows]
-        prob = (scaled @ key.mT).softmax(-1)  # (B, H, r, Nk)
+        prob = added(scaled @ key.mT, bias).softmax(-1)  # (B, H, r, Nk)
         grad_value += prob.mT @ grad
         grad_score = (grad @ value.mT).sub_(delta[:, :, rows, None]).mul_(prob)
         grad_query[:, :, rows] = grad_score @ key * scale
@@ -79,6 +81,7 @@ def head_mean_moments(
     values: Tensor | None = None,
     entropy: bool = False,
     rows: Rows | None = None,
+    bias: Tensor | None = None,
 ) -> HeadMeanMoments:
     """Mean of values under, and entropy of, the head-averaged attention map.
 
@@ -89,6 +92,7 @@ def head_mean_moments(
         entropy: whether to return the entropy, in nats, never negative (CORAL's H_i).
         rows: `(batch_index, query_index)`, int64 (R,) each: only these queries are computed and
             returned, in that order. `None` for all.
+        bias: (B, Nk), added to scores (`vtonlab.ops.attention_mask`); without gradient.
 
     Returns:
         `HeadMeanMoments` of shapes (R, ...) with `rows`, else (B, Nq, ...), in float32 (float64
@@ -101,7 +105,8 @@ def head_mean_moments(
     with at_full_precision(query):
         query, key = query.to(working), key.to(working)
         how = _materialised_head_mean if forced_backend() == "materialised" else _HeadMean.apply
-        parts = how(query, key, values, scale, entropy, rows)
+        bias = None if bias is None else bias.to(working)
+        parts = how(query, key, values, scale, entropy, rows, bias)
     parts = [None if part is None else part.to(dtype) for part in parts]
     if rows is None:
         shape = (query.shape[0], query.shape[2])
@@ -109,55 +114,66 @@ def head_mean_moments(
     return HeadMeanMoments(*parts)
 
 
-def attention_map(query: Tensor, key: Tensor, scale: float) -> Tensor:
+def attention_map(query: Tensor, key: Tensor, scale: float, bias: Tensor | None = None) -> Tensor:
     """(B, H, Nq, Nk): the whole map. Not linear in memory: for pictures and tests only."""
     dtype, working = statistics_dtype(query, key), working_dtype(query, key, scale)
     with at_full_precision(query):
-        score = (query.to(working) * scale) @ key.to(working).mT
+        score = added((query.to(working) * scale) @ key.to(working).mT, bias)
         return score.softmax(-1).to(dtype)
 
 
 @torch.no_grad()
 def head_mean_map(
-    query: Tensor, key: Tensor, scale: float, query_index: Tensor | None = None
+    query: Tensor,
+    key: Tensor,
+    scale: float,
+    query_index: Tensor | None = None,
+    bias: Tensor | None = None,
 ) -> Tensor:
     """(B, R, Nk): the head-averaged map of some queries (int64 (R,)) or all; without gradient."""
     if query_index is not None:
         query = query[:, :, query_index]
     shape = (query.shape[0], query.shape[2], key.shape[2])
     result = torch.empty(shape, dtype=statistics_dtype(query, key), device=query.device)
-    for place, average in _head_mean_chunks(query, key, scale):
+    for place, average in _head_mean_chunks(query, key, scale, bias):
         result.view(-1, shape[2])[place] = average.to(result.dtype)
     return result
 
 
 @torch.no_grad()
-def head_mean_argmax(query: Tensor, key: Tensor, scale: float) -> Tensor:
+def head_mean_argmax(
+    query: Tensor, key: Tensor, scale: float, bias: Tensor | None = None
+) -> Tensor:
     """(B, Nq) int64: the key each query attends to most in the head-averaged map."""
     shape = (query.shape[0], query.shape[2])
     result = torch.empty(shape, dtype=torch.int64, device=query.device)
-    for place, average in _head_mean_chunks(query, key, scale):
+    for place, average in _head_mean_chunks(query, key, scale, bias):
         result.view(-1)[place] = average.argmax(-1)
     return result
 
 
-def _head_mean_chunks(query, key, scale) -> Iterator[tuple[slice, Tensor]]:
+def _head_mean_chunks(query, key, scale, bias) -> Iterator[tuple[slice, Tensor]]:
     """Places in the flat (B * Nq) queries and the head-averaged map (r, Nk) there."""
     working = working_dtype(query, key, scale)
     query, key = query.to(working), key.to(working)
     with at_full_precision(query):
         for batch, place, chosen in _pieces(query, key, None):
-            yield place, _probabilities(query, key, batch, chosen, scale)[0].mean(0)
+            yield place, _probabilities(query, key, batch, chosen, scale, bias)[0].mean(0)
 
 
-def _materialised_head_mean(query, key, values, scale, entropy, rows):
-    average = ((query * scale) @ key.mT).softmax(-1).mean(1)  # (B, Nq, Nk)
+def _materialised_head_mean(query, key, values, scale, entropy, rows, bias):
+    average = added((query * scale) @ key.mT, bias).softmax(-1).mean(1)  # (B, Nq, Nk)
     mean = None if values is None else (average @ values).flatten(0, 1)
-    ent = torch.special.entr(average).sum(-1).flatten() if entropy else None
+    ent = plain_entropy(average).flatten() if entropy else None
     if rows is None:
         return mean, ent
     flat = rows[0] * query.shape[2] + rows[1]
     return tuple(None if part is None else part[flat] for part in (mean, ent))
+
+
+def plain_entropy(prob: Tensor) -> Tensor:
+    """-sum p log p over the last axis under plain autograd, with a finite gradient at zero."""
+    return -(prob * prob.clamp_min(torch.finfo(prob.dtype).tiny).log()).sum(-1)
 
 
 class _HeadMean(torch.autograd.Function):
@@ -168,15 +184,16 @@ class _HeadMean(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, query, key, values, scale, entropy, rows):
+    def forward(ctx, query, key, values, scale, entropy, rows, bias):
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(query, key, values)
+        ctx.save_for_backward(query, key, values, bias)
         ctx.scale, ctx.rows = scale, rows
         count = query.shape[0] * query.shape[2] if rows is None else rows[0].numel()
         ent = query.new_zeros(count) if entropy else None
         mean = None if values is None else query.new_zeros(count, values.shape[-1])
         for batch, place, chosen in _pieces(query, key, rows):
-            average = _probabilities(query, key, batch, chosen, scale)[0].mean(0)  # (r, Nk)
+            prob = _probabilities(query, key, batch, chosen, scale, bias)[0]
+            average = prob.mean(0)  # (r, Nk)
             if values is not None:
                 mean[place] = average @ values[batch]
             if entropy:
@@ -186,12 +203,12 @@ class _HeadMean(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, grad_mean, grad_entropy):
-        query, key, values = ctx.saved_tensors
+        query, key, values, bias = ctx.saved_tensors
         grad_query, grad_key = torch.zeros_like(query), torch.zeros_like(key)
         grad_values = None if values is None else values.new_zeros(values.shape)
         with at_full_precision(query):
             for batch, place, chosen in _pieces(query, key, ctx.rows):
-                prob, scaled = _probabilities(query, key, batch, chosen, ctx.scale)
+                prob, scaled = _probabilities(query, key, batch, chosen, ctx.scale, bias)
                 average = prob.mean(0)  # (r, Nk)
                 grad_average = 0.0
                 if grad_mean is not None:
@@ -208,13 +225,15 @@ class _HeadMean(torch.autograd.Function):
                     grad_query[batch, :, chosen] = grad
                 else:
                     grad_query[batch].index_add_(1, chosen, grad)
-        return grad_query, grad_key, grad_values, None, None, None
+        return grad_query, grad_key, grad_values, None, None, None, None
 
 
-def _probabilities(query, key, batch, chosen, scale):
+def _probabilities(query, key, batch, chosen, scale, bias):
     """Map (H, r, Nk) of some queries of one sample, and those queries times scale (H, r, D)."""
     scaled = query[batch][:, chosen] * scale
     score = scaled @ key[batch].mT
+    if bias is not None:
+        score = score + bias[batch]
     return torch.softmax(score, dim=-1), scaled
 
 

@@ -14,7 +14,9 @@ from vtonlab.ops.attention_chunked import (
     chunked_attention_backward,
     chunked_attention_forward,
     head_mean_moments,
+    plain_entropy,
 )
+from vtonlab.ops.attention_mask import added, graded_column
 from vtonlab.ops.attention_precision import at_full_precision
 from vtonlab.utils.compat import fused_attention_backward, fused_attention_forward
 
@@ -38,6 +40,8 @@ def run_pass(
     scale: float,
     entropy: bool,
     backend: str,
+    bias: Tensor | None = None,
+    graded: bool = False,
 ) -> RawMoments:
     """Statistics of `softmax(scale * query @ key.T)` by one call of a kernel.
 
@@ -46,24 +50,39 @@ def run_pass(
         values: (B, Nk, C) of the same type, or `None`.
         entropy: whether the mean key, and so the entropy, is computed too. Without values it is.
         backend: "fused", "chunked" or "materialised".
+        bias: (B, Nk), added to scores; finite, of the same type, without gradient.
+        graded: whether `bias` does more than hide keys: the entropy then takes its mean too.
 
     One backward may follow another: the pass keeps what they need as long as its answers live, so
     that separate questions about one pass stay separate graphs to whoever asks them.
     """
     entropy = entropy or values is None
     if backend == "materialised":
-        return _materialised(query, key, values, scale, entropy)
-    return RawMoments(*_Pass.apply(query, key, values, scale, entropy, backend))
+        return _materialised(query, key, values, scale, entropy, bias)
+    column = graded_column(bias)[..., None] if graded and entropy else None
+    if column is not None:  # one more value, whose mean the entropy takes
+        values = column if values is None else torch.cat([values, column], dim=2)
+    raw = RawMoments(*_Pass.apply(query, key, values, scale, entropy, backend, bias, graded))
+    if column is None:
+        return raw
+    return raw._replace(mean=raw.mean[..., :-1] if raw.mean.shape[-1] > 1 else None)
 
 
-def replace_sharp(entropy: Tensor, sharp: Tensor, query: Tensor, key: Tensor, scale: float):
+def replace_sharp(
+    entropy: Tensor,
+    sharp: Tensor,
+    query: Tensor,
+    key: Tensor,
+    scale: float,
+    bias: Tensor | None = None,
+):
     """Entropy with -sum p log p where `sharp` says so; both branches stay differentiable."""
     rows = sharp.flatten(0, 1).nonzero(as_tuple=True)  # each (b, h) is one sample of one head
     if rows[0].numel() == 0:
         return entropy
-    exact = head_mean_moments(
-        query.flatten(0, 1)[:, None], key.flatten(0, 1)[:, None], scale, entropy=True, rows=rows
-    ).entropy
+    bias = None if bias is None else bias.repeat_interleave(query.shape[1], 0)
+    flat = query.flatten(0, 1)[:, None], key.flatten(0, 1)[:, None]
+    exact = head_mean_moments(*flat, scale, entropy=True, rows=rows, bias=bias).entropy
     flat = entropy.masked_fill(sharp, 0.0).flatten(0, 1)
     return flat.index_put(rows, exact).view_as(entropy)
 
@@ -82,10 +101,14 @@ class _Pass(torch.autograd.Function):
     since probabilities sum to one, dH = -sum_j dp_j (score_j), the gradient of attention with the
     keys as constant values and an output gradient of -scale * query. A gradient g of the
     logsumexp adds g p_j to that of score j, which is `delta - g` in place of `delta`.
+
+    A bias b that is added to scores enters the kernels as their mask. Where it is more than a
+    hiding one (`graded`), it is the last of `values`, and H loses its mean, whose gradient is
+    again that of attention with b as constant value and -1 as output gradient.
     """
 
     @staticmethod
-    def forward(ctx, query, key, values, scale, entropy, backend):
+    def forward(ctx, query, key, values, scale, entropy, backend, bias, graded):
         ctx.set_materialize_grads(False)
         fused = backend == "fused"
         columns = (key.shape[-1] if entropy else 0) + (0 if values is None else values.shape[-1])
@@ -93,19 +116,22 @@ class _Pass(torch.autograd.Function):
         value = _value(key, values, entropy, width)  # (B, H, Nk, W)
         if fused:
             output, logsumexp, extra = fused_attention_forward(
-                _pad(query, width), _pad(key, width), value, scale
+                _pad(query, width), _pad(key, width), value, scale, bias
             )
         else:
-            output, logsumexp = chunked_attention_forward(query, key, value, scale)
+            output, logsumexp = chunked_attention_forward(query, key, value, scale, bias)
             extra = ()
         logsumexp = logsumexp.contiguous()
-        ctx.settings = scale, entropy, fused
-        ctx.kept = [t if t is None else t.detach() for t in (query, key, values, output, logsumexp)]
+        ctx.settings = scale, entropy, fused, graded
+        kept = (query, key, values, output, logsumexp, bias)
+        ctx.kept = [t if t is None else t.detach() for t in kept]
         ctx.versions = _versions(ctx.kept)
         ctx.extra = extra
         raw = sharp = mean = None
         if entropy:
-            raw, sharp = _entropy_from_mean(query, output[..., : key.shape[-1]], logsumexp, scale)
+            bias_mean = output[..., columns - 1] if graded else None
+            mean_key = output[..., : key.shape[-1]]
+            raw, sharp = _entropy_from_mean(query, mean_key, logsumexp, scale, bias_mean)
             ctx.mark_non_differentiable(sharp)
         if values is not None:
             mean = output[..., columns - values.shape[-1] : columns].clone()
@@ -114,10 +140,10 @@ class _Pass(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, grad_mean, grad_logsumexp, grad_entropy, _):
-        query, key, values, output, logsumexp = ctx.kept
+        query, key, values, output, logsumexp, bias = ctx.kept
         if _versions(ctx.kept) != ctx.versions:
             raise RuntimeError("A query, key or value of an attention record was changed in place.")
-        scale, entropy, fused = ctx.settings
+        scale, entropy, fused, graded = ctx.settings
         start = key.shape[-1] if entropy else 0
         columns = start + (0 if values is None else values.shape[-1])
         width = columns
@@ -128,18 +154,20 @@ class _Pass(torch.autograd.Function):
             torch.mul(query, (-scale * grad_entropy)[..., None], out=grad_output[..., :start])
         if grad_mean is not None:
             grad_output[..., start:columns] = grad_mean
+        if grad_entropy is not None and graded:
+            grad_output[..., columns - 1] -= grad_entropy
         backward = _fused_backward if fused else _chunked_backward
         with at_full_precision(query):
             grad_query, grad_key, grad_value = backward(
                 grad_output, grad_logsumexp, query, key, _value(key, values, entropy, width),
-                output, logsumexp, ctx.extra, scale, columns,
+                output, logsumexp, ctx.extra, scale, columns, bias,
             )  # fmt: skip
         grad_values = None if values is None else grad_value[..., start:columns].sum(1)
-        return grad_query, grad_key, grad_values, None, None, None
+        return grad_query, grad_key, grad_values, *[None] * 5
 
 
 def _fused_backward(
-    grad_output, grad_logsumexp, query, key, value, output, logsumexp, extra, scale, columns
+    grad_output, grad_logsumexp, query, key, value, output, logsumexp, extra, scale, columns, bias
 ):
     """Backward of the kernel, the gradient of the logsumexp entering through one more column.
 
@@ -154,34 +182,37 @@ def _fused_backward(
         padded[..., columns] = -grad_logsumexp
         output = padded
     grads = fused_attention_backward(
-        grad_output, _pad(query, width), _pad(key, width), value, output, logsumexp, extra, scale
-    )
+        grad_output, _pad(query, width), _pad(key, width), value, output, logsumexp, extra, scale,
+        bias,
+    )  # fmt: skip
     return grads[0][..., :size], grads[1][..., :size], grads[2]
 
 
 def _chunked_backward(
-    grad_output, grad_logsumexp, query, key, value, output, logsumexp, extra, scale, columns
+    grad_output, grad_logsumexp, query, key, value, output, logsumexp, extra, scale, columns, bias
 ):
     delta = (grad_output * output).sum(-1)
     if grad_logsumexp is not None:
         delta = delta - grad_logsumexp
-    return chunked_attention_backward(grad_output, query, key, value, delta, scale)
+    return chunked_attention_backward(grad_output, query, key, value, delta, scale, bias)
 
 
-def _entropy_from_mean(query, mean_key, logsumexp, scale):
+def _entropy_from_mean(query, mean_key, logsumexp, scale, bias_mean):
     """Entropy (B, H, Nq) by cancellation, and the queries where too little of it is left."""
     products = query * mean_key
     raw = logsumexp - scale * products.sum(-1)
     size = logsumexp.abs() + abs(scale) * products.abs_().sum(-1)
+    if bias_mean is not None:
+        raw, size = raw - bias_mean, size + bias_mean.abs()
     sharp = ~(raw > SHARP_RATIO[raw.dtype] * torch.finfo(raw.dtype).eps * size)
     return raw, sharp
 
 
-def _materialised(query, key, values, scale, entropy):
-    score = (query * scale) @ key.mT
+def _materialised(query, key, values, scale, entropy, bias):
+    score = added((query * scale) @ key.mT, bias)
     prob = score.softmax(-1)
     mean = None if values is None else prob @ values[:, None]
-    raw = torch.special.entr(prob).sum(-1) if entropy else None
+    raw = plain_entropy(prob) if entropy else None
     return RawMoments(mean, score.logsumexp(-1), raw, None)
 
 

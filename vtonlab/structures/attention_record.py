@@ -20,6 +20,8 @@ from vtonlab.ops.attention_chunked import (
     head_mean_map,
     head_mean_moments,
 )
+from vtonlab.ops.attention_mask import is_graded, key_bias, seen_keys
+from vtonlab.ops.attention_precision import statistics_dtype
 
 
 class AttentionRecord:
@@ -42,6 +44,10 @@ class AttentionRecord:
         scale: factor of the dot products in the block.
         context_key: (B, H, Nc, D), all other keys that the same softmax saw; `None` for none.
 
+        key_mask: (B, Nk), of the garment keys, the same for every query and head: bool (True =
+            seen) or additive. A hidden key has no attention; `None` hides none.
+        context_mask: (B, Nc), likewise of the context keys.
+
     Raises:
         ValueError: if shapes or grids disagree.
     """
@@ -56,6 +62,8 @@ class AttentionRecord:
         key_grid: tuple[int, int],
         scale: float,
         context_key: Tensor | None = None,
+        key_mask: Tensor | None = None,
+        context_mask: Tensor | None = None,
     ) -> None:
         self.name = name
         self.query = query
@@ -64,6 +72,7 @@ class AttentionRecord:
         self.key_grid = (int(key_grid[0]), int(key_grid[1]))
         self.scale = float(scale)
         self.context_key = context_key
+        self.key_mask, self.context_mask = key_mask, context_mask
         self._check()
         self._passes: list[tuple[tuple, Tensor | None, AttentionPass]] = []
 
@@ -77,6 +86,17 @@ class AttentionRecord:
             f"AttentionRecord({self.name!r}, batch={batch}, heads={heads}, head_size={size}, "
             f"query_grid={self.query_grid}, key_grid={self.key_grid}, context={context})"
         )
+
+    @property
+    def has_garment(self) -> Tensor | None:
+        """(B,) bool: samples that see any garment key; None where no key is hidden."""
+        return None if self.key_mask is None else seen_keys(self.key_mask).any(1)
+
+    def sees(self, batch_index: Tensor, key_index: Tensor) -> Tensor:
+        """(M,) bool: whether places, int64 (M,) each, are of keys that are not hidden."""
+        if self.key_mask is None:
+            return torch.ones_like(key_index, dtype=torch.bool)
+        return seen_keys(self.key_mask)[batch_index, key_index]
 
     def moments(
         self, values: Tensor | None = None, entropy: bool = False, temperature: float = 1.0
@@ -118,7 +138,8 @@ class AttentionRecord:
         Shapes (B, Nq, C) and (B, Nq), or (R, C) and (R,) for `rows` (see `mean_map_entropy`).
         """
         return head_mean_moments(
-            self.query, self.key, self._scale(temperature), values, entropy, rows
+            *(self.query, self.key, self._scale(temperature), values, entropy, rows),
+            bias=self.key_bias(temperature),
         )
 
     def log_prob(
@@ -131,7 +152,7 @@ class AttentionRecord:
         """(M, H): log attention at M places, int64 (M,) each, given the garment."""
         return attention_log_prob(
             self.query, self.key, self._scale(temperature), self.logsumexp(temperature),
-            batch_index, query_index, key_index,
+            batch_index, query_index, key_index, self.key_bias(temperature),
         )  # fmt: skip
 
     def garment_mass(self, sink_key: Tensor | None = None, temperature: float = 1.0) -> Tensor:
@@ -140,46 +161,71 @@ class AttentionRecord:
         Args:
             sink_key: (H, S, D) or (B, H, S, D), learnable sinks that belong to a loss.
         """
-        others = [] if self.context_key is None else [self.context_key]
-        if sink_key is not None:
-            others.append(sink_key.expand(self.query.shape[0], *sink_key.shape[-3:]))
-        others = [other for other in others if other.shape[2] > 0]
         logsumexp = self.logsumexp(temperature)
+        others = [] if self.context_key is None else [(self.context_key, self.context_mask)]
+        if sink_key is not None:
+            others.append((sink_key.expand(self.query.shape[0], *sink_key.shape[-3:]), None))
+        others = [other for other in others if other[0].shape[2] > 0]
         if not others:
             return attention_share(logsumexp, None)
-        other = others[0]
-        if len(others) == 2:
-            other = torch.cat([part.to(others[0].dtype) for part in others], dim=2)
-        return attention_share(
-            logsumexp, attention_logsumexp(self.query, other, self._scale(temperature))
-        )
+        key, bias = self._joined(others, temperature)
+        scale = self._scale(temperature)
+        return attention_share(logsumexp, attention_logsumexp(self.query, key, scale, bias=bias))
+
+    def key_bias(self, temperature: float = 1.0) -> Tensor | None:
+        """(B, Nk): what the mask adds to the scores of garment keys; None for no mask."""
+        return key_bias(self.key_mask, statistics_dtype(self.query, self.key), temperature)
 
     def probs(self, temperature: float = 1.0) -> Tensor:
         """(B, H, Nq, Nk): the map given the garment. NOT linear: for pictures and tests only."""
-        return attention_map(self.query, self.key, self._scale(temperature))
+        scale, bias = self._scale(temperature), self.key_bias(temperature)
+        return attention_map(self.query, self.key, scale, bias)
 
     def argmax(self, temperature: float = 1.0) -> Tensor:
         """(B, Nq) int64: most attended garment key in the head-averaged map; no gradient."""
-        return head_mean_argmax(self.query, self.key, self._scale(temperature))
+        scale, bias = self._scale(temperature), self.key_bias(temperature)
+        return head_mean_argmax(self.query, self.key, scale, bias)
 
     def mean_map(self, query_index: Tensor | None = None, temperature: float = 1.0) -> Tensor:
         """(B, R, Nk): head-averaged map of R queries (int64 (R,)), or all; no gradient."""
-        return head_mean_map(self.query, self.key, self._scale(temperature), query_index)
+        scale, bias = self._scale(temperature), self.key_bias(temperature)
+        return head_mean_map(self.query, self.key, scale, query_index, bias)
 
     def _pass(self, values: Tensor | None, entropy: bool, temperature: float) -> AttentionPass:
         """A kernel call that knows the answer: an earlier one, else a new one."""
         scale = self._scale(temperature)
         versions = [_version(t) for t in (self.query, self.key, values)]
         modes = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
-        state = (scale, forced_backend(), *modes, *versions)
+        state = (temperature, forced_backend(), *modes, *versions)
         for known, known_values, found in self._passes:
             fits = known[:-1] == state[:-1] and (found.has_entropy or not entropy)
             same = known_values is values and known[-1] == state[-1]
             if fits and (values is None or same):
                 return found
-        found = AttentionPass(self.query, self.key, scale, values, entropy)
+        found = AttentionPass(
+            *(self.query, self.key, scale, values, entropy),
+            bias=self.key_bias(temperature),
+            graded=is_graded(self.key_mask),
+        )
         self._passes.append((state, values, found))
         return found
+
+    def _joined(self, groups: list, temperature: float) -> tuple[Tensor, Tensor | None]:
+        """Keys of all groups (key, mask) side by side, and what masks add to their scores."""
+        keys = [key for key, _ in groups]
+        key = keys[0]
+        if len(keys) > 1:
+            key = torch.cat([each.to(keys[0].dtype) for each in keys], dim=2)
+        if all(mask is None for _, mask in groups):
+            return key, None
+        dtype, batch = statistics_dtype(self.query, key), len(self.query)
+        biases = [
+            torch.zeros(batch, each.shape[2], dtype=dtype, device=key.device)
+            if mask is None
+            else key_bias(mask, dtype, temperature)
+            for each, mask in groups
+        ]
+        return key, torch.cat(biases, dim=1)
 
     def _scale(self, temperature: float) -> float:
         if not temperature > 0:
@@ -200,6 +246,16 @@ class AttentionRecord:
                 raise ValueError(
                     f"AttentionRecord {self.name!r}: query {tuple(query.shape)} and {label} "
                     f"{tuple(other.shape)} must agree in batch, heads and head size."
+                )
+        for label, mask, keys in (
+            ("key_mask", self.key_mask, key),
+            ("context_mask", self.context_mask, self.context_key),
+        ):
+            wanted = None if keys is None else (keys.shape[0], keys.shape[2])
+            if mask is not None and tuple(mask.shape) != wanted:
+                raise ValueError(
+                    f"AttentionRecord {self.name!r}: {label} {tuple(mask.shape)} must be (B, keys) "
+                    f"= {wanted}, the same for every query and head."
                 )
         for label, grid, tokens in (
             ("query_grid", self.query_grid, query.shape[2]),

@@ -80,7 +80,7 @@ def fused_attention_refusal(query: Tensor, key: Tensor) -> str | None:
 
 
 def fused_attention_forward(
-    query: Tensor, key: Tensor, value: Tensor, scale: float
+    query: Tensor, key: Tensor, value: Tensor, scale: float, bias: Tensor | None = None
 ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
     """Attention and its logsumexp by one fused kernel, outside autograd.
 
@@ -88,6 +88,7 @@ def fused_attention_forward(
         query, key, value: (B, H, Nq, W), (B, H, Nk, W), (B, H, Nk, W) of one width `W`,
             a multiple of eight on CUDA (the kernel's alignment).
         scale: factor of the dot products.
+        bias: (B, Nk), finite, added to the scores of a sample's keys; its gradient is not known.
 
     Returns:
         output (B, H, Nq, W), logsumexp (B, H, Nq), and the tensors that the backward needs
@@ -95,11 +96,12 @@ def fused_attention_forward(
     """
     if query.device.type == "cpu":
         output, logsumexp = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-            query, key, value, 0.0, False, attn_mask=None, scale=scale
+            query, key, value, 0.0, False, attn_mask=_spread(query, bias), scale=scale
         )
         return output, logsumexp, ()
+    tensors = *(t.contiguous() for t in (query, key, value)), _spread(query, bias)
     output, padded, seed, offset = torch.ops.aten._scaled_dot_product_efficient_attention(
-        *(t.contiguous() for t in (query, key, value)), None, True, 0.0, False, scale=scale
+        *tensors, True, 0.0, False, scale=scale
     )
     return output, padded[..., : query.shape[2]], (padded, seed, offset)
 
@@ -113,6 +115,7 @@ def fused_attention_backward(
     logsumexp: Tensor,
     extra: tuple[Tensor, ...],
     scale: float,
+    bias: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of `fused_attention_forward` with respect to query, key and value.
 
@@ -122,14 +125,28 @@ def fused_attention_backward(
     """
     if query.device.type == "cpu":
         return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
-            grad_output, query, key, value, output, logsumexp, 0.0, False, scale=scale
-        )
+            grad_output, query, key, value, output, logsumexp, 0.0, False,
+            attn_mask=_spread(query, bias), scale=scale,
+        )  # fmt: skip
     padded, seed, offset = extra
     query, key, value = (t.contiguous() for t in (query, key, value))
     return torch.ops.aten._scaled_dot_product_efficient_attention_backward(
-        grad_output, query, key, value, None, output, padded, seed, offset, 0.0,
+        grad_output, query, key, value, _spread(query, bias), output, padded, seed, offset, 0.0,
         [True, True, True, False], False, scale=scale,
     )[:3]  # fmt: skip
+
+
+def _spread(query: Tensor, bias: Tensor | None) -> Tensor | None:
+    """A bias (B, Nk) for all heads and queries, without memory for them.
+
+    The CUDA kernel wants each sample's row to begin at a multiple of 16 bytes.
+    """
+    if bias is None:
+        return None
+    batch, keys = bias.shape
+    if query.device.type != "cpu" and keys % 16:
+        bias = nn.functional.pad(bias, (0, 16 - keys % 16))[:, :keys]
+    return bias[:, None, None].expand(batch, query.shape[1], query.shape[2], keys)
 
 
 # --- backward passes ------------------------------------------------------------------------

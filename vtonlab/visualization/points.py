@@ -71,7 +71,9 @@ def maps_of(
         raise ValueError(f"{record.name} has {count} heads, 0 to {count - 1}, no head {far[0]}")
     cells = cells.to(record.query.device)
     query, key = record.query[place : place + 1, :, cells], record.key[place : place + 1]
-    every = attention_map(query, key, record.scale)[0].float()  # (H, P, Nk)
+    bias = record.key_bias()
+    bias = None if bias is None else bias[place : place + 1]
+    every = attention_map(query, key, record.scale, bias)[0].float()  # (H, P, Nk)
     found = {head: every.mean(0) if head == "mean" else every[int(head)] for head in wanted}
     shape = (len(cells), *record.key_grid)
     return {head: maps.reshape(shape).cpu().numpy() for head, maps in found.items()}
