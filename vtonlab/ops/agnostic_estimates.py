@@ -140,7 +140,7 @@ def _drawn_arms(parse, points, known, width, reach) -> np.ndarray:
             moved[wrist] = points[elbow] + reach * (points[wrist] - points[elbow])
         if known[shoulder]:
             shapes.disc(arm, points[shoulder], width / 2)
-        shapes.limb(arm, moved, known, joints, width, end=width / 2)
+        shapes.limb(arm, moved, known, joints, width, end=0)
     return arms > 0
 
 

@@ -46,11 +46,13 @@ def band(mask: np.ndarray, start: np.ndarray, end: np.ndarray, width: float) -> 
 def limb(
     mask: np.ndarray, points: np.ndarray, known: np.ndarray, joints, width: float, end: float
 ) -> None:
-    """Bands along joints with a disc at each; ``end`` is the radius of the last."""
+    """Bands along joints with a disc at each; ``end`` is the radius of the last, 0 ends it flat."""
     for start, stop in pairwise(joints):
         if known[start] and known[stop]:
             band(mask, points[start], points[stop], width)
-            disc(mask, points[stop], end if stop == joints[-1] else width / 2)
+            radius = end if stop == joints[-1] else width / 2
+            if radius:
+                disc(mask, points[stop], radius)
 
 
 def upper_body(mask: np.ndarray, points: np.ndarray, known: np.ndarray) -> np.ndarray:
