@@ -11,6 +11,7 @@ default_hooks = dict(
     checkpoint=dict(type="SafeCheckpointHook", interval=1000, max_keep_ckpts=2),
     rng=dict(type="CounterRNGHook"),
     guard=dict(type="SampleTraceHook"),
+    supervision=dict(type="SupervisedShareHook"),
     signal=dict(type="SaveOnSignalHook"),
     pictures=dict(type="SavePicturesHook"),  # of tests
 )

@@ -21,3 +21,10 @@ model.conditioner.prompt.update(
 )
 train_dataloader.dataset.update(type="DressCodeDataset")
 test_dataloader.dataset.update(type="DressCodeDataset")
+released.update(
+    {
+        "model.conditioner.prompt": dict(
+            type="CachedPrompt", path=None, template="catvton_flux_by_category"
+        )
+    }
+)

@@ -18,6 +18,13 @@ model.conditioner.prompt.update(
         "person wearing this same garment."
     )
 )
+released.update(  # its authors test this task with Dress Code's weights
+    {
+        "model.conditioner.prompt": dict(
+            type="CachedPrompt", path=None, template="catvton_flux_by_category"
+        )
+    }
+)
 _dataset = dict(type="PairListDataset", task="person_to_person")
 train_dataloader.dataset.update(_dataset)
 test_dataloader.dataset.update(_dataset)

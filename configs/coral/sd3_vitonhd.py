@@ -22,3 +22,4 @@ model.backbone.update(cls="SD3Transformer2DModel")
 model.conditioner.prompt.update(pipeline="StableDiffusion3Pipeline", max_length=256)
 model.sampler.pop("dynamic_shifting", None)
 optim_wrapper.optimizer.update(lr=2e-5)
+released = None  # no weights of this backbone were published

@@ -10,7 +10,9 @@ The release is a whole ``FluxTransformer2DModel`` of FLUX.1-Fill in the diffuser
 names are its names below ``backbone.``; every key and shape is compared all the same. It also
 serves as it is: ``model.backbone.path=CORAL_DIR`` in place of FLUX.1-Fill's own transformer.
 ``--base FLUX_DIR`` with ``--back`` gives the weights that a training checkpoint (of attention
-alone) leaves out.
+alone) leaves out. The converted file says that its weights are published ones, so that
+`tools/test.py` samples as the authors' program does; the network is called once on a few tokens,
+and what came out is printed.
 
 Exit codes: 0 done, 2 bad input.
 """
@@ -29,7 +31,7 @@ from pathlib import Path
 import torch
 from ldm_keys import to_ours, to_theirs
 from torch import Tensor, nn
-from zero_cross_attention import read, write
+from zero_cross_attention import read
 
 FLUX_FILL = dict(in_channels=384, out_channels=64, guidance_embeds=True)
 CATEGORIES = {
@@ -116,6 +118,39 @@ def read_parts(path: Path) -> dict[str, Tensor]:
     return state
 
 
+@torch.no_grad()
+def try_out(ours: Mapping[str, Tensor], backbone: nn.Module) -> str:
+    """One call on drawn tokens; one line about what came out. Fills ``backbone``.
+
+    Raises:
+        ValueError: it is not finite.
+    """
+    theirs = {name: ours[_PREFIX + name] for name, _ in backbone.named_parameters()}
+    backbone.load_state_dict(theirs, strict=True, assign=True)
+    settings, dtype = backbone.config, next(iter(theirs.values())).dtype
+    random = torch.Generator().manual_seed(0)
+
+    def drawn(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=random).to(dtype)
+
+    out = backbone.eval()(
+        hidden_states=drawn(1, 4, settings.in_channels),
+        encoder_hidden_states=drawn(1, 4, settings.joint_attention_dim),
+        pooled_projections=drawn(1, settings.pooled_projection_dim),
+        timestep=torch.full((1,), 0.5, dtype=dtype),
+        img_ids=torch.tensor([[0.0, y, x] for y in range(2) for x in range(2)]),
+        txt_ids=torch.zeros(4, 3),
+        guidance=torch.full((1,), 30.0) if settings.guidance_embeds else None,
+        return_dict=False,
+    )[0].float()
+    if not bool(torch.isfinite(out).all()):
+        raise ValueError("the transformer with these weights gives values that are not finite")
+    return (
+        f"one call: velocity {out.min():.4g} to {out.max():.4g}, mean {out.mean():.4g}, "
+        f"deviation {out.std():.4g}"
+    )
+
+
 def facts_of(categories: str) -> dict:
     """What the converted file says about its model, as ``TryOnDiffusion.checkpoint_meta``."""
     return dict(
@@ -153,8 +188,12 @@ def run(args: argparse.Namespace, overrides: Mapping | None = None) -> str:
         backbone.save_pretrained(args.target)
         return f"{len(state)} weights read, {len(result)} of the authors' keys in {args.target}"
     result = forward(state, backbone)
-    write(result, args.target, facts_of(args.weights))
-    return f"{len(state)} keys read, {len(result)} weights in {args.target}"
+    tried = try_out(result, backbone)
+    from vtonlab.engine.checkpoints.files import save_safetensors
+
+    args.target.parent.mkdir(parents=True, exist_ok=True)
+    save_safetensors(result, args.target, {"facts": facts_of(args.weights), "as_released": True})
+    return f"{tried}\n{len(state)} keys read, {len(result)} weights in {args.target}"
 
 
 def main() -> int:

@@ -36,7 +36,7 @@ from gcl3d_keys import (
     warping_source,
 )
 from torch import Tensor, nn
-from zero_cross_attention import read, write
+from zero_cross_attention import read
 
 ARITHMETIC = dict(
     corners=True, row_fraction=True, outside="zeros", shrinking="points", region="correlation"
@@ -225,7 +225,10 @@ def run(args: argparse.Namespace, overrides: Mapping | None = None) -> str:
     facts = facts_of("TryOnWarping", "CorrespondenceNetwork", start="correlation")
     if stage == "generator":
         facts = facts_of("TryOnSynthesis", "TwoBranchStyleGenerator", warping="TryOnWarping")
-    write(result, args.target, facts)
+    from vtonlab.engine.checkpoints.files import save_safetensors
+
+    args.target.parent.mkdir(parents=True, exist_ok=True)
+    save_safetensors(result, args.target, {"facts": facts, "as_released": True})
     count = sum(map(len, files.values()))
     return "\n".join([*lines, f"{count} keys read, {len(result)} weights in {args.target}"])
 

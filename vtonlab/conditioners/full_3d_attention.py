@@ -43,7 +43,9 @@ class Full3DAttentionConditioner(Conditioner):
         codec_factor: pixels per latent, 8 for the VAEs of FLUX and SD3.
         pose_panel: show the pose picture as a third panel.
         guidance_scale: value of the guidance embedding of guidance-distilled backbones (FLUX.1 dev
-            family).
+            family) while sampling.
+        training_guidance_scale: the same while training; None takes ``guidance_scale``. Released
+            diptych models were trained at 1 and sample at 30.
         pose_tokens: while sampling, ``"clean"`` shows the clean pose at every step, as in training;
             ``"free"`` starts from it and lets the sampler step it with the rest, as CORAL's release
             does (METHODS.md A3).
@@ -59,6 +61,7 @@ class Full3DAttentionConditioner(Conditioner):
         codec_factor: int = 8,
         pose_panel: bool = True,
         guidance_scale: float = 30.0,
+        training_guidance_scale: float | None = None,
         pose_tokens: str = "clean",
     ) -> None:
         super().__init__()
@@ -71,6 +74,9 @@ class Full3DAttentionConditioner(Conditioner):
         self.codec_factor = codec_factor
         self.panels = 3 if pose_panel else 2
         self.guidance_scale = guidance_scale
+        if training_guidance_scale is None:
+            training_guidance_scale = guidance_scale
+        self.training_guidance_scale = training_guidance_scale
 
     def attach(self, backbone: nn.Module) -> None:
         """SD3 gets input channels for canvas and mask, which start at zero (FLUX.1-Fill has
@@ -130,7 +136,8 @@ class Full3DAttentionConditioner(Conditioner):
 
         def run() -> Tensor:
             text = Text(conditions["text"], conditions["pooled"])
-            sizes = dict(panels=self.panels, guidance_scale=self.guidance_scale)
+            scale = self.training_guidance_scale if self.training else self.guidance_scale
+            sizes = dict(panels=self.panels, guidance_scale=scale)
             return family.panels(backbone, streams, canvas, sigmas, text, **sizes)
 
         to_record = self._record_builder(backbone, (height // 2, width // 2), conditions["text"])

@@ -12,6 +12,19 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from vtonlab.registry import CONDITIONERS, PROMPT_ENCODERS
+from vtonlab.structures.sample import CATEGORIES
+
+_DIPTYCH = (
+    "The pair of images highlights a clothing and its styling on a model, high resolution, 4K, 8K; "
+    "[IMAGE1] Detailed product shot of a {}clothing[IMAGE2] The same {}cloth is worn by a model in "
+    "a lifestyle setting."
+)
+TEMPLATES: dict[str, str | dict[str, str]] = {  # word for word what published weights were shown
+    "catvton_flux": _DIPTYCH.format("", ""),
+    "catvton_flux_by_category": {
+        category: _DIPTYCH.format(f"{category} ", f"{category} ") for category in CATEGORIES
+    },
+}
 
 
 @CONDITIONERS.register_module()
@@ -43,6 +56,8 @@ class CachedPrompt(nn.Module):
         path: weights (``text_encoder``, ``tokenizer`` and their numbered sisters), folder or hub
             name.
         prompts: one prompt, or a prompt for each garment category.
+        template: the name of prompts in ``TEMPLATES`` instead: ``"catvton_flux"`` (catvton-flux
+            and CORAL on VITON-HD), ``"catvton_flux_by_category"`` (CORAL on Dress Code).
         cache_dir: folder of the cached embeddings.
         max_length: text tokens (512 for FLUX.1 and FLUX.2, 256 of T5 for SD3).
         dtype: of the text encoders and the kept embeddings.
@@ -52,14 +67,15 @@ class CachedPrompt(nn.Module):
 
     Raises:
         FileNotFoundError: the encoders cannot be had, and nothing is cached.
-        ValueError: an unknown ``pipeline``.
+        ValueError: an unknown ``pipeline`` or ``template``, or not one of prompts and template.
     """
 
     def __init__(
         self,
         *,
         path: str,
-        prompts: str | Mapping[str, str],
+        prompts: str | Mapping[str, str] | None = None,
+        template: str | None = None,
         cache_dir: str = "work_dirs/cache/prompts",
         max_length: int = 512,
         dtype: str = "bfloat16",
@@ -67,6 +83,11 @@ class CachedPrompt(nn.Module):
     ) -> None:
         super().__init__()
         _encoder_of(pipeline)
+        if (prompts is None) == (template is None):
+            raise ValueError("give the prompt's words as prompts, or their name as template")
+        if template is not None and template not in TEMPLATES:
+            raise ValueError(f"template={template!r}: choose one of {', '.join(TEMPLATES)}")
+        prompts = TEMPLATES[template] if prompts is None else prompts
         self.pipeline = pipeline
         self.prompts = {"": prompts} if isinstance(prompts, str) else dict(prompts)
         self.path, self.max_length, self.dtype = path, max_length, dtype

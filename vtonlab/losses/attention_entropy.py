@@ -26,7 +26,8 @@ class AttentionEntropyLoss(AttentionLoss):
         queries: "correspondences" supervises the tokens that hold a match, "mask" those on the
             worn garment.
         normalize: divide by log Nk, so that a uniform map costs 1 at every resolution.
-        t_max: strict gate; 500 is sigma < 0.5 (METHODS.md A9).
+        t_max: strict gate, 500 is SD-1.5's; on a flow-matching schedule 617 has the same
+            signal-to-noise ratio (METHODS.md A9).
     """
 
     def __init__(

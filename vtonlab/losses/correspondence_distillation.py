@@ -58,7 +58,8 @@ class CorrespondenceDistillationLoss(AttentionLoss):
             block's whole softmax: the regression drops all other tokens and renormalises the head
             mean, so that each head weighs as much as its garment mass; the cross-entropy keeps the
             probabilities as they are, so that it raises the garment mass too.
-        t_max: strict gate; 500 is sigma < 0.5 (METHODS.md A9).
+        t_max: strict gate, 500 is SD-1.5's; on a flow-matching schedule 617 has the same
+            signal-to-noise ratio (METHODS.md A9).
     """
 
     def __init__(

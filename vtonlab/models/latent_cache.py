@@ -32,7 +32,8 @@ def made_by(codec: Mapping, conditioner: Mapping, preprocessor: Mapping | None =
     weights = "none"
     if codec.get("path"):
         weights = weights_version(Path(codec["path"]) / (codec.get("subfolder") or ""))
-    settings = {k: v for k, v in plain_settings(conditioner).items() if k != "prompt"}
+    left = ("prompt", "training_guidance_scale")
+    settings = {k: v for k, v in plain_settings(conditioner).items() if k not in left}
     made = {"codec": codec, "codec_weights": weights, "conditioner": settings}
     agnostic = (preprocessor or {}).get("agnostic", "given")
     return made if agnostic == "given" else made | {"agnostic": agnostic}

@@ -72,6 +72,9 @@ class TryOnDiffusion(BaseModel):
         posterior: ``"mode"`` of the VAE, or ``"sample"``: while pictures are drawn, latents of what
             the network is shown are drawn too, as every released program does. Training takes the
             mode.
+        decode: ``"person"``: the codec sees the person's latents alone; ``"whole"``: all that was
+            generated, of which the person is then cut out, as CORAL's program does: a VAE's group
+            norms and attention see another picture.
         picture_rounding, blend_rounding: from numbers to uint8, of the generated picture and of the
             one pasted into the photograph: ``"round"``, or ``"truncate"`` as released programs do.
         repaint_blur: the paste's edge is blurred by ``height // repaint_blur``; 0 pastes hard.
@@ -102,6 +105,7 @@ class TryOnDiffusion(BaseModel):
         probe: dict | None = None,
         lazy_codec: bool = False,
         posterior: str = "mode",
+        decode: str = "person",
         picture_rounding: str = "round",
         blend_rounding: str = "round",
         repaint_blur: int = BLUR,
@@ -133,12 +137,14 @@ class TryOnDiffusion(BaseModel):
         self.condition_dropout = condition_dropout
         for name, value, known in (
             ("posterior", posterior, POSTERIORS),
+            ("decode", decode, ("person", "whole")),
             ("picture_rounding", picture_rounding, ROUNDINGS),
             ("blend_rounding", blend_rounding, ROUNDINGS),
         ):
             if value not in known:
                 raise ValueError(f"{name}={value!r}: choose one of {', '.join(known)}")
         self.posterior, self.picture_rounding = posterior, picture_rounding
+        self._decode_whole = decode == "whole"
         self._paste = dict(blur=repaint_blur, blend_rounding=blend_rounding)
         if gradient_checkpointing:
             self.backbone.enable_gradient_checkpointing()
@@ -292,7 +298,7 @@ class TryOnDiffusion(BaseModel):
             predict = self.sampler.guide(predict, unconditional)
         length = self.conditioner.sequence_length(conditions)
         latents = self.conditioner.finish(self.sampler(predict, start, length, generators))
-        pictures = self.decode(self.conditioner.person_latents(latents))
+        pictures = self._person_pictures(latents)
         rounding = self.picture_rounding
         images = to_uint8(pictures, rounding)
         results = pair_results(batch, images, picture_rounding=rounding, **self._paste)
@@ -308,6 +314,11 @@ class TryOnDiffusion(BaseModel):
             return self.noise_schedule.prediction(output.float(), latents, sigmas)
 
         return predict
+
+    def _person_pictures(self, latents: Tensor) -> Tensor:
+        """(B, 3, H, W) of sampled latents: decoded and cut out, in the order of ``decode``."""
+        cut = self.conditioner.person_latents
+        return cut(self.decode(latents)) if self._decode_whole else self.decode(cut(latents))
 
     def _noised_start(self, batch: dict, noise: Tensor) -> Tensor:
         """Latents of the sampler's ``start`` picture at the last noise level; with ``"agnostic"``

@@ -14,5 +14,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "preview": ["SampleGridHook"],
         "save_attention": ["SaveAttentionHook"],
         "save_pictures": ["SavePicturesHook"],
+        "supervised_shares": ["SupervisedShareHook"],
     },
 )

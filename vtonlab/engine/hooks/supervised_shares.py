@@ -1,0 +1,62 @@
+"""What share of the training samples each attention loss supervises, said before training."""
+
+import math
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from torch import nn
+
+from vtonlab.registry import HOOKS
+
+DRAWS = 4096  # noise levels; the share is then known to within 1.6 % of all samples
+
+
+def supervised_shares(model: nn.Module) -> dict[str, float]:
+    """Attention loss -> share of the samples whose noise level lies inside its gate, and whose
+    garment is not withheld; empty for models without noise levels.
+    """
+    schedule = getattr(model, "noise_schedule", None)
+    if schedule is None:
+        return {}
+    generator = torch.Generator().manual_seed(0)
+    sigmas = torch.stack([schedule.draw(generator) for _ in range(DRAWS)])
+    timesteps = schedule.timesteps(sigmas)
+    withheld = float(model.conditioner.withheld(torch.ones(1, dtype=torch.bool)).float())
+    shown = 1.0 - model.condition_dropout * withheld
+    return {
+        name: shown * float(loss.gate(timesteps, timesteps).float().mean())
+        for name, loss in model.attention_losses.items()
+    }
+
+
+@HOOKS.register_module()
+class SupervisedShareHook(Hook):
+    """Prints a line before training: a gate written for another noise schedule may leave a loss
+    next to nothing to act on.
+
+    Args:
+        least: share below which a warning says so.
+    """
+
+    priority = "LOW"
+
+    def __init__(self, *, least: float = 0.05) -> None:
+        self.least = least
+
+    def before_train(self, runner) -> None:
+        """Say each loss's share; warn below ``least``."""
+        model = runner.bare_model
+        for name, share in supervised_shares(model).items():
+            limit = model.attention_losses[name].t_max
+            gate = "at all noise levels" if limit in (None, math.inf) else f"below t_max={limit:g}"
+            text = f"{name} supervises {share:.1%} of the training samples, those {gate}"
+            if share >= self.least:
+                print_log(text, logger="current")
+                continue
+            print_log(
+                f"{text}: less than {self.least:.0%}; raise t_max, or draw noise levels that fall "
+                "below it (the noise schedule's density and shift)",
+                logger="current",
+                level=30,
+            )
