@@ -45,3 +45,21 @@ custom_hooks = [
     dict(type="EMAHook", ema_type="WarmupEMA", momentum=0.001),
     dict(type="SampleGridHook", interval=5000),
 ]
+
+_warped = {  # the first stage's rules, without its losses
+    f"model.warping.{name}": released[f"model.{name}"]
+    for name in ("network.norm", "refinement", "label_scale", "arithmetic")
+}
+released = {
+    **_warped,
+    "model.generator": dict(type="TwoBranchStyleGenerator"),
+    "model.discriminator.stem": 1,
+    "model.retained": "parse",
+    "model.pose": "iuv",
+    "model.columns": (96, 416),  # photographs of 512x320, padded to a square
+    "model.image_losses.perceptual": dict(
+        type="PerceptualLoss", weight=1.0, path=None, imagenet=False, outside="zeros"
+    ),
+    "train_dataloader.dataset.maps": [*maps, "parse"],
+    "test_dataloader.dataset.maps": [*maps, "parse"],
+}

@@ -76,3 +76,23 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=1.0),  # ours
 )
 custom_hooks = [dict(type="EMAHook", ema_type="WarmupEMA", momentum=0.001)]  # ours
+
+released = {  # what the authors' program does: for their weights, and in training
+    "model.network.norm": "batch",
+    "model.refinement": dict(type="FlowRefinement", smoothing="replace", compare_slope=0.1),
+    "model.label_scale": 10.0,
+    "model.arithmetic": dict(
+        corners=True,
+        row_fraction=True,
+        outside="zeros",
+        shrinking="points",
+        region="correlation",
+    ),
+    "model.attention_losses.correlation.token_reduction": "all",
+    "model.flow_loss": dict(type="FlowRegressionLoss", weight=30.0, normalisation="code_compat"),
+    "model.image_losses.perceptual": dict(
+        type="PerceptualLoss", weight=0.2, path=None, imagenet=False, outside="zeros"
+    ),
+    "optim_wrapper.clip_grad": None,
+    "custom_hooks": [],
+}

@@ -20,7 +20,9 @@ model = dict(
     refinement=dict(type="FlowRefinement", dim=16, hidden=16, motion=16),
     attention_losses=dict(correlation=dict(type="CorrelationRegularizationLoss", weight=10.0)),
     flow_loss=dict(type="FlowRegressionLoss", weight=5.0),
-    image_losses=dict(l1=dict(type="L1Loss")),  # VGG wants larger pictures
+    image_losses=dict(  # VGG, which compares inside the worn garment, wants larger pictures
+        l1=dict(type="L1Loss"), worn=dict(type="L1Loss", masked=True)
+    ),
     probe=dict(layers=["correlation"]),
 )
 

@@ -118,6 +118,10 @@ def test_tokens_equal_the_published_layout():
             folded = F.pixel_unshuffle(window[:, None], FACTOR).flatten(1)
             assert torch.equal(token, torch.cat([stream, canvas, folded], 1))
     assert torch.equal(spy.seen["guidance"], torch.full((2,), 30.0))
+    conditioner.training_guidance_scale = 1.0
+    for training, scale in ((True, 1.0), (False, 30.0)):
+        conditioner.train(training)(spy, noisy, torch.full((2,), 0.25), conditions)
+        assert torch.equal(spy.seen["guidance"], torch.full((2,), scale))
     assert torch.equal(spy.seen["timestep"], torch.full((2,), 0.25))
     assert spy.seen["txt_ids"].shape == (3, 3) and not spy.seen["txt_ids"].any()
     assert torch.equal(prediction.sample, noisy)  # the spy echoes the noisy stream; pose is cut off

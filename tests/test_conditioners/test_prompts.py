@@ -78,3 +78,15 @@ def test_a_prompt_for_each_category(make):
     assert value(prompt, "upper_body") == 1
     with pytest.raises(ValueError, match="no prompt for category 'dresses'"):
         prompt(["dresses"])
+
+
+def test_templates_are_known_by_name(make):
+    named = make(prompts=None, template="catvton_flux_by_category")
+    assert set(named.prompts) == {"upper_body", "lower_body", "dresses"}
+    assert "shot of a dresses clothing[IMAGE2] The same dresses cloth" in named.prompts["dresses"]
+    one = make(prompts=None, template="catvton_flux").prompts[""]
+    assert "shot of a clothing[IMAGE2] The same cloth is worn" in one and "{" not in one
+    with pytest.raises(ValueError, match="choose one of catvton_flux"):
+        make(prompts=None, template="flux")
+    with pytest.raises(ValueError, match="as prompts, or their name"):
+        make(template="catvton_flux")

@@ -75,3 +75,31 @@ def test_stays_in_evaluation_mode_and_takes_tiny_pictures(perceptual):
 def test_missing_weights_say_where_they_are(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no VGG19 weights at .*download.pytorch.org"):
         PerceptualLoss(path=tmp_path)
+
+
+def test_l1_inside_the_mask_averages_over_it():
+    found, wanted = pictures().double()
+    mask = torch.zeros(2, 1, 32, 24).double()
+    mask[0, ..., 8:24, 6:18], mask[1, ..., :4, :4] = 1, 0.5
+    expected = [
+        ((f - w).abs().mean(0) * m[0]).sum() / m.sum()
+        for f, w, m in zip(found, wanted, mask, strict=True)
+    ]
+    loss = L1Loss(masked=True, weight=2.0)
+    torch.testing.assert_close(loss(found, wanted, mask), 2 * torch.stack(expected).mean())
+    assert loss(found, wanted, torch.zeros_like(mask)) == 0
+    with pytest.raises(ValueError, match="have no mask"):
+        loss(found, wanted)
+
+
+def test_released_vgg_sees_raw_pictures_on_zeros(weights):
+    found, wanted = pictures()
+    mask = torch.zeros(2, 1, 32, 24)
+    mask[..., 8:24, 6:18] = 1
+    loss = PerceptualLoss(path=weights[0].parent, imagenet=False, outside="zeros")
+    first = weights[1][0](found * mask).relu()
+    torch.testing.assert_close(loss.features(found * mask)[0], first)
+    whole = PerceptualLoss(path=weights[0].parent, imagenet=False, masked=False)
+    torch.testing.assert_close(loss(found, wanted, mask), whole(found * mask, wanted * mask))
+    with pytest.raises(ValueError, match="outside 'grey' is none of"):
+        PerceptualLoss(path=weights[0].parent, outside="grey")

@@ -13,6 +13,7 @@ VGG19 = "vgg19-dcbb9e9d.pth"
 ADDRESS = f"https://download.pytorch.org/models/{VGG19}"
 TAPS = (1, 6, 11, 20, 29)  # relu1_1 to relu5_1 among torchvision's layers
 TAP_WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)
+OUTSIDE = ("white", "zeros")
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -22,15 +23,27 @@ class L1Loss(nn.Module):
 
     Args:
         weight: factor of the loss.
+        masked: average inside the mask alone, each sample over its own. Outside it both pictures of
+            a warped garment are white, so that a flow that leaves the garment pays little there.
     """
 
-    def __init__(self, *, weight: float = 1.0) -> None:
+    def __init__(self, *, weight: float = 1.0, masked: bool = False) -> None:
         super().__init__()
-        self.weight = weight
+        self.weight, self.masked = weight, masked
 
     def forward(self, found: Tensor, wanted: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Scalar; ``mask`` is not used: outside it both are white where it matters."""
-        return self.weight * (found - wanted).abs().mean()
+        """Scalar, of pictures and a mask (B, 1, h, w) in [0, 1].
+
+        Raises:
+            ValueError: ``masked``, but there is no mask.
+        """
+        error = (found - wanted).abs()
+        if not self.masked:
+            return self.weight * error.mean()
+        if mask is None:
+            raise ValueError("L1Loss: masked=True, but these pictures have no mask")
+        inside = (error.mean(1, keepdim=True) * mask).sum((1, 2, 3))
+        return self.weight * (inside / mask.sum((1, 2, 3)).clamp(min=1)).mean()
 
 
 @LOSSES.register_module()
@@ -40,19 +53,32 @@ class PerceptualLoss(nn.Module):
 
     Args:
         weight: factor of the loss.
-        masked: compare only inside the mask, where one is given: outside, both are white.
+        masked: compare only inside the mask, where one is given: outside, both are ``outside``.
+        outside: ``"white"``, or ``"zeros"`` (3D-GCL's program), a middle grey in [-1, 1].
+        imagenet: normalise as VGG19 was trained; False gives it the pictures in [-1, 1] as they are
+            (3D-GCL's program).
         path: torchvision's VGG19 weights, ``vgg19-dcbb9e9d.pth``, or the folder that holds them;
             None looks in torch hub's cache. Nothing is downloaded.
 
     Raises:
         FileNotFoundError: no weights there; says where they are published.
+        ValueError: another ``outside``.
     """
 
     def __init__(
-        self, *, weight: float = 1.0, masked: bool = True, path: str | Path | None = None
+        self,
+        *,
+        weight: float = 1.0,
+        masked: bool = True,
+        outside: str = "white",
+        imagenet: bool = True,
+        path: str | Path | None = None,
     ) -> None:
         super().__init__()
+        if outside not in OUTSIDE:
+            raise ValueError(f"PerceptualLoss: outside {outside!r} is none of {', '.join(OUTSIDE)}")
         self.weight, self.masked = weight, masked
+        self.outside, self.imagenet = float(outside == "white"), imagenet
         self.slices = _vgg19_slices(_find(path))
         self.requires_grad_(False)
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
@@ -67,7 +93,8 @@ class PerceptualLoss(nn.Module):
         ``found`` alone.
         """
         if mask is not None and self.masked:
-            found, wanted = (picture * mask + (1 - mask) for picture in (found, wanted))
+            ground = self.outside * (1 - mask)
+            found, wanted = (picture * mask + ground for picture in (found, wanted))
         with torch.no_grad():
             targets = self.features(wanted)
         total = found.new_zeros(())
@@ -77,7 +104,9 @@ class PerceptualLoss(nn.Module):
 
     def features(self, pictures: Tensor) -> list[Tensor]:
         """Activations after the five taps, of pictures in [-1, 1]; fewer of tiny ones."""
-        x, found = ((pictures + 1) / 2 - self.mean) / self.std, []
+        x, found = pictures, []
+        if self.imagenet:
+            x = ((pictures + 1) / 2 - self.mean) / self.std
         for part in self.slices:
             if min(x.shape[-2:]) < 2:
                 break
