@@ -9,7 +9,6 @@ Nothing heavy is imported before a tool asks for it.
 
 import ast
 import difflib
-import runpy
 import sys
 from pathlib import Path
 
@@ -62,5 +61,6 @@ def main(argv: list[str] | None = None) -> int:
     path = known[wanted]
     sys.argv = [f"vtonlab {wanted}", *rest]
     sys.path.insert(0, str(path.resolve().parent))  # tools import their neighbours
-    runpy.run_path(str(path), run_name="__main__")
+    code = compile(path.read_text(encoding="utf-8"), str(path), "exec")  # sets its own __doc__
+    exec(code, {"__name__": "__main__", "__file__": str(path)})
     return 0
