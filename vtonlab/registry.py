@@ -82,6 +82,7 @@ BACKBONES = _DiffusersRegistry(  # UNet, DiT, codecs: diffusers' own, and the fe
     "backbone", scope="vtonlab", locations=["vtonlab.backbones"]
 )
 CONDITIONERS = _own("conditioner", "vtonlab.conditioners")  # how the garment enters the backbone
+ESTIMATORS = _own("estimator", "vtonlab.estimators")  # maps of photographs: keypoints, matte, ...
 MATCHERS = _own("matcher", "vtonlab.matchers")  # external person-to-garment correspondence
 ATTENTION_LOSSES = _own("attention loss", "vtonlab.losses")  # losses over attention records
 LOSSES = _own("loss", "vtonlab.losses")  # image and adversarial losses
