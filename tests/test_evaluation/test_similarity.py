@@ -11,7 +11,7 @@ from rendered import distorted, smooth_picture
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torchmetrics.image import MultiScaleStructuralSimilarityIndexMeasure
 
-from vtonlab.evaluation import LPIPS, MSSSIM, PSNR, SSIM, NotComputableError
+from vtonlab.evaluation import LPIPS, MSSSIM, PSNR, SSIM, NotComputableError, WarpedGarmentLPIPS
 from vtonlab.evaluation.base import unit
 from vtonlab.evaluation.perceptual import TRUNKS
 
@@ -138,3 +138,26 @@ def test_settings_that_a_library_lacks():
 def test_missing_key_names_the_pair():
     with pytest.raises(NotComputableError, match="SSIM needs target of 'a'"):
         SSIM().process({}, [dict(id="a", garment_id="b", image=smooth_picture(0))])
+
+
+def test_lpips_of_warped_garments_sees_garments_alone(monkeypatch):
+    seen = {}
+    monkeypatch.setattr(LPIPS, "score", lambda self, sample: seen.update(sample) or {"x": 0.0})
+    metric = WarpedGarmentLPIPS(net="vgg")
+    assert metric.names == ("warp_lpips_vgg",) and metric.directions == {"warp_lpips_vgg": "down"}
+    random = np.random.default_rng(0)
+    keys = ("image", "warped", "target")
+    sample = {key: random.integers(0, 250, (4, 3, 3), dtype=np.uint8) for key in keys}
+    sample |= {key: random.integers(0, 2, (4, 3), np.uint8) for key in ("warped_mask", "worn_mask")}
+    metric.score(sample)
+    for key, picture, mask in (
+        ("image", "warped", "warped_mask"),
+        ("target", "target", "worn_mask"),
+    ):
+        inside = sample[mask] == 1
+        assert np.array_equal(seen[key][inside], sample[picture][inside])
+        assert (seen[key][~inside] == 255).all() and seen[key].dtype == np.uint8
+    del sample["warped"]
+    metric.score(sample)
+    inside = sample["warped_mask"] == 1
+    assert np.array_equal(seen["image"][inside], sample["image"][inside])

@@ -12,7 +12,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "flow_error": ["FlowError"],
         "garments": ["ColourFidelity", "GarmentSimilarity", "WarpedGarmentIoU"],
         "image_errors": ["ImageErrors"],
-        "perceptual": ["LPIPS"],
+        "perceptual": ["LPIPS", "WarpedGarmentLPIPS"],
         "preservation": ["MaskLeak", "Preservation"],
         "similarity": ["MSSSIM", "PSNR", "SSIM"],
     },

@@ -3,6 +3,7 @@
 import re
 from functools import lru_cache
 
+import numpy as np
 import torch
 from mmengine.device import get_device
 
@@ -53,6 +54,39 @@ class LPIPS(PairMetric):
         with torch.no_grad():
             value = self.network(image, target, normalize=True)
         return {self.names[0]: value.item()}
+
+
+@METRICS.register_module()
+class WarpedGarmentLPIPS(LPIPS):
+    """LPIPS of the warped garment and the worn one, each on white (3D-GCL's tables of warps).
+
+    Needs ``warped_mask`` of a model that warps, and ``worn_mask`` of the data (paired). The garment
+    is that of ``warped``, or of ``image`` for a model that does nothing else.
+
+    Args:
+        net: as for `LPIPS`; the paper does not say which.
+    """
+
+    needs = ("image", "target", "warped_mask", "worn_mask")
+
+    def __init__(self, *, net: str = "alex", collect_device: str = "cpu") -> None:
+        super().__init__(net=net, collect_device=collect_device)
+        self.names = (f"warp_lpips_{net}",)
+        self.directions = {self.names[0]: "down"}
+
+    def describe(self) -> str:
+        return f"{super().describe()}, garments on white"
+
+    def score(self, sample: dict) -> dict[str, float]:
+        found = sample.get("warped", sample["image"])
+        pictures = (("image", found, "warped_mask"), ("target", sample["target"], "worn_mask"))
+        white = np.uint8(255)
+        return super().score(
+            {
+                key: np.where(sample[mask].astype(bool)[..., None], picture, white)
+                for key, picture, mask in pictures
+            }
+        )
 
 
 @lru_cache(maxsize=3)  # of this process: two protocols ask for one
