@@ -70,7 +70,7 @@ class AuraEditorFamily(BackboneFamily):
         self, backbone, noisy, references, sigmas, text, *, guidance_scale
     ) -> Tensor:  # fmt: skip
         """Velocity like ``noisy`` (B, C, h, w)."""
-        pictures = [noisy, *references]
+        pictures = [noisy, *(each.latents for each in references)]
         output = backbone(
             [pack_latents(each) for each in pictures],
             [(each.shape[-2] // 2, each.shape[-1] // 2) for each in pictures],

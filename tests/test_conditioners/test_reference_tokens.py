@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from vtonlab.attention import list_attention_layers
 from vtonlab.conditioners import ReferenceTokensConditioner
-from vtonlab.ops.panels import reference_position_ids, text_position_ids
+from vtonlab.ops.panels import place_ids, text_position_ids
 from vtonlab.registry import BACKBONES
 
 HEIGHT, WIDTH, FACTOR = 16, 12, 2  # pixels; latents 8 x 6, tokens 4 x 3 a picture
@@ -74,7 +74,8 @@ class _Spy(Flux2Transformer2DModel):
 
 
 def test_positions_against_a_loop_and_the_pipeline():
-    ids = reference_position_ids([GRID] * 4)
+    places = [place_ids((8, 6), 10 * picture) for picture in range(4)]
+    ids = F.pad(torch.cat(places), (0, 1))
     expected = [
         (10 * picture, row, column, 0)
         for picture, row, column in itertools.product(range(4), range(4), range(3))
@@ -116,20 +117,53 @@ def test_guidance_for_backbones_that_embed_it():
     assert not torch.allclose(one, two)
 
 
-@pytest.mark.parametrize("pose", [True, False])
-def test_shapes_and_records(pose):
-    conditioner, batch, backbone = make_conditioner(pose=pose), make_batch(), flux2()
-    if not pose:
-        del batch["pose"]
-    assert conditioner.sequence_length(conditioner.prepare(batch, encode)) == TOKENS
+@pytest.mark.parametrize("roles", ["agnostic garment pose", "garment person", "worn garment"])
+def test_shapes_and_records(roles):
+    """Any references in any order, each of its own size."""
+    sizes = {"worn": (8, 12), "garment": (16, 8)}
+    references = [dict(role=role, size=sizes.get(role)) for role in roles.split()]
+    conditioner, batch = make_conditioner(references=references), make_batch()
+    batch |= dict(worn=batch["person"])
+    backbone = flux2()
+    assert conditioner.needs == tuple(r for r in roles.split() if r not in ("person", "garment"))
+    conditions = conditioner.prepare(batch, encode)
+    assert conditioner.sequence_length(conditions) == TOKENS
     prediction = run(conditioner, backbone, batch, ["*"])
     assert prediction.sample.shape == (2, 12, 8, 6)
     assert len(prediction.records) == 4
+    others = [6 if role == "worn" else TOKENS for role in roles.split() if role != "garment"]
     for record in prediction.records:
-        assert record.query_grid == record.key_grid == GRID
-        assert record.query.shape == record.key.shape == (2, 2, TOKENS, 16)
-        assert record.context_key.shape[2] == 3 + (3 if pose else 2) * TOKENS
+        assert record.query_grid == GRID and record.key_grid == (4, 2)
+        assert record.key.shape == (2, 2, 8, 16) and record.query.shape == (2, 2, TOKENS, 16)
+        assert record.context_key.shape[2] == 3 + TOKENS + sum(others)
         assert torch.isfinite(record.garment_mass()).all()
+
+
+def test_settings_that_cannot_be():
+    with pytest.raises(ValueError, match=r"supervise='garment' must be .* roles are \['pose'\]"):
+        make_conditioner(references=[dict(role="pose")])
+    with pytest.raises(ValueError, match="its settings are role, size, position_scale, dropout"):
+        make_conditioner(references=[dict(role="garment", dropuot=0.1)])
+    for wrong in (dict(dropout=1.0), dict(position_scale=0)):
+        with pytest.raises(ValueError, match="reference 'garment': "):
+            make_conditioner(references=[dict(role="garment", **wrong)])
+
+
+def test_references_are_dropped_alone_and_together():
+    references = [dict(role="agnostic"), dict(role="garment", dropout=0.2)]
+    conditioner = make_conditioner(references=references)
+    conditions = conditioner.prepare(make_batch(), encode)
+    dropped = torch.tensor([True, False])
+    assert conditioner.dropouts == {"garment": 0.2}
+    agnostic, garment = conditioner.drop_parts(conditions, {"garment": dropped})["references"]
+    assert torch.equal(agnostic, conditions["references"][0])
+    assert not garment[0].any() and torch.equal(garment[1], conditions["references"][1][1])
+    assert conditioner.withholds_garment({"garment": dropped}) is dropped
+    assert conditioner.withholds_garment({}) is None
+    for reference in conditioner.drop(conditions, dropped)["references"]:
+        assert not reference[0].any() and reference[1].any()
+    agnostic, garment = conditioner.unconditional(conditions)["references"]
+    assert agnostic.any() and not garment.any()  # what training drops
 
 
 @pytest.mark.parametrize("layer", ["transformer_blocks.0.attn", "single_transformer_blocks.0.attn"])

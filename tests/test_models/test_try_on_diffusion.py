@@ -132,6 +132,32 @@ def test_a_map_the_conditioner_needs_is_named(make_model, make_batch):
         model.check_sample(dict(id="x", agnostic=None), where="train_dataloader: ")
 
 
+def test_parts_are_dropped_by_position_and_gate_the_attention(make_model, make_batch, monkeypatch):
+    """A share of one of a named part, drawn apart from the garment's own dropout."""
+    from vtonlab.conditioners import Full3DAttentionConditioner as Conditioner
+
+    seen = []
+
+    def drop_parts(self, conditions, dropped):
+        seen.append(dropped["garment"].tolist())
+        return conditions
+
+    monkeypatch.setattr(Conditioner, "dropouts", {"garment": 0.5})
+    monkeypatch.setattr(Conditioner, "drop_parts", drop_parts)
+    monkeypatch.setattr(Conditioner, "withholds_garment", lambda self, dropped: dropped["garment"])
+    model = make_model(sampler=dict(type="FlowMatchEulerSampler", num_steps=2, guidance_scale=2.0))
+    batch = make_batch(model)
+    for start in (0, 1):
+        positions = torch.arange(start, start + len(batch["id"]))
+        losses = model(**{**batch, "position": positions}, mode="loss")
+        active = [value for name, value in losses.items() if name.endswith("_active")]
+        assert all(value <= 1 - sum(seen[-1]) / len(seen[-1]) for value in active)
+    assert seen[0][1:] == seen[1][:-1]  # a sample's chance is its own
+    assert (
+        model._draw_dropped(torch.arange(200), 0.5, "garment").float().mean().sub(0.5).abs() < 0.1
+    )
+
+
 def test_sampler_must_fit_the_schedule(make_model, monkeypatch):
     from vtonlab.samplers import FlowMatchEulerSampler
 
@@ -254,9 +280,9 @@ def test_dropout_belongs_to_the_position_and_is_not_supervised(make_model, make_
     """The same samples are dropped in any batch, as often as asked; attention losses skip them."""
     model = make_model(condition_dropout=0.3)
     positions = torch.arange(2000)
-    dropped = model._draw_dropped(positions)
+    dropped = model._draw_dropped(positions, model.condition_dropout)
     assert dropped.float().mean().item() == pytest.approx(0.3, abs=0.03)
-    assert torch.equal(model._draw_dropped(positions[5:9]), dropped[5:9])
+    assert torch.equal(model._draw_dropped(positions[5:9], 0.3), dropped[5:9])
     seen = []
     monkeypatch.setattr(model.conditioner, "drop", lambda c, d: seen.append(d) or c)
     numbers = [int(dropped.nonzero()[0]), int((~dropped).nonzero()[0])]

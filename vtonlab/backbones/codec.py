@@ -1,13 +1,14 @@
 """A lossless codec with ``AutoencoderKL``'s interface, for toy sizes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vtonlab.registry import BACKBONES
+from vtonlab.registry import BACKBONES, CODECS
 
 
 class ExactPosterior:
@@ -98,47 +99,93 @@ def encode_pictures(codec: nn.Module, pictures: Tensor) -> Tensor:
     """Pictures (B, 3, H, W) in [-1, 1] to scaled latents; the posterior's mode, so that nothing is
     drawn here.
     """
+    pictures = pictures.to(weights_dtype(codec))
     with torch.no_grad():
-        latents = codec.encode(pictures.to(weights_dtype(codec))).latent_dist.mode()
+        if _facts(codec).frames:
+            latents = codec.encode(pictures[:, :, None]).latent_dist.mode()[:, :, 0]
+        else:
+            latents = codec.encode(pictures).latent_dist.mode()
     return scale_latents(codec, latents.float())
 
 
-def scale_latents(codec: nn.Module, latents: Tensor) -> Tensor:
-    """A codec's latents (B, C, h, w) as a backbone wants them: ``(z - shift) * scale``.
+def decode_latents(codec: nn.Module, latents: Tensor) -> Tensor:
+    """Scaled latents to pictures (B, 3, H, W), about [-1, 1]."""
+    latents = unscale_latents(codec, latents).to(weights_dtype(codec))
+    if _facts(codec).frames:
+        return codec.decode(latents[:, :, None]).sample[:, :, 0].float()
+    return codec.decode(latents).sample.float()
 
-    FLUX.2's VAE has a mean and a deviation for each of the 4 C channels of 2 x 2 folded latents
-    (its ``bn``) in their place.
+
+class CodecFacts(NamedTuple):
+    """How latents of a class of codecs become what backbones want, registered in ``CODECS``.
+
+    Attributes:
+        statistics: of a codec: mean and deviation, (C', 1, 1) each; None: the numbers
+            ``shift_factor`` and ``scaling_factor`` of its config.
+        fold: side of the blocks of latents that the statistics' channels C' are folded from.
+        frames: pictures go in, and latents come out, with an axis of frames behind the channels.
+    """
+
+    statistics: Callable[[nn.Module], tuple[Tensor, Tensor]] | None = None
+    fold: int = 1
+    frames: bool = False
+
+
+def scale_latents(codec: nn.Module, latents: Tensor) -> Tensor:
+    """A codec's latents (B, C, h, w) as a backbone wants them: ``(z - mean) / deviation``.
 
     Raises:
-        ValueError: FLUX.2's latents have an odd side.
+        ValueError: a side of the latents cannot be folded.
     """
-    statistics = _folded_statistics(codec)
-    if statistics is None:
+    facts = _facts(codec)
+    if facts.statistics is None:
         return (latents - (codec.config.shift_factor or 0.0)) * codec.config.scaling_factor
     height, width = latents.shape[-2:]
-    if height % 2 or width % 2:
-        raise ValueError(f"latents of {height}x{width} cannot be folded 2x2: use even sizes")
-    mean, deviation = (value.to(latents) for value in statistics)
-    return F.pixel_shuffle((F.pixel_unshuffle(latents, 2) - mean) / deviation, 2)
+    if height % facts.fold or width % facts.fold:
+        raise ValueError(
+            f"latents of {height}x{width} cannot be folded {facts.fold}x{facts.fold}: use even "
+            "sizes"
+        )
+    mean, deviation = (value.to(latents) for value in facts.statistics(_loaded(codec)))
+    folded = F.pixel_unshuffle(latents, facts.fold)
+    return F.pixel_shuffle((folded - mean) / deviation, facts.fold)
 
 
 def unscale_latents(codec: nn.Module, latents: Tensor) -> Tensor:
     """Inverse of :func:`scale_latents`."""
-    statistics = _folded_statistics(codec)
-    if statistics is None:
+    facts = _facts(codec)
+    if facts.statistics is None:
         return latents / codec.config.scaling_factor + (codec.config.shift_factor or 0.0)
-    mean, deviation = (value.to(latents) for value in statistics)
-    return F.pixel_shuffle(F.pixel_unshuffle(latents, 2) * deviation + mean, 2)
+    mean, deviation = (value.to(latents) for value in facts.statistics(_loaded(codec)))
+    folded = F.pixel_unshuffle(latents, facts.fold)
+    return F.pixel_shuffle(folded * deviation + mean, facts.fold)
 
 
-def _folded_statistics(codec: nn.Module) -> tuple[Tensor, Tensor] | None:
-    """Mean and deviation (4C, 1, 1) of FLUX.2's VAE, channels in the order (c, row, column)."""
-    if isinstance(codec, LazyCodec):
-        codec = codec._codec()
-    if type(codec).__name__ != "AutoencoderKLFlux2":
-        return None
+def _loaded(codec: nn.Module) -> nn.Module:
+    return codec._codec() if isinstance(codec, LazyCodec) else codec
+
+
+def _facts(codec: nn.Module) -> CodecFacts:
+    return CODECS.find(_loaded(codec)) or CodecFacts()
+
+
+def _flux2_statistics(codec: nn.Module) -> tuple[Tensor, Tensor]:
+    """Of each of the 4 C channels of 2 x 2 folded latents, in the order (c, row, column)."""
     variance = codec.bn.running_var.float() + codec.config.batch_norm_eps
     return codec.bn.running_mean.float()[:, None, None], variance.sqrt()[:, None, None]
+
+
+def _channel_statistics(codec: nn.Module) -> tuple[Tensor, Tensor]:
+    numbers = codec.config.latents_mean, codec.config.latents_std
+    mean, deviation = (torch.tensor(each)[:, None, None] for each in numbers)
+    return mean, deviation
+
+
+CODECS.add(CodecFacts(_flux2_statistics, fold=2), "diffusers.AutoencoderKLFlux2")
+CODECS.add(
+    CodecFacts(_channel_statistics, frames=True),
+    *("diffusers.AutoencoderKLQwenImage", "diffusers.AutoencoderKLWan"),
+)
 
 
 def weights_dtype(module: nn.Module) -> torch.dtype:

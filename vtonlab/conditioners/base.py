@@ -2,7 +2,7 @@
 read.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,6 +74,26 @@ class Conditioner(nn.Module):
         attended to.
         """
         return dropped
+
+    @property
+    def dropouts(self) -> Mapping[str, float]:
+        """Share of training samples that go without a part of the conditions, by the part's name.
+
+        Beside the model's ``condition_dropout``, which withholds the garment by `drop`.
+        """
+        return {}
+
+    def drop_parts(
+        self, conditions: dict[str, Any], dropped: Mapping[str, Tensor]
+    ) -> dict[str, Any]:
+        """``conditions`` without some parts of `dropouts`: name -> samples (B,) bool."""
+        raise NotImplementedError
+
+    def withholds_garment(self, dropped: Mapping[str, Tensor]) -> Tensor | None:
+        """Samples (B,) bool that `drop_parts` leaves without the supervised garment; None for
+        none.
+        """
+        return None
 
     def unconditional(self, conditions: dict[str, Any]) -> dict[str, Any]:
         """``conditions`` of guidance's second prediction: what training dropped, for all samples.

@@ -109,12 +109,12 @@ class Full3DAttentionConditioner(Conditioner):
             masks.append(nothing)
         canvas = encode(join_panels(*pictures))
         mask_channels = mask_to_channels(join_panels(*masks), self.codec_factor).to(canvas.dtype)
-        tokens, pooled = self.prompt(batch["category"])
+        text = self.prompt.of(batch)
         return {
             "canvas": torch.cat([canvas, mask_channels], dim=1),
             "pose": encode(batch["pose"]) if self.panels == 3 else None,
-            "text": tokens.to(canvas.dtype),
-            "pooled": pooled.to(canvas.dtype),
+            "text": text.tokens.to(canvas.dtype),
+            "pooled": text.pooled.to(canvas.dtype),
         }
 
     def forward(

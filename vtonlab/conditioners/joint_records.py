@@ -18,15 +18,17 @@ def joint_records(
     garment: Tensor,
     others: Tensor,
     text: Tensor,
+    key_grid: tuple[int, int] | None = None,
 ) -> Callable[..., AttentionRecord]:
     """What an `AttentionRecorder` calls: person queries, garment keys, all else the softmax saw.
 
     Args:
         backbone: whose layers are recorded; where its image tokens begin is looked up.
-        grid: (rows, columns) of tokens of the person's picture and of the garment's.
+        grid: (rows, columns) of tokens of the person's picture.
         person, garment: (h * w,) places of their tokens among the image tokens, row by row.
         others: places of all image tokens but the garment's.
         text: (B, T, D) text tokens, on the device of the records.
+        key_grid: of the garment's picture; None: ``grid``.
 
     The function raises a ValueError at a layer whose tokens are not these image tokens, alone or
     beside the text: its records would be of other tokens than those they are named after.
@@ -49,7 +51,7 @@ def joint_records(
             query=query[:, :, start + person],  # (B, H, Nq, D)
             key=key[:, :, start + garment],  # (B, H, Nk, D)
             query_grid=grid,
-            key_grid=grid,
+            key_grid=key_grid or grid,
             scale=scale,
             context_key=key[:, :, context],  # text, person and pose tokens
             key_mask=None if mask is None else mask[:, start + garment],

@@ -11,6 +11,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from vtonlab.backbones.families import Text
 from vtonlab.registry import CONDITIONERS, PROMPT_ENCODERS
 from vtonlab.structures.sample import CATEGORIES
 
@@ -27,8 +28,16 @@ TEMPLATES: dict[str, str | dict[str, str]] = {  # word for word what published w
 }
 
 
+class TextSource(nn.Module):
+    """Base of all text sources: one way to be asked, by the batch."""
+
+    def of(self, batch: dict) -> Text:
+        """Text of each sample of a batch; by default of its garment categories."""
+        return Text(*self(batch["category"]))
+
+
 @CONDITIONERS.register_module()
-class NullPrompt(nn.Module):
+class NullPrompt(TextSource):
     """Zero text tokens for models that never saw text: ``num_tokens`` x ``dim``, pooled
     ``pooled_dim``.
     """
@@ -45,7 +54,7 @@ class NullPrompt(nn.Module):
 
 
 @CONDITIONERS.register_module()
-class CachedPrompt(nn.Module):
+class CachedPrompt(TextSource):
     """Constant prompts, encoded once by a pipeline's text encoders and cached on disk.
 
     Training and sampling read the cache; the encoders are loaded only where it is missing, and

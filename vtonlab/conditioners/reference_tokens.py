@@ -1,54 +1,103 @@
-"""Person, garment and pose as reference pictures of an editing model: tokens of one sequence.
+"""Reference pictures of an editing model: clean tokens behind the noisy ones in one sequence.
 
-FLUX.2 was trained to edit with any number of clean reference pictures in its sequence, told apart
-by a time coordinate of their rotary positions. So the generated person is followed by
+FLUX.1-Kontext, FLUX.2, Qwen-Image-Edit and LongCat-Image-Edit were trained to edit with clean
+pictures in their sequence, told apart by positions. So the generated picture is followed by any
+number of references, each with a role and a size of its own:
 
-===================  ==============================  ======  ====================================
-tokens               latents                         time    rows and columns
-===================  ==============================  ======  ====================================
-the dressed person   noisy; the only ones predicted  0       0 .. h - 1, 0 .. w - 1
-the agnostic person  clean, grey in the mask         10      the same
-the garment          clean                           20      the same
-the pose             clean                           30      the same
-===================  ==============================  ======  ====================================
+====================  ==============================
+tokens                latents
+====================  ==============================
+the generated person  noisy; the only ones predicted
+first reference       clean
+second reference      clean
+...                   clean
+====================  ==============================
 
-under full attention, as in `Full3DAttentionConditioner`, whose canvas and mask channels FLUX.2 has
-no weights for: with references no weight is new, training starts from an ability the model has, and
-what is trained runs in diffusers' own pipeline with ``image=[agnostic, garment, pose]``.
+under full attention, as in `Full3DAttentionConditioner`, whose canvas and mask channels these
+models have no weights for: with references no weight is new, training starts from an ability the
+model has, and what is trained runs in diffusers' own pipeline with the same pictures. How a family
+of backbones packs them, and which positions it gives, is in `vtonlab.backbones.families`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from vtonlab.attention import AttentionRecorder
-from vtonlab.backbones.families import Text, family_of
+from vtonlab.backbones.families import Reference, Text, family_of
 from vtonlab.conditioners.base import Conditioner, Encode, Prediction
 from vtonlab.conditioners.joint_records import joint_records
 from vtonlab.registry import CONDITIONERS
 
-_GARMENT = 2  # the third picture of the sequence
+DEFAULT = (dict(role="agnostic"), dict(role="garment"), dict(role="pose"))
+GIVEN = ("person", "garment")  # keys that every sample has
+
+
+@dataclass(frozen=True)
+class ReferenceSettings:
+    """One picture that the network is shown.
+
+    Args:
+        role: key of the batch: ``"garment"``, ``"agnostic"``, ``"pose"``, ``"person"``, or any
+            other picture that the data set gives, such as a photograph of somebody wearing it.
+        size: (height, width) it is shown at; None: as it is.
+        position_scale: factor of its rows and columns: 2 lets a reference of half the size lie
+            over the generated picture.
+        dropout: share of training samples that go without it; guidance withholds it.
+
+    Raises:
+        ValueError: a number outside its range.
+    """
+
+    role: str
+    size: tuple[int, int] | None = None
+    position_scale: float = 1.0
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.dropout < 1.0:
+            raise ValueError(f"reference {self.role!r}: dropout={self.dropout} is not in [0, 1)")
+        if self.position_scale <= 0:
+            raise ValueError(f"reference {self.role!r}: position_scale must be above 0")
 
 
 @CONDITIONERS.register_module()
 class ReferenceTokensConditioner(Conditioner):
-    """In-context conditioning of an editing model (FLUX.2, FLUX.1-Kontext, or any family with
-    ``references``).
+    """In-context conditioning of an editing model (any family with ``references``).
 
     Args:
-        prompt: config of the text source (``NullPrompt``, ``CachedPrompt``); pooled text is not
-            used.
-        pose: show the pose picture.
-        guidance_scale: value of the guidance embedding, for backbones that have one (FLUX.2 dev;
-            klein has none).
+        prompt: config of the text source (``NullPrompt``, ``CachedPrompt``).
+        references: what the network is shown, in this order, each as `ReferenceSettings` takes it.
+        supervise: role whose tokens are the keys of attention records.
+        guidance_scale: value of the guidance embedding, for backbones that have one (Kontext,
+            FLUX.2 dev; klein has none).
+
+    Raises:
+        ValueError: a setting of a reference that does not exist, or no or several references of
+            the role ``supervise``.
     """
 
-    def __init__(self, *, prompt: dict, pose: bool = True, guidance_scale: float = 4.0) -> None:
+    def __init__(
+        self,
+        *,
+        prompt: dict,
+        references: Sequence[Mapping] = DEFAULT,
+        supervise: str = "garment",
+        guidance_scale: float = 4.0,
+    ) -> None:
         super().__init__()
         self.prompt = CONDITIONERS.build(prompt)
-        self.pose = pose
+        self.references = [_settings(each) for each in references]
+        roles = [each.role for each in self.references]
+        if roles.count(supervise) != 1:
+            raise ValueError(
+                f"supervise={supervise!r} must be the role of one reference; roles are {roles}"
+            )
+        self.supervised = roles.index(supervise)
         self.guidance_scale = guidance_scale
 
     def attach(self, backbone: nn.Module) -> None:
@@ -61,8 +110,13 @@ class ReferenceTokensConditioner(Conditioner):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Maps of the person that the network is shown."""
-        return ("agnostic", "pose") if self.pose else ("agnostic",)
+        """Pictures that the network is shown, but those every sample has."""
+        return tuple(each.role for each in self.references if each.role not in GIVEN)
+
+    @property
+    def dropouts(self) -> dict[str, float]:
+        """Share of training samples that go without a reference, by role."""
+        return {each.role: each.dropout for each in self.references if each.dropout}
 
     def target(self, batch: dict, encode: Encode) -> Tensor:
         """Latents ``(B, C, h, w)`` of the person wearing the garment (``target`` where a batch has
@@ -71,16 +125,50 @@ class ReferenceTokensConditioner(Conditioner):
         return encode(batch.get("target", batch["person"]))
 
     def prepare(self, batch: dict, encode: Encode) -> dict[str, Any]:
-        """Latents of the reference pictures, each ``(B, C, h, w)``, and text."""
-        pictures = [batch["agnostic"], batch["garment"]] + ([batch["pose"]] if self.pose else [])
-        latents = encode(torch.cat(pictures)).chunk(len(pictures))
-        tokens, pooled = self.prompt(batch["category"])
-        dtype = latents[0].dtype
+        """Latents of the references, each ``(B, C, h', w')``, text, and the size ``(h, w)`` of the
+        generated latents.
+        """
+        pictures = [self._shown(batch[each.role], each) for each in self.references]
+        if len({picture.shape for picture in pictures}) == 1:  # one call of the codec
+            latents = list(encode(torch.cat(pictures)).chunk(len(pictures)))
+        else:
+            latents = [encode(picture) for picture in pictures]
+        dtype, text = latents[0].dtype, self.prompt.of(batch)
+        factor = pictures[0].shape[-1] // latents[0].shape[-1]  # pixels per latent
         return {
-            "references": list(latents),
-            "text": tokens.to(dtype),
-            "pooled": pooled.to(dtype),
+            "references": latents,
+            "text": text.tokens.to(dtype),
+            "pooled": None if text.pooled is None else text.pooled.to(dtype),
+            "text_mask": text.mask,
+            "size": tuple(side // factor for side in batch["person"].shape[-2:]),
         }
+
+    def drop(self, conditions: dict[str, Any], dropped: Tensor) -> dict[str, Any]:
+        """Zeros in place of every reference's latents for the samples of ``dropped`` (B,) bool."""
+        return self.drop_parts(conditions, {each.role: dropped for each in self.references})
+
+    def drop_parts(
+        self, conditions: dict[str, Any], dropped: Mapping[str, Tensor]
+    ) -> dict[str, Any]:
+        """Zeros in place of the latents of some references: role -> samples (B,) bool."""
+        references = list(conditions["references"])
+        for place, settings in enumerate(self.references):
+            if settings.role in dropped:
+                kept = ~dropped[settings.role].to(references[place].device)
+                references[place] = references[place] * kept[:, None, None, None]
+        return {**conditions, "references": references}
+
+    def withholds_garment(self, dropped: Mapping[str, Tensor]) -> Tensor | None:
+        """Samples (B,) bool whose supervised reference is dropped; None where none can be."""
+        return dropped.get(self.references[self.supervised].role)
+
+    def unconditional(self, conditions: dict[str, Any]) -> dict[str, Any]:
+        """Without the references that training may drop, or without any where it drops none by
+        itself.
+        """
+        roles = self.dropouts or [each.role for each in self.references]
+        every = torch.ones(len(conditions["text"]), dtype=torch.bool)
+        return self.drop_parts(conditions, {role: every for role in roles})
 
     def forward(
         self,
@@ -90,12 +178,16 @@ class ReferenceTokensConditioner(Conditioner):
         conditions: dict[str, Any],
         layers: Sequence[str] = (),
     ) -> Prediction:
-        """Velocity of the person ``(B, C, h, w)``; person queries and garment keys in records."""
+        """Velocity of the generated picture ``(B, C, h, w)``; its queries, and the keys of the
+        supervised reference, in records.
+        """
         family = family_of(backbone, "references", type(self).__name__)
-        references = conditions["references"]
+        scales = [each.position_scale for each in self.references]
+        latents = conditions["references"]
+        references = [Reference(*each) for each in zip(latents, scales, strict=True)]
+        text = Text(conditions["text"], conditions["pooled"], conditions["text_mask"])
 
         def run() -> Tensor:
-            text = Text(conditions["text"], conditions["pooled"])
             scale = self.guidance_scale
             return family.references(
                 backbone, noisy, references, sigmas, text, guidance_scale=scale
@@ -103,14 +195,15 @@ class ReferenceTokensConditioner(Conditioner):
 
         if not layers:
             return Prediction(run())
-        grid = (noisy.shape[-2] // 2, noisy.shape[-1] // 2)
-        count = grid[0] * grid[1]
-        places = list(torch.arange(count * (1 + len(references))).split(count))
+        grids = [(each.shape[-2] // 2, each.shape[-1] // 2) for each in (noisy, *latents)]
+        counts = [height * width for height, width in grids]
+        places = list(torch.arange(sum(counts)).split(counts))
         to_record = joint_records(
             backbone,
-            grid=grid,
+            grid=grids[0],
+            key_grid=grids[1 + self.supervised],
             person=places[0],
-            garment=places.pop(_GARMENT),
+            garment=places.pop(1 + self.supervised),
             others=torch.cat(places),
             text=conditions["text"],
         )
@@ -123,6 +216,20 @@ class ReferenceTokensConditioner(Conditioner):
         return latents
 
     def sequence_length(self, conditions: dict[str, Any]) -> int:
-        """Image tokens that are generated (3 072 at 1024x768), as FLUX.2's noise levels count."""
-        height, width = conditions["references"][0].shape[-2:]
+        """Image tokens that are generated (3 072 at 1024x768), as noise levels count them."""
+        height, width = conditions["size"]
         return height * width // 4
+
+    def _shown(self, picture: Tensor, settings: ReferenceSettings) -> Tensor:
+        if settings.size is None or tuple(picture.shape[-2:]) == tuple(settings.size):
+            return picture
+        size = tuple(settings.size)
+        return F.interpolate(picture, size, mode="bilinear", antialias=True).clamp(-1.0, 1.0)
+
+
+def _settings(given: Mapping) -> ReferenceSettings:
+    try:
+        return ReferenceSettings(**given)
+    except TypeError as error:
+        names = ", ".join(ReferenceSettings.__dataclass_fields__)
+        raise ValueError(f"reference {dict(given)}: its settings are {names} ({error})") from error

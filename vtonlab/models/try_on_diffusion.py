@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vtonlab.backbones.blocks import compile_blocks
-from vtonlab.backbones.codec import LazyCodec, encode_pictures, unscale_latents, weights_dtype
+from vtonlab.backbones.codec import LazyCodec, decode_latents, encode_pictures
 from vtonlab.backbones.pretrained import half_precision
 from vtonlab.conditioners.base import Prediction
 from vtonlab.models.adapters import add_lora, keep_only_trained, train_only
@@ -123,7 +123,7 @@ class TryOnDiffusion(BaseModel):
         self.noise_schedule = NOISE_SCHEDULES.build(noise_schedule)
         self.sampler = SAMPLERS.build(sampler)
         self.sampler.fit(self.noise_schedule)
-        if self.sampler.guided and condition_dropout == 0:
+        if self.sampler.guided and condition_dropout == 0 and not self.conditioner.dropouts:
             raise ValueError(
                 f"guidance_scale={self.sampler.guidance_scale} needs a model that was trained "
                 "without its garment too: set condition_dropout (0.1, say), or guidance_scale=1"
@@ -208,10 +208,12 @@ class TryOnDiffusion(BaseModel):
         noise, sigmas = self._draw(batch["position"], clean)
         timesteps = self.noise_schedule.timesteps(sigmas)
         if self.condition_dropout:
-            dropped = self._draw_dropped(batch["position"]).to(clean.device)
+            dropped = self._draw_dropped(batch["position"], self.condition_dropout).to(clean.device)
             conditions = self.conditioner.drop(conditions, dropped)
             withheld = self.conditioner.withheld(dropped)
             timesteps = timesteps.masked_fill(withheld, torch.inf)  # outside every gate
+        if self.conditioner.dropouts:
+            conditions, timesteps = self._drop_parts(batch["position"], conditions, timesteps)
         noisy = self.noise_schedule.add_noise(clean, noise, sigmas)
         prediction = self._run(noisy, sigmas, conditions, self.supervised_layers)
         output = prediction.sample.float()
@@ -250,13 +252,26 @@ class TryOnDiffusion(BaseModel):
             noises.append(torch.randn(clean.shape[1:], generator=generator))
         return torch.stack(noises).to(clean), torch.stack(sigmas).to(clean.device)
 
-    def _draw_dropped(self, positions: Tensor) -> Tensor:
-        """Which samples go without their garment, bool (B,)."""
+    def _draw_dropped(self, positions: Tensor, share: float, *part: str) -> Tensor:
+        """Which samples go without their garment, or a part of their conditions, bool (B,)."""
         chances = []
         for position in positions.tolist():
-            generator = torch.Generator().manual_seed(seed_from("drop", self.seed, position))
-            chances.append(torch.rand((), generator=generator))
-        return torch.stack(chances) < self.condition_dropout
+            seed = seed_from("drop", *part, self.seed, position)
+            chances.append(torch.rand((), generator=torch.Generator().manual_seed(seed)))
+        return torch.stack(chances) < share
+
+    def _drop_parts(self, positions: Tensor, conditions: dict, timesteps: Tensor):
+        """Conditions without what the conditioner's ``dropouts`` withhold, and the timesteps, at
+        infinity where that is the supervised garment.
+        """
+        dropped = {
+            part: self._draw_dropped(positions, share, part).to(timesteps.device)
+            for part, share in self.conditioner.dropouts.items()
+        }
+        without = self.conditioner.withholds_garment(dropped)
+        if without is not None:
+            timesteps = timesteps.masked_fill(without, torch.inf)
+        return self.conditioner.drop_parts(conditions, dropped), timesteps
 
     def _diffusion_loss(
         self, residual: Tensor, batch: dict, weights: Tensor | None = None
@@ -400,8 +415,7 @@ class TryOnDiffusion(BaseModel):
 
     def decode(self, latents: Tensor) -> Tensor:
         """Scaled latents to pictures (B, 3, H, W), about [-1, 1]."""
-        latents = unscale_latents(self.codec, latents)
-        return self.codec.decode(latents.to(weights_dtype(self.codec))).sample.float()
+        return decode_latents(self.codec, latents)
 
     # What a checkpoint must say -------------------------------------------------------------------
 

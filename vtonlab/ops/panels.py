@@ -97,29 +97,17 @@ def empirical_shift(sequence_length: int, num_steps: int) -> float:
     return at_200 + (at_10 - at_200) * (200 - num_steps) / 190
 
 
-def grid_position_ids(latent_size: tuple[int, int], first: float = 0.0) -> Tensor:
-    """FLUX position ids ``(h/2 * w/2, 3)`` of latents ``(h, w)``: (``first``, row, column)."""
-    height, width = latent_size[0] // 2, latent_size[1] // 2
-    ids = torch.full((height, width, 3), first)
-    ids[..., 1] = torch.arange(height)[:, None]
-    ids[..., 2] = torch.arange(width)
-    return ids.reshape(-1, 3)
-
-
-def reference_position_ids(grids: Sequence[tuple[int, int]], time_step: int = 10) -> Tensor:
-    """FLUX.2 position ids ``(sum of h * w, 4)``: (time, row, column, 0).
-
-    The generated picture comes first, with time 0; reference picture ``i`` (from 1) has the time
-    ``i * time_step``. Rows and columns of each picture begin at 0.
+def place_ids(
+    latent_size: Sequence[int], first: float, *, scale: float = 1.0, start: float = 0.0
+) -> Tensor:
+    """Position ids ``(h/2 * w/2, 3)`` of latents ``(h, w)``: (``first``, row, column), rows and
+    columns times ``scale`` plus ``start``.
     """
-    every = []
-    for number, (height, width) in enumerate(grids):
-        ids = torch.zeros(height, width, 4)
-        ids[..., 0] = time_step * number
-        ids[..., 1] = torch.arange(height)[:, None]
-        ids[..., 2] = torch.arange(width)
-        every.append(ids.reshape(-1, 4))
-    return torch.cat(every)
+    height, width = latent_size[0] // 2, latent_size[1] // 2
+    ids = torch.full((height, width, 3), float(first))
+    ids[..., 1] = torch.arange(height)[:, None] * scale + start
+    ids[..., 2] = torch.arange(width) * scale + start
+    return ids.reshape(-1, 3)
 
 
 def text_position_ids(length: int) -> Tensor:

@@ -6,5 +6,5 @@
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__, submod_attrs={"base": ["BackboneFamily", "Text", "family_of"]}
+    __name__, submod_attrs={"base": ["BackboneFamily", "Reference", "Text", "family_of"]}
 )

@@ -14,6 +14,14 @@ class Text(NamedTuple):
 
     tokens: Tensor  # (B, T, D)
     pooled: Tensor | None = None  # (B, P), for families that take it
+    mask: Tensor | None = None  # (B, T) bool, True where a token is text and no padding
+
+
+class Reference(NamedTuple):
+    """A clean picture that is shown as tokens."""
+
+    latents: Tensor  # (B, C, h', w'), of a size of its own
+    position_scale: float = 1.0  # its rows and columns are multiplied by this
 
 
 class BackboneFamily:
@@ -56,14 +64,14 @@ class BackboneFamily:
         self,
         backbone: nn.Module,
         noisy: Tensor,
-        references: Sequence[Tensor],
+        references: Sequence[Reference],
         sigmas: Tensor,
         text: Text,
         *,
         guidance_scale: float,
     ) -> Tensor:
-        """Velocity of ``noisy`` (B, C, h, w) beside clean ``references`` (B, C, h', w'), whose
-        tokens follow in the sequence in their order; like ``noisy``.
+        """Velocity of ``noisy`` (B, C, h, w) beside clean ``references``, whose tokens follow in
+        the sequence in their order; like ``noisy``.
         """
         raise NotImplementedError
 

@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 from vtonlab.attention.layers import BlockTokens
 from vtonlab.attention.layouts import TEXT_FIRST
-from vtonlab.backbones.families.base import BackboneFamily, Text
+from vtonlab.backbones.families.base import BackboneFamily, Reference, Text
 from vtonlab.ops.panels import (
-    grid_position_ids,
     pack_latents,
     panel_position_ids,
+    place_ids,
     unpack_latents,
 )
 from vtonlab.registry import ATTENTION_BLOCKS, FAMILIES
@@ -22,9 +22,7 @@ ATTENTION_BLOCKS.add(BlockTokens("single", TEXT_FIRST), "diffusers.FluxSingleTra
 
 @FAMILIES.register("diffusers.FluxTransformer2DModel")
 class FluxFamily(BackboneFamily):
-    """FLUX.1-Fill takes panels (canvas and mask channels), FLUX.1-Kontext reference pictures, whose
-    positions have 1 on the first axis.
-    """
+    """FLUX.1-Fill takes panels (canvas and mask channels), FLUX.1-Kontext reference pictures."""
 
     pipeline = "FluxPipeline"
 
@@ -42,19 +40,20 @@ class FluxFamily(BackboneFamily):
         self,
         backbone: nn.Module,
         noisy: Tensor,
-        references: Sequence[Tensor],
+        references: Sequence[Reference],
         sigmas: Tensor,
         text: Text,
         *,
         guidance_scale: float,
     ) -> Tensor:
-        """As FLUX.1-Kontext: all reference pictures stand at 1 on the first axis."""
-        pictures = [noisy, *references]
-        tokens = torch.cat([pack_latents(each).to(noisy) for each in pictures], dim=1)
-        firsts = [0.0, *[1.0] * len(references)]
+        """As FLUX.1-Kontext: picture ``i`` stands at ``i`` on the first axis, the generated one at
+        0 (diffusers' pipeline shows one reference, at 1).
+        """
+        pictures = [Reference(noisy), *references]
+        tokens = torch.cat([pack_latents(each.latents).to(noisy) for each in pictures], dim=1)
         places = [
-            grid_position_ids(each.shape[-2:], first)
-            for each, first in zip(pictures, firsts, strict=True)
+            place_ids(each.latents.shape[-2:], number, scale=each.position_scale)
+            for number, each in enumerate(pictures)
         ]
         output = self._call(backbone, tokens, torch.cat(places), sigmas, text, guidance_scale)
         height, width = noisy.shape[-2:]

@@ -7,17 +7,13 @@ from torch import Tensor, nn
 
 from vtonlab.attention.layers import BlockTokens
 from vtonlab.attention.layouts import TEXT_FIRST
-from vtonlab.backbones.families.base import BackboneFamily, Text
-from vtonlab.ops.panels import (
-    pack_latents,
-    reference_position_ids,
-    text_position_ids,
-    unpack_latents,
-)
+from vtonlab.backbones.families.base import BackboneFamily, Reference, Text
+from vtonlab.ops.panels import pack_latents, place_ids, text_position_ids, unpack_latents
 from vtonlab.registry import ATTENTION_BLOCKS, FAMILIES
 
 ATTENTION_BLOCKS.add(BlockTokens("joint", TEXT_FIRST), "diffusers.Flux2TransformerBlock")
 ATTENTION_BLOCKS.add(BlockTokens("single", TEXT_FIRST), "diffusers.Flux2SingleTransformerBlock")
+TIME_STEP = 10  # between pictures
 
 
 @FAMILIES.register("diffusers.Flux2Transformer2DModel")
@@ -30,24 +26,28 @@ class Flux2Family(BackboneFamily):
         self,
         backbone: nn.Module,
         noisy: Tensor,
-        references: Sequence[Tensor],
+        references: Sequence[Reference],
         sigmas: Tensor,
         text: Text,
         *,
         guidance_scale: float,
     ) -> Tensor:
         """As diffusers' ``Flux2Pipeline`` and ``Flux2KleinPipeline`` call it."""
-        pictures = [noisy, *references]
-        tokens = torch.cat([pack_latents(each).to(noisy) for each in pictures], dim=1)
+        pictures = [Reference(noisy), *references]
+        tokens = torch.cat([pack_latents(each.latents).to(noisy) for each in pictures], dim=1)
         guidance = None
         if backbone.config.guidance_embeds:
             guidance = torch.full_like(sigmas, guidance_scale)
-        grids = [(each.shape[-2] // 2, each.shape[-1] // 2) for each in pictures]
+        places = [
+            place_ids(each.latents.shape[-2:], TIME_STEP * number, scale=each.position_scale)
+            for number, each in enumerate(pictures)
+        ]
+        ids = torch.nn.functional.pad(torch.cat(places), (0, 1))  # (N, 4): the last axis is text's
         output = backbone(
             hidden_states=tokens,
             encoder_hidden_states=text.tokens,
             timestep=sigmas,
-            img_ids=reference_position_ids(grids).to(tokens.device),
+            img_ids=ids.to(tokens.device),
             txt_ids=text_position_ids(text.tokens.shape[1]).to(tokens.device),
             guidance=guidance,
             return_dict=False,
