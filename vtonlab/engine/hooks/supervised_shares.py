@@ -40,6 +40,7 @@ class SupervisedShareHook(Hook):
     """
 
     priority = "LOW"
+    only_while_training = True
 
     def __init__(self, *, least: float = 0.05) -> None:
         self.least = least
