@@ -93,7 +93,7 @@ def drawn(parity, monkeypatch, variant: str, **changes):
     return recorded, seen, model.predict(model.data_preprocessor(batch_of(recorded)))[0]
 
 
-@pytest.mark.parametrize("variant", ["mode", pytest.param("sample", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("variant", ["mode", "sample"])
 def test_a_try_on_at_every_step(parity, monkeypatch, variant):
     recorded, seen, result = drawn(parity, monkeypatch, variant)
     theirs = {k.partition("/")[2]: v for k, v in recorded.items() if k.startswith(f"{variant}/")}
@@ -199,7 +199,6 @@ def test_what_our_defaults_change(parity):
         )
 
 
-@pytest.mark.slow
 def test_what_clean_pose_tokens_change(parity, monkeypatch):
     clean = dict(
         type="Full3DAttentionConditioner",

@@ -1,8 +1,10 @@
 """3D-GCL against the numbers of its authors' program: both stages, with the published options."""
 
+import dataclasses
 import sys
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,9 +24,11 @@ from vtonlab.backbones.two_branch_synthesis import (
     TwoBranchStyledConv,
     TwoBranchStyleGenerator,
 )
+from vtonlab.engine.config.load import load_config
 from vtonlab.models.results import to_uint8
 from vtonlab.ops.mesh_flow import BACKGROUND, FOUND, mesh_flow
 from vtonlab.ops.retained import retained_mask
+from vtonlab.registry import MODELS
 
 pytestmark = pytest.mark.parity
 SYSTEM = "3D-GCL"
@@ -167,6 +171,170 @@ def test_what_the_rules_of_flows_change(parity):
             reason=reason[name],
             shown=moved > 1e-3,
         )
+
+
+@pytest.mark.slow
+def test_what_slope_shrinking_and_region_change(parity):
+    network = published(parity.root, "stage1", "warping")
+    network.size = (512, 512)
+    batch, features = batch_of(parity.arrays("gcl3d/inputs.npz")), features_of(parity)
+    record, released = network.network.correlate(features), network.arithmetic
+    start = released.start(record.argmax(), (64, 64), (64, 64), features.person[0])
+    theirs = network.refinement(start, features, released)[-1] * 255
+    leaks = [
+        m
+        for scale in network.refinement.scales
+        for m in scale.compare
+        if hasattr(m, "negative_slope")
+    ]
+    for leak in leaks:
+        leak.negative_slope = 0.2
+    slope = float((network.refinement(start, features, released)[-1] * 255 - theirs).abs().max())
+    for leak in leaks:
+        leak.negative_slope = 0.1
+    coarse = []
+    for rules in (released, dataclasses.replace(released, shrinking="area")):
+        network.arithmetic = rules
+        coarse.append(network._coarse_warp(record, batch)[0])
+    network.arithmetic = released
+    area = float((coarse[0] - coarse[1]).abs().max())
+    for what, effect, switch, reason, shown in (
+        (
+            "leaky ReLUs of the comparison: slope 0.2, theirs 0.1",
+            f"{slope:.2g} px at 256",
+            "model.refinement.compare_slope",
+            "the paper's, and the rest of the network's",
+            slope > 1e-3,
+        ),
+        (
+            "garment at the tokens' size: mean of an area, theirs bilinear points",
+            f"{area:.2g} of 2 in the coarse warp",
+            "model.arithmetic.shrinking",
+            "every pixel counts; points alias patterns",
+            area > 1e-2,
+        ),
+    ):
+        parity.departs(SYSTEM, what, effect=effect, switch=switch, reason=reason, shown=shown)
+
+
+def test_what_the_second_stage_is_shown(parity):
+    """The model's own inputs of the generator, against those that the program's network got."""
+    inputs, first = parity.arrays("gcl3d/inputs.npz"), parity.arrays("gcl3d/stage1.npz")
+    config = released_config("tryon_deepfashion.py").model
+    config.image_losses = None
+    small = dict(channels=(4, 4, 8, 8, 8, 8), retained_channels=4, fused_channels=8, style_hidden=8)
+    config.generator.update(small)
+    config.discriminator.update(channels=(4, 4, 8, 8, 8, 8, 8, 8))
+    config.warping.network.update(widths=(8, 8, 16), dim=8)
+    config.warping.refinement.update(dim=8, hidden=8, motion=8)
+    model = MODELS.build(config.to_dict()).eval()
+    flow, kept = torch.from_numpy(first["flow_256"]), mask(first["head_mask"])
+    model.warping._pyramid = lambda batch: SimpleNamespace(flows=[(flow + 1) / 2], region=None)
+    seen = {}
+    model.generator.register_forward_hook(lambda _module, shown, _found: seen.update(shown=shown))
+    batch = batch_of(inputs) | dict(parse=labels(inputs["parsing"]))
+    drawn, _ = model.draw(batch, [torch.zeros(1, 1, *side) for side in model.noise_sizes])
+    garment, positions, region, retained, pose, _ = seen["shown"]
+    garment_mask = mask(first["cloth_ref_mask"])
+    expected = (
+        ("garment", garment, picture(inputs["ref"]) * garment_mask + 1 - garment_mask),
+        ("flow", positions, (flow + 1) / 2),
+        ("garment's region", region, landed(garment_mask, flow)),
+        ("retained person", retained, picture(inputs["image"]) * kept + 1 - kept),
+        ("pose", pose, densepose(inputs["target_iuv"])),
+    )
+    for what, ours, theirs in expected:
+        parity.compare(SYSTEM, f"stage 2, input: {what}", ours, theirs, 1e-4)
+    assert not drawn[..., :96].any() and not drawn[..., 416:].any() and drawn[..., 96:416].all()
+
+
+def released_config(name: str):
+    root = Path(__file__).parents[2] / "configs/gcl3d"
+    return load_config(root / name, {"as_released": True})
+
+
+def test_settings_of_the_release(parity):
+    root = Path(__file__).parents[2] / "configs/gcl3d"
+    ours, theirs = (
+        load_config(root / "tryon_deepfashion.py"),
+        released_config("tryon_deepfashion.py"),
+    )
+    warp, released = (
+        load_config(root / "warp_deepfashion.py"),
+        released_config("warp_deepfashion.py"),
+    )
+    for first, second, path, what, reason in (
+        (
+            ours,
+            theirs,
+            "model.generator.type",
+            "generator of the paper's text, theirs another",
+            "paper",
+        ),
+        (
+            ours,
+            theirs,
+            "model.retained",
+            "retained person: all outside the mask; theirs by labels",
+            LEAK,
+        ),
+        (ours, theirs, "model.pose", "pose: coloured parts, theirs label x 10, U, V", SCALES),
+        (
+            ours,
+            theirs,
+            "model.columns",
+            "side padding drawn and cut off, theirs 0",
+            "nothing sees it",
+        ),
+        (warp, released, "model.network.norm", "groups normalised, theirs batches", BATCH),
+        (warp, released, "model.label_scale", "labels / 24, theirs x 10 (G4)", SCALES),
+        (
+            warp,
+            released,
+            "model.refinement.smoothing",
+            "smoothing added, theirs in place (G7)",
+            START,
+        ),
+        (
+            warp,
+            released,
+            "model.flow_loss.normalisation",
+            "flow loss over visible pixels (G3)",
+            FAIR,
+        ),
+        (
+            warp,
+            released,
+            "model.image_losses.perceptual.imagenet",
+            "VGG normalised, theirs not",
+            VGG,
+        ),
+        (warp, released, "optim_wrapper.clip_grad", "gradients clipped, theirs not", "stability"),
+    ):
+        values = [entry(config, path) for config in (first, second)]
+        parity.departs(
+            SYSTEM,
+            what,
+            effect="their weights were trained with theirs",
+            switch=path,
+            reason=reason,
+            shown=values[0] != values[1],
+        )
+
+
+LEAK = "no pixel inside the mask can reach the picture"
+SCALES = "labels and coordinates of one scale; a picture in [-1, 1] like the others"
+BATCH = "no picture depends on another of its batch"
+START = "begins as nothing, so that training starts at the coarse flow"
+FAIR = "a sample that shows little garment weighs as much as another"
+VGG = "VGG19 was trained so"
+
+
+def entry(config, path: str):
+    value = config
+    for part in path.split("."):
+        value = value.get(part) if value is not None else None
+    return value
 
 
 def test_retained_person(parity):
