@@ -7,6 +7,7 @@ Example:
     python tools/test.py configs/coral/dit_synthetic.py work_dirs/coral/dit_synthetic/iter_1200.pth
     python tools/test.py configs/coral/dit_tiny_vitonhd.py iter_900.pth \
         --protocol vtonlab --size 128x96 --setting both --cfg-options data_root=data/vitonhd
+    python tools/test.py --model coral_synthetic        # shipped weights; compares with their card
 
 A checkpoint that tools/convert/ made from published weights is tested as its authors' program
 samples (the config's table `released`); --cfg-options as_released=False takes the config as it is.
@@ -35,8 +36,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("config", help="the config that the checkpoint was trained with")
-    parser.add_argument("checkpoint", help="iter_*.pth or model.safetensors; averaged weights")
+    parser.add_argument("config", nargs="?", help="the config that the checkpoint was trained with")
+    parser.add_argument(
+        "checkpoint", nargs="?", help="iter_*.pth or model.safetensors; averaged weights"
+    )
+    parser.add_argument(
+        "--model", metavar="NAME", help="weights in the box (vtonlab/zoo) in place of both"
+    )
     parser.add_argument("--out", help="results folder; default work_dirs/<method>/<config>/test")
     parser.add_argument(
         "--setting", choices=("paired", "unpaired", "both"), help="default: as the config says"
@@ -53,11 +59,34 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--launcher", default="none", choices=("none", "pytorch", "slurm"))
     add_safe(parser)
     add_cfg_options(parser)
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.model and args.config:
+        parser.error("--model brings its config and its weights: leave CONFIG and CHECKPOINT out")
+    if not args.model and not args.checkpoint:
+        parser.error("give CONFIG and CHECKPOINT, or --model NAME")
+    return args
+
+
+def card_lines(model: str, metrics: dict) -> list[str]:
+    """What the card says of each score, and what was found here."""
+    from vtonlab.zoo import card
+
+    known = card(model)
+    lines = [f"card of {model} ({known.scored_on}):"]
+    for name, value in known.scores.items():
+        found = metrics.get(name)
+        shown = "not computed" if found is None else f"{found:.4f}"
+        lines.append(f"  {name}: {value:.4f}, here {shown}")
+    return lines
 
 
 def main() -> int:
     args = parse_args()
+    if args.model:
+        from vtonlab.zoo import card, weights_path
+
+        args.config, args.checkpoint = card(args.model).config, str(weights_path(args.model))
+        args.out = args.out or f"work_dirs/zoo/{args.model}/test"
     from mmengine.dist import is_main_process
 
     from vtonlab.engine.cli import FINDINGS, OK
@@ -89,6 +118,8 @@ def main() -> int:
         )
         if is_main_process():
             print("\n".join(report_lines(results)))
+            if args.model:
+                print("\n".join(card_lines(args.model, results["metrics"])))
             print(f"written to {out / 'results.json'}", flush=True)
         gaps = gaps or bool(results["not_computed"])
     return FINDINGS if gaps else OK

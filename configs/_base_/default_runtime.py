@@ -12,6 +12,7 @@ default_hooks = dict(
     rng=dict(type="CounterRNGHook"),
     guard=dict(type="SampleTraceHook"),
     supervision=dict(type="SupervisedShareHook"),
+    dead_losses=dict(type="DeadLossHook"),
     signal=dict(type="SaveOnSignalHook"),
     pictures=dict(type="SavePicturesHook"),  # of tests
 )

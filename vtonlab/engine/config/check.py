@@ -20,7 +20,7 @@ from vtonlab.engine.running import registries as running
 
 HOOK_SLOTS = frozenset(  # mmengine's, then ours: see configs/_base_/default_runtime.py
     "runtime_info timer sampler_seed logger param_scheduler checkpoint visualization "
-    "rng guard signal supervision ema preview pictures".split()
+    "rng guard signal supervision dead_losses ema preview pictures".split()
 )
 TOP_KEYS = frozenset(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"} | {
     "data_root",

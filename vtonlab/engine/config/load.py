@@ -17,9 +17,11 @@ from vtonlab.engine.config.safe_mode import check_file, check_types
 from vtonlab.engine.config.sources import used_names
 from vtonlab.registry import DATASETS, MODELS
 from vtonlab.utils.plugins import import_plugins
+from vtonlab.zoo import weights_path
 
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 LOADER_TIMEOUT_S = 300
+IN_THE_BOX = "zoo:"  # of `load_from`, before the name of shipped weights
 
 
 class RunConfig(Config):
@@ -204,7 +206,8 @@ def finalize(
     deterministic: bool = False,
     auto_scale_lr: bool = False,
 ) -> Config:
-    """Apply what the command line decides, in place.
+    """Apply what the command line decides, in place; ``load_from="zoo:NAME"`` becomes the file of
+    the shipped weights called so.
 
     Args:
         work_dir: None: the config's own, or ``work_dirs/<method>/<config name>``.
@@ -229,6 +232,8 @@ def finalize(
     if amp:
         for path, wrapper in optim_wrappers(config):
             _use_autocast(path, wrapper)
+    if str(config.get("load_from") or "").startswith(IN_THE_BOX):
+        config.load_from = str(weights_path(config.load_from.removeprefix(IN_THE_BOX)))
     config.launcher = launcher
     if launcher != "none" and not torch.cuda.is_available():
         _distribute_on_cpu(config)

@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "checkpointing": ["SafeCheckpointHook"],
         "counter_rng": ["CounterRNGHook"],
+        "dead_losses": ["DeadLossHook"],
         "export": ["DiffusersExportHook"],
         "guards": ["SampleTraceHook", "SaveOnSignalHook"],
         "loss_shares": ["LossShareHook"],

@@ -11,6 +11,7 @@ from PIL import Image
 
 from vtonlab.evaluation.report.attention import packed, read_attention, rows_that_matter
 from vtonlab.evaluation.report.charts import line_chart, smooth
+from vtonlab.evaluation.report.gallery import large_pairs
 from vtonlab.evaluation.report.pictures import CRISP_HEIGHT, PictureShelf
 from vtonlab.evaluation.report.scores import (
     KNOWN,
@@ -48,6 +49,7 @@ class Story:
         title: the heading.
         lead: a paragraph under it; by default what is compared.
         figures: (number, caption, CSS colour or ""), large, at the top.
+        opening: how many pairs of each group open the page, large, under the shares of the way.
         order: the sections to show.
         headings, notes: section -> its heading, a paragraph under it.
         charts: curves to show; by default the diffusion loss and the first validation score.
@@ -59,6 +61,7 @@ class Story:
     title: str = "Try-on report"
     lead: str = ""
     figures: Sequence[tuple[str, str, str]] = ()
+    opening: int = 0
     order: Sequence[str] = SECTIONS
     headings: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
@@ -69,6 +72,7 @@ class Story:
 
 
 HEADINGS = dict(
+    opening="What they draw",
     scores="Scores",
     pairs="Pair by pair",
     attention="Where does a point of the person look?",
@@ -258,7 +262,11 @@ def _page(groups: Sequence[Group], story: Story, data: dict) -> str:
     }
     if not any(data["attention"]):
         sections["attention"] = ""
-    shown = [name for name in story.order if sections[name]]
+    if story.opening:
+        sections["opening"] = "".join(
+            large_pairs(group, story.opening) + share_bars(group) for group in groups
+        )
+    shown = [name for name in ("opening", *story.order) if sections.get(name)]
     headings = HEADINGS | dict(story.headings)
     notes = NOTES | dict(story.notes)
     body = "".join(
@@ -267,7 +275,12 @@ def _page(groups: Sequence[Group], story: Story, data: dict) -> str:
         for name in shown
     )
     short = dict(
-        scores="Scores", pairs="Pairs", attention="Attention", curves="Training", commands="Repeat"
+        opening="Pictures",
+        scores="Scores",
+        pairs="Pairs",
+        attention="Attention",
+        curves="Training",
+        commands="Repeat",
     )
     small = all(group["size"][1] <= CRISP_HEIGHT for group in data["groups"])
     parts = {

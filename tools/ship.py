@@ -1,0 +1,104 @@
+"""Put trained weights into the box: float16 safetensors and a card under vtonlab/zoo/.
+
+Example:
+    python tools/ship.py configs/bases/dit_synthetic.py work_dirs/base/iter_3000.pth \
+        --name base_dit --kind base --title "Base of the joint DiT toys"
+    python tools/ship.py configs/coral/dit_synthetic_finetune.py work_dirs/coral/iter_600.pth \
+        --name coral_synthetic --kind model --title "CORAL's toy" --results work_dirs/coral/test
+
+The averaged weights are taken where training averaged. --results is the folder that tools/test.py
+wrote for this checkpoint: its scores go onto the card. The commands of the work directory and the
+commit are noted. Exit codes: 0 done, 2 bad input (weights of more than 4 MB, too).
+"""
+
+import argparse
+import hashlib
+import os
+import subprocess
+from pathlib import Path
+
+MOST_BYTES = 4_000_000
+SCORES = (
+    "l1_inside", "l1_inside_fill", "l1_inside_copy", "share_of_the_way", "ssim_inside",
+    "psnr_outside", "print_contrast", "print_orientation", "attention_pck", "true_share",
+    "effective_cells", "drawn_error", "garment_mass",
+)  # fmt: skip
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("config", help="that it was trained with")
+    parser.add_argument("checkpoint", help="iter_*.pth")
+    parser.add_argument("--name", required=True, help="of the card")
+    parser.add_argument("--kind", choices=("base", "model"), required=True)
+    parser.add_argument("--title", required=True, help="one line for lists")
+    parser.add_argument("--results", help="results folder of tools/test.py")
+    return parser.parse_args(argv)
+
+
+def main() -> int:
+    args = parse_args()
+    from vtonlab.engine.checkpoints.files import read_checkpoint, save_safetensors
+    from vtonlab.version import __version__
+    from vtonlab.zoo.box import HERE, Card, write_card
+
+    found = read_checkpoint(args.checkpoint)
+    meta = found["meta"]
+    half = {
+        name: tensor.half() if tensor.is_floating_point() else tensor
+        for name, tensor in found["state_dict"].items()
+    }
+    path = HERE / f"{args.name}.safetensors"
+    temporary = path.with_suffix(".new.safetensors")
+    facts = {"facts": meta["facts"], "iter": meta["iter"], "averaged": "ema_state_dict" in found}
+    save_safetensors(half, temporary, {**facts, "vtonlab": __version__})
+    for beside in HERE.glob(f"{temporary.name}.*"):
+        beside.unlink()  # the card is its manifest
+    if temporary.stat().st_size > MOST_BYTES:
+        temporary.unlink()
+        raise ValueError(f"{args.checkpoint} has more than {MOST_BYTES} bytes as float16")
+    os.replace(temporary, path)
+    scores, scored_on = _scores(args.results)
+    commands = Path(args.checkpoint).parent / "commands.txt"
+    line = commands.read_text(encoding="utf-8").splitlines()[0] if commands.is_file() else ""
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    card = Card(
+        name=args.name,
+        kind=args.kind,
+        title=args.title,
+        config=args.config,
+        file=path.name,
+        bytes=path.stat().st_size,
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        data=f"SyntheticTryOn as the config says, {meta['iter']} iterations of "
+        f"{meta['samples_per_iter']} samples",
+        command=line or f"python tools/train.py {args.config}",
+        commit=commit.stdout.strip(),
+        scores=scores,
+        scored_on=scored_on,
+    )
+    print(f"{write_card(card)}: {card.bytes} bytes, iteration {meta['iter']}", scores)
+    return 0
+
+
+def _scores(results: str | None) -> tuple[dict[str, float], str]:
+    """Scores of a results folder, and a line on what they were measured."""
+    if results is None:
+        return {}, ""
+    from vtonlab.evaluation.results import read_results
+
+    facts = read_results(results).facts
+    metrics = facts["metrics"]
+    steps = (facts.get("sampler") or {}).get("num_steps")
+    line = f"{facts['images']} pairs of the config's test data, {steps} sampling steps, seed "
+    found = {name: round(metrics[name], 4) for name in SCORES if metrics.get(name) is not None}
+    return found, f"{line}{facts['seed']}, torch {facts['torch']}, one CPU thread"
+
+
+if __name__ == "__main__":
+    from vtonlab.engine.cli import run_tool
+
+    run_tool(main)
