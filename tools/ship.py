@@ -11,6 +11,13 @@ wrote for this checkpoint: its scores go onto the card. The commands of the work
 commit are noted. Exit codes: 0 done, 2 bad input (weights of more than 4 MB, too).
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import tools.environment  # noqa: F401
+
+# isort: split
 import argparse
 import hashlib
 import os
