@@ -92,6 +92,9 @@ NOISE_SCHEDULES = _own("noise schedule", "vtonlab.noise_schedules")  # training-
 # What is known about classes of other libraries, found for their subclasses too.
 FAMILIES = ClassTable("backbone family", locations=["vtonlab.backbones.families"])  # how called
 ATTENTION_BLOCKS = ClassTable("attention block", locations=["vtonlab.backbones.families"])
+UNSEEN_PROCESSORS = ClassTable(  # of attention that no record can be made of: the reason
+    "attention processor", locations=["vtonlab.attention.backends"]
+)
 CODECS = ClassTable("codec", locations=["vtonlab.backbones.codec"])  # how latents are scaled
 # how a pipeline's text encoders are asked
 PROMPT_ENCODERS = ClassTable("text encoding", locations=["vtonlab.conditioners.prompts"])

@@ -56,7 +56,7 @@ def test_it_trains(tmp_path):
 
 def test_its_records_are_of_garment_tokens(editor):
     """AuraFlow's attention calls itself "self": unregistered, keys would be the text's."""
-    assert list_attention_layers(editor) == [("blocks.0.attn", "joint")]
+    assert [layer[:2] for layer in list_attention_layers(editor)] == [("blocks.0.attn", "joint")]
     assert token_order(editor, "blocks.0.attn") == "text_first"
     prompt = dict(type="NullPrompt", num_tokens=TEXT, dim=8, pooled_dim=0)
     conditioner = ReferenceTokensConditioner(prompt=prompt)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vtonlab.ops.attention_backend import attention_backend
-from vtonlab.ops.attention_mask import as_key_mask
+from vtonlab.ops.attention_mask import as_key_mask, mask_of_queries
 from vtonlab.structures import AttentionRecord
 
 GRID = (4, 5)
@@ -79,5 +79,15 @@ def test_masks_of_the_kernel_that_are_of_keys_alone():
     assert torch.equal(as_key_mask(keys[:1, None, None], *sizes), keys[:1].expand(2, 7))
     graded = torch.randn(2, 1, 1, 7)
     assert torch.equal(as_key_mask(graded, *sizes), graded[:, 0, 0])
-    assert as_key_mask(torch.ones(5, 7).tril().bool(), *sizes) is None
     assert as_key_mask(torch.randn(1, 3, 1, 7), *sizes) is None  # a bias of heads
+
+
+def test_masks_that_differ_between_queries_are_taken_where_they_agree():
+    seen = torch.tensor([True, True, False, True])
+    both = (seen[:, None] & seen[None]).expand(2, 1, 4, 4)  # padded queries see nothing
+    mask = as_key_mask(both, 2, 3, 4, 4)
+    assert mask.shape == (2, 4, 4)
+    assert torch.equal(mask_of_queries(mask, torch.tensor([0, 3])), seen.expand(2, 4))
+    with pytest.raises(ValueError, match="differs between the person's queries"):
+        mask_of_queries(mask, torch.tensor([0, 2]))
+    assert mask_of_queries(None, torch.tensor([0])) is None

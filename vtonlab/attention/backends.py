@@ -2,12 +2,23 @@
 
 from typing import Any
 
+from vtonlab.registry import UNSEEN_PROCESSORS
 from vtonlab.utils.compat import active_diffusers_attention_backend
 
 # diffusers' `dispatch_attention_fn` backends that end in `F.scaled_dot_product_attention`
 # (diffusers 0.42, models/attention_dispatch.py). All others call kernels of their own.
 VISIBLE_BACKENDS = frozenset(
     {"native", "_native_cudnn", "_native_efficient", "_native_flash", "_native_math"}
+)
+
+UNSEEN_PROCESSORS.add(
+    "linear attention, which has no map",
+    *("diffusers.SanaLinearAttnProcessor2_0", "diffusers.SanaLinearAttnProcessor3_0"),
+    *(
+        "diffusers.PAGCFGSanaLinearAttnProcessor2_0",
+        "diffusers.PAGIdentitySanaLinearAttnProcessor2_0",
+    ),
+    "diffusers.SanaMultiscaleAttnProcessor2_0",
 )
 
 

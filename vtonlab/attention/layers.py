@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch import nn
 
-from vtonlab.registry import ATTENTION_BLOCKS
+from vtonlab.registry import ATTENTION_BLOCKS, UNSEEN_PROCESSORS
 
 # `named_modules` lists a diffusers UNet as down, up, mid; these run as down, mid, up.
 STAGE_ORDER = {"down_blocks": 0, "mid_block": 1, "up_blocks": 2}
@@ -19,10 +19,12 @@ class AttentionLayer(NamedTuple):
         name: as ``backbone.named_modules()`` gives it, without wrappers' prefixes.
         kind: ``"self"``, ``"cross"``, ``"joint"`` (text and image streams with projections of
             their own), ``"single"`` (both in one stream), or ``"unknown"``.
+        unseen: why a recorder cannot see it; empty where nothing speaks against it.
     """
 
     name: str
     kind: str
+    unseen: str = ""
 
 
 def unwrap(backbone: nn.Module) -> nn.Module:
@@ -78,7 +80,18 @@ def list_attention_layers(backbone: nn.Module) -> list[AttentionLayer]:
     That is the convention of diffusers and of our own blocks: the module calls
     ``self.processor(self, ...)``, and the processor calls scaled-dot-product attention once.
     """
-    return [AttentionLayer(name, attention_kind(backbone, name)) for name in _names(backbone)]
+    bare = unwrap(backbone)
+    return [
+        AttentionLayer(
+            name, attention_kind(bare, name), why_unseen(bare.get_submodule(name).processor)
+        )
+        for name in _names(bare)
+    ]
+
+
+def why_unseen(processor: object) -> str:
+    """What ``UNSEEN_PROCESSORS`` knows against recording a layer with this processor."""
+    return UNSEEN_PROCESSORS.find(processor) or ""
 
 
 def _names(backbone: nn.Module) -> list[str]:

@@ -34,7 +34,7 @@ ToRecord = Callable[..., "AttentionRecord | None"]  # (name, query, key, scale, 
 class _Call(NamedTuple):
     """Arguments of one scaled-dot-product call, and the dtype it computed in.
 
-    Once noted, ``attn_mask`` is None or a key mask (B, M).
+    Once noted, ``attn_mask`` is None, a key mask (B, M), or (B, N, M) where queries differ.
     """
 
     query: Tensor  # (B, H, N, D)
@@ -113,13 +113,15 @@ class AttentionRecorder:
             a module without ``processor`` that calls scaled-dot-product attention in ``forward``.
         to_record: ``to_record(name, query (B,H,N,D), key (B,H,M,D), scale, mask=None)`` makes the
             record of one layer, or None for no record. Query and key are what the softmax saw;
-            ``mask`` (B,M) hides keys (bool, True = seen) or is added to their scores. A function
-            that takes no ``mask`` refuses layers that have one.
+            ``mask`` (B,M) hides keys (bool, True = seen) or is added to their scores; it is
+            (B,N,M) where queries differ (`mask_of_queries` takes those that count). A function that
+            takes no ``mask`` refuses layers that have one. Of several calls in one layer, the one
+            with the most keys is handed over: that of the image over all tokens.
 
     Raises:
         ValueError: where an entry of ``layers`` matches nothing; during the call, where a layer's
-            attention cannot be seen, is causal, has a mask that differs between queries or heads,
-            or runs under reentrant checkpointing.
+            attention cannot be seen, is causal, has a mask that differs between heads, or runs
+            under reentrant checkpointing.
         RuntimeError: on leaving, where a chosen layer never ran.
     """
 
@@ -204,13 +206,16 @@ class AttentionRecorder:
 
     def _note(self, name: str, processor: str, calls: list[_Call]) -> None:
         """Check what one run of a layer did, and keep it."""
-        if len(calls) != 1:
+        most = max((call.key.shape[-2] for call in calls), default=0)
+        widest = [call for call in calls if call.key.shape[-2] == most]
+        if len(widest) != 1:
             raise ValueError(
                 f"AttentionRecorder saw {len(calls)} calls of F.scaled_dot_product_attention at "
-                f"layer '{name}' ({processor}) and needs exactly one: give the layer a processor "
-                "that makes one (diffusers' AttnProcessor2_0 does), or leave it unrecorded."
+                f"layer '{name}' ({processor}) and needs exactly one, or one with the most keys: "
+                "give the layer a processor that makes one (diffusers' AttnProcessor2_0 does), or "
+                "leave it unrecorded."
             )
-        (call,) = calls
+        (call,) = widest
         if call.query.ndim != 4:
             raise ValueError(
                 f"AttentionRecorder needs queries (B, H, N, D) at layer '{name}', got shape "
@@ -247,8 +252,8 @@ class AttentionRecorder:
         if known[1] is None:
             raise ValueError(
                 f"AttentionRecorder cannot record layer '{name}', whose mask "
-                f"{tuple(call.attn_mask.shape)} differs between queries or heads: a record holds a "
-                "mask over keys alone; leave this layer unrecorded."
+                f"{tuple(call.attn_mask.shape)} differs between heads: a record holds a mask over "
+                "keys alone; leave this layer unrecorded."
             )
         return call._replace(attn_mask=known[1])
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from vtonlab.attention import image_start, token_order
 from vtonlab.attention.layouts import CONTEXT_KEYS, IMAGE_ONLY
+from vtonlab.ops.attention_mask import mask_of_queries
 from vtonlab.structures import AttentionRecord
 
 
@@ -46,6 +47,7 @@ def joint_records(
             torch.arange(start + images, key.shape[2], device=key.device),
         ]
         context = torch.cat([text_places[0], start + others, text_places[1]])
+        mask = _of_person(name, mask, start + person)
         return AttentionRecord(
             name=name,
             query=query[:, :, start + person],  # (B, H, Nq, D)
@@ -59,6 +61,13 @@ def joint_records(
         )
 
     return to_record
+
+
+def _of_person(name: str, mask: Tensor | None, person: Tensor) -> Tensor | None:
+    try:
+        return mask_of_queries(mask, person)
+    except ValueError as error:
+        raise ValueError(f"layer {name!r}: {error}") from error
 
 
 def _check_tokens(

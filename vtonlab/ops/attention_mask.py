@@ -47,7 +47,8 @@ def graded_column(bias: Tensor) -> Tensor:
 
 
 def as_key_mask(mask: Tensor, batch: int, heads: int, queries: int, keys: int) -> Tensor | None:
-    """(B, Nk) of a mask as scaled-dot-product attention takes it; None if it is of another kind.
+    """(B, Nk) of a mask as scaled-dot-product attention takes it, (B, Nq, Nk) if queries differ;
+    None if heads differ.
 
     Args:
         mask: broadcasts to (B, H, Nq, Nk); bool (True = seen) or additive.
@@ -56,15 +57,41 @@ def as_key_mask(mask: Tensor, batch: int, heads: int, queries: int, keys: int) -
     Reading its values, and those of a mask that is written out for each query, waits for the GPU.
     """
     mask = mask[(None,) * (4 - mask.ndim)] if mask.ndim < 4 else mask
-    for axis in (1, 2):  # heads, queries
-        first = mask.narrow(axis, 0, 1)
-        if mask.shape[axis] > 1 and mask.stride(axis) != 0 and not torch.equal(
-            first.expand_as(mask), mask
-        ):  # fmt: skip
-            return None
-        mask = first
-    mask = mask[:, 0, 0].expand(batch, keys)
+    first = mask[:, :1]
+    if not _all_like(first, mask, 1):
+        return None
+    mask = first[:, 0]  # (B or 1, Nq or 1, Nk or 1)
+    if _all_like(mask[:, :1], mask, 1):
+        mask = mask[:, 0].expand(batch, keys)
+    else:
+        mask = mask.expand(batch, queries, keys)
     if mask.dtype == torch.bool:
         return mask
     shows = mask == 0
     return shows if bool((shows | (mask <= HIDES)).all()) else mask
+
+
+def mask_of_queries(mask: Tensor | None, index: Tensor) -> Tensor | None:
+    """(B, Nk) of a mask (B, Nk) or (B, Nq, Nk) for the queries of ``index``, int64 (R,).
+
+    Padded text may look elsewhere than the pictures do; what counts is that the person's queries
+    agree.
+
+    Raises:
+        ValueError: they do not.
+    """
+    if mask is None or mask.ndim == 2:
+        return mask
+    rows = mask[:, index]
+    if not _all_like(rows[:, :1], rows, 1):
+        raise ValueError(
+            f"the attention mask {tuple(mask.shape)} differs between the person's queries: a "
+            "record holds a mask over keys alone; leave this layer unrecorded"
+        )
+    return rows[:, 0]
+
+
+def _all_like(first: Tensor, mask: Tensor, axis: int) -> bool:
+    if mask.shape[axis] == 1 or mask.stride(axis) == 0:
+        return True
+    return torch.equal(first.expand_as(mask), mask)
