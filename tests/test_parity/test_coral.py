@@ -1,15 +1,20 @@
 """CORAL against the numbers of its authors' program: a whole try-on at every step, and masks."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from vtonlab.conditioners.prompts import TEMPLATES
 from vtonlab.datasets.readers.reading import coco_to_body_25
+from vtonlab.engine.config.load import load_config
 from vtonlab.models import posterior, try_on_diffusion
 from vtonlab.models.try_on_diffusion import TryOnDiffusion
 from vtonlab.noise_schedules.ddpm import DDPMSchedule
 from vtonlab.ops.agnostic import agnostic_mask
 from vtonlab.ops.panels import pack_latents, unpack_latents
+from vtonlab.registry import MODELS
 from vtonlab.samplers import FlowMatchEulerSampler
 
 pytestmark = pytest.mark.parity
@@ -273,7 +278,6 @@ def test_the_gate_has_the_signal_of_the_papers_backbone(parity):
 
 def test_keys_of_the_transformer(parity):
     import sys
-    from pathlib import Path
 
     sys.path.insert(0, str(Path(__file__).parents[2] / "tools/convert"))
     import coral
@@ -286,4 +290,35 @@ def test_keys_of_the_transformer(parity):
     other = sum(not torch.equal(back[key], theirs[key]) for key in theirs)
     parity.record(
         SYSTEM, "keys of the transformer that do not come back", other + len(back) - len(theirs), 0
+    )
+
+
+def test_settings_of_the_release(parity):
+    root = Path(__file__).parents[2] / "configs/coral/dit_vitonhd.py"
+    ours, theirs = load_config(root), load_config(root, {"as_released": True})
+    assert theirs.model.conditioner.prompt.template == "catvton_flux"
+    parity.departs(
+        SYSTEM,
+        "prompt: ours, theirs catvton-flux's words (three variants of it on Dress Code)",
+        effect="their weights were trained with theirs",
+        switch="model.conditioner.prompt.template",
+        reason="plain words for new training; any constant prompt serves",
+        shown=ours.model.conditioner.prompt.prompts not in TEMPLATES.values(),
+    )
+    recorded = parity.arrays("coral/pipeline.npz")
+    batch = batch_of(recorded)
+    grey = np.where(recorded["mask"][..., None] == 1, np.uint8(128), recorded["person"])
+    batch["agnostic"] = torch.from_numpy(grey).permute(2, 0, 1)[None]
+    shown = [
+        MODELS.build(dict(type="TryOnDataPreprocessor", agnostic=word))(dict(batch))["agnostic"]
+        for word in ("given", "masked_person")
+    ]
+    apart = float((shown[0] - shown[1]).abs().max())
+    parity.departs(
+        SYSTEM,
+        "canvas: the data set's agnostic picture, theirs photograph x (1 - mask)",
+        effect=f"{apart:.2g} of 2 in the hole, beside what the shipped JPEGs' ringing adds",
+        switch="model.data_preprocessor.agnostic",
+        reason="what a data set ships is what others train and test on",
+        shown=0 < apart < 0.01,
     )
