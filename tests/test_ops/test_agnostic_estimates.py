@@ -116,8 +116,8 @@ def test_upper_bodies_against_loops(tight, sleeve):
     assert mask[42, 50] == 1 and not mask[:8, :8].any()
 
 
-def test_drawn_arms_are_capsules_to_1_2_times_the_forearm():
-    """Pixels nearer than half the width to the joints' lines, but for a band's square ends."""
+def test_drawn_arms_end_flat_at_1_2_times_the_forearm():
+    """Pixels nearer than half the width to the joints' lines, and none beyond the last."""
     parse, keypoints = figure()
     points, width = keypoints[:, :2] * (WIDTH, HEIGHT), 60 * UNIT
     left, right = estimates._drawn_arms(parse, points, np.ones(25, bool), width, reach=1.2)
@@ -134,8 +134,11 @@ def test_drawn_arms_are_capsules_to_1_2_times_the_forearm():
                 distance,
                 np.hypot(columns - a[0] - share * (b - a)[0], rows - a[1] - share * (b - a)[1]),
             )
-        assert drawn[distance < width / 2 - 1.5].all()
+        along = (end - points[elbow]) / np.linalg.norm(end - points[elbow])
+        beyond = (columns - end[0]) * along[0] + (rows - end[1]) * along[1]
+        assert drawn[(distance < width / 2 - 1.5) & (beyond < -1.5)].all()
         assert not drawn[distance > width / 2 * 1.45].any()
+        assert not drawn[(distance < width / 2 * 1.45) & (beyond > 1.5)].any()
 
 
 def test_unknown_wrists_take_the_label():
