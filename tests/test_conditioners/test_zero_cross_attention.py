@@ -155,7 +155,7 @@ def test_gradients_reach_exactly_the_published_set(case, trainable, token):
     wake(model.conditioner.encoder)
     expected = published(model, decoder=case == "sift", token=token)
     assert trained_names(model) == expected
-    dropped = model._draw_dropped(torch.arange(50))
+    dropped = model._draw_dropped(torch.arange(50), 0.5)
     numbers = [int(dropped.nonzero()[0]), int((~dropped).nonzero()[0])]
     losses = model.train().loss(make_batch(model, numbers))
     sum(value for name, value in losses.items() if "loss" in name).backward()

@@ -10,10 +10,14 @@ from vtonlab.losses import AttentionEntropyLoss, CorrespondenceDistillationLoss
 from vtonlab.noise_schedules import FlowMatchingSchedule
 
 
-def model(t_max, dropout=0.0, **schedule):
+def model(t_max, dropout=0.0, parts=None):
     return SimpleNamespace(
-        noise_schedule=FlowMatchingSchedule(density="logit_normal", shift=3.0, **schedule),
-        conditioner=SimpleNamespace(withheld=lambda dropped: dropped),
+        noise_schedule=FlowMatchingSchedule(density="logit_normal", shift=3.0),
+        conditioner=SimpleNamespace(
+            withheld=lambda dropped: dropped,
+            dropouts=parts or {},
+            withholds_garment=lambda dropped: dropped.get("garment"),
+        ),
         condition_dropout=dropout,
         attention_losses=dict(
             correspondence=CorrespondenceDistillationLoss(t_max=t_max),
@@ -32,6 +36,9 @@ def test_shares_are_those_of_the_density():
         assert found["entropy"] == 1
     assert 0.25 < expected < 0.28
     assert supervised_shares(model(500, dropout=0.25))["entropy"] == 0.75
+    assert supervised_shares(model(500, parts=dict(text=0.5)))["entropy"] == 1
+    partly = supervised_shares(model(500, parts=dict(garment=0.5)))["entropy"]
+    assert partly == pytest.approx(0.5, abs=0.025)  # 3 deviations of 4096
     assert supervised_shares(SimpleNamespace()) == {}
 
 

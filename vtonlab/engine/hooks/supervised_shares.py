@@ -22,12 +22,26 @@ def supervised_shares(model: nn.Module) -> dict[str, float]:
     generator = torch.Generator().manual_seed(0)
     sigmas = torch.stack([schedule.draw(generator) for _ in range(DRAWS)])
     timesteps = schedule.timesteps(sigmas)
-    withheld = float(model.conditioner.withheld(torch.ones(1, dtype=torch.bool)).float())
-    shown = 1.0 - model.condition_dropout * withheld
+    shown = _share_shown(model, generator)
     return {
         name: shown * float(loss.gate(timesteps, timesteps).float().mean())
         for name, loss in model.attention_losses.items()
     }
+
+
+def _share_shown(model: nn.Module, generator: torch.Generator) -> float:
+    """Share of the training samples that see their garment."""
+    conditioner = model.conditioner
+    withheld = float(conditioner.withheld(torch.ones(1, dtype=torch.bool)).float())
+    shown = 1.0 - model.condition_dropout * withheld
+    if not conditioner.dropouts:
+        return shown
+    dropped = {
+        part: torch.rand(DRAWS, generator=generator) < share
+        for part, share in conditioner.dropouts.items()
+    }
+    without = conditioner.withholds_garment(dropped)
+    return shown if without is None else shown * (1.0 - float(without.float().mean()))
 
 
 @HOOKS.register_module()

@@ -186,7 +186,7 @@ def drop_training(config: Config) -> None:
     config.optim_wrapper = config.param_scheduler = None
     for key in ("load_other_size", "sharding"):  # each process draws pairs with all weights
         config.pop(key, None)
-    if config.model.get("image_losses"):
+    if config.get("model") and config.model.get("image_losses"):
         config.model.image_losses = None  # their networks have files of their own
     slots = {k: v for k, v in (config.get("default_hooks") or {}).items() if not _trains(v)}
     config.default_hooks = dict(slots, checkpoint=None, param_scheduler=None)
