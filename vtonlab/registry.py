@@ -97,4 +97,4 @@ UNSEEN_PROCESSORS = ClassTable(  # of attention that no record can be made of: t
 )
 CODECS = ClassTable("codec", locations=["vtonlab.backbones.codec"])  # how latents are scaled
 # how a pipeline's text encoders are asked
-PROMPT_ENCODERS = ClassTable("text encoding", locations=["vtonlab.conditioners.prompts"])
+PROMPT_ENCODERS = ClassTable("text encoding", locations=["vtonlab.conditioners.text_encoders"])

@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "base": ["Conditioner", "Prediction"],
         "full_3d_attention": ["Full3DAttentionConditioner"],
+        "pair_prompts": ["PairPrompt"],
         "prompts": ["CachedPrompt", "NullPrompt"],
         "reference_tokens": ["ReferenceTokensConditioner"],
         "spatial_concat": ["SpatialConcatConditioner"],

@@ -4,7 +4,7 @@ kept.
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -12,7 +12,8 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from vtonlab.backbones.families import Text
-from vtonlab.registry import CONDITIONERS, PROMPT_ENCODERS
+from vtonlab.conditioners.text_encoders import encoder_of, encoder_stamp, text_encoders
+from vtonlab.registry import CONDITIONERS
 from vtonlab.structures.sample import CATEGORIES
 
 _DIPTYCH = (
@@ -29,11 +30,43 @@ TEMPLATES: dict[str, str | dict[str, str]] = {  # word for word what published w
 
 
 class TextSource(nn.Module):
-    """Base of all text sources: one way to be asked, by the batch."""
+    """Base of all text sources: one way to be asked, by the batch.
+
+    Attributes:
+        dropout: share of training samples that go without text.
+    """
+
+    dropout = 0.0
 
     def of(self, batch: dict) -> Text:
         """Text of each sample of a batch; by default of its garment categories."""
         return Text(*self(batch["category"]))
+
+    def empty(self, count: int) -> Text:
+        """The text of ``count`` samples that go without; asked only where there is `dropout`."""
+        raise NotImplementedError
+
+
+def replaced(text: Text, other: Text, where: Tensor) -> Text:
+    """``text`` with the samples of ``where`` (B,) bool taken from ``other``, both padded to one
+    length.
+    """
+    where = where.to(text.tokens.device)
+    longest = max(text.tokens.shape[1], other.tokens.shape[1])
+    masks, tokens = [], []
+    for each in (text, other):
+        missing = longest - each.tokens.shape[1]
+        whole = torch.ones(each.tokens.shape[:2], dtype=torch.bool, device=where.device)
+        mask = whole if each.mask is None else each.mask.to(where.device)
+        masks.append(nn.functional.pad(mask, (0, missing)))
+        tokens.append(nn.functional.pad(each.tokens.to(text.tokens), (0, 0, 0, missing)))
+    mask = torch.where(where[:, None], masks[1], masks[0])
+    pooled = text.pooled
+    if pooled is not None:
+        pooled = torch.where(where[:, None], other.pooled.to(pooled), pooled)
+    even = text.mask is None and other.mask is None and text.tokens.shape == other.tokens.shape
+    found = torch.where(where[:, None, None], tokens[1], tokens[0])
+    return Text(found, pooled, None if even else mask)
 
 
 @CONDITIONERS.register_module()
@@ -91,7 +124,7 @@ class CachedPrompt(TextSource):
         pipeline: str = "FluxPipeline",
     ) -> None:
         super().__init__()
-        _encoder_of(pipeline)
+        encoder_of(pipeline)
         if (prompts is None) == (template is None):
             raise ValueError("give the prompt's words as prompts, or their name as template")
         if template is not None and template not in TEMPLATES:
@@ -126,7 +159,7 @@ class CachedPrompt(TextSource):
     def _load_or_encode(self) -> dict[str, Tensor]:
         from safetensors.torch import save_file
 
-        stamp = _stamp(self.path)
+        stamp = encoder_stamp(self.path)
         kept = self._load(stamp)
         if kept is not None:
             return kept
@@ -154,74 +187,10 @@ class CachedPrompt(TextSource):
             print_log(f"{self.cache_file} is damaged ({error}): encoded again")
             return None
 
-    @torch.no_grad()
     def _encode(self) -> dict[str, Tensor]:
-        from vtonlab.backbones.pretrained import DTYPES
-
-        cls, encode = _encoder_of(self.pipeline)
-        try:
-            pipeline = cls.from_pretrained(
-                self.path, transformer=None, vae=None, torch_dtype=DTYPES[self.dtype]
-            )
-        except (OSError, ValueError) as error:
-            raise FileNotFoundError(
-                f"the text encoders of {self.pipeline} cannot be loaded from {self.path!r} "
-                f"(text_encoder, tokenizer and their numbered sisters): accept the licence on "
-                f"the model's hub page and run `huggingface-cli login`, or point `pretrained` to a "
-                f"local folder ({type(error).__name__})"
-            ) from error
         encoded = {}
-        for key, prompt in self.prompts.items():
-            tokens, pooled = encode(pipeline, prompt, self.max_length)
-            encoded[f"tokens_{key}"] = tokens[0].contiguous()
-            encoded[f"pooled_{key}"] = pooled[0].contiguous()
+        with text_encoders(self.pipeline, self.path, self.dtype) as encode:
+            for key, prompt in self.prompts.items():
+                tokens, pooled = encode(prompt, self.max_length)
+                encoded[f"tokens_{key}"], encoded[f"pooled_{key}"] = tokens, pooled
         return encoded
-
-
-def _encode_flux(pipeline, prompt: str, length: int) -> tuple[Tensor, Tensor]:
-    found = pipeline.encode_prompt(prompt=prompt, prompt_2=None, max_sequence_length=length)
-    return found[0], found[1]
-
-
-def _encode_sd3(pipeline, prompt: str, length: int) -> tuple[Tensor, Tensor]:
-    found = pipeline.encode_prompt(
-        prompt=prompt,
-        prompt_2=None,
-        prompt_3=None,
-        do_classifier_free_guidance=False,
-        max_sequence_length=length,
-    )
-    return found[0], found[2]
-
-
-def _encode_klein(pipeline, prompt: str, length: int) -> tuple[Tensor, Tensor]:
-    found = pipeline.encode_prompt(prompt=prompt, max_sequence_length=length)
-    return found[0], found[0].new_zeros(1, 0)  # FLUX.2 has no pooled text
-
-
-# How a pipeline encodes one prompt: (pipeline, prompt, length) -> tokens (1, T, D), pooled (1, P).
-PROMPT_ENCODERS.add(_encode_flux, "diffusers.FluxPipeline", "diffusers.FluxKontextPipeline")
-PROMPT_ENCODERS.add(_encode_sd3, "diffusers.StableDiffusion3Pipeline")
-PROMPT_ENCODERS.add(_encode_klein, "diffusers.Flux2KleinPipeline", "diffusers.Flux2Pipeline")
-
-
-def _encoder_of(name: str) -> tuple[type, Callable]:
-    """A pipeline's class (diffusers' own, or one registered by itself) and how it encodes."""
-    import diffusers
-
-    registered = [k for k, _ in PROMPT_ENCODERS.items() if isinstance(k, type)]
-    cls = next((k for k in registered if k.__name__ == name), getattr(diffusers, name, None))
-    encode = PROMPT_ENCODERS.find(cls) if isinstance(cls, type) else None
-    if encode is None:
-        names = ", ".join(each.rpartition(".")[2] for each in PROMPT_ENCODERS.classes())
-        raise ValueError(f"pipeline={name!r}: choose one of {names}")
-    return cls, encode
-
-
-def _stamp(path: str) -> str:
-    """What tells the text encoders of a local folder from others: names, sizes and dates of their
-    files; empty for a hub name, or where they are not there.
-    """
-    files = sorted(Path(path).glob("text_encoder*/*")) + sorted(Path(path).glob("tokenizer*/*"))
-    facts = [(f.parent.name, f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files]
-    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16] if facts else ""

@@ -31,6 +31,7 @@ from vtonlab.attention import AttentionRecorder
 from vtonlab.backbones.families import Reference, Text, family_of
 from vtonlab.conditioners.base import Conditioner, Encode, Prediction
 from vtonlab.conditioners.joint_records import joint_records
+from vtonlab.conditioners.prompts import replaced
 from vtonlab.registry import CONDITIONERS
 
 DEFAULT = (dict(role="agnostic"), dict(role="garment"), dict(role="pose"))
@@ -115,8 +116,9 @@ class ReferenceTokensConditioner(Conditioner):
 
     @property
     def dropouts(self) -> dict[str, float]:
-        """Share of training samples that go without a reference, by role."""
-        return {each.role: each.dropout for each in self.references if each.dropout}
+        """Share of training samples that go without a reference, by role, or without text."""
+        shares = {each.role: each.dropout for each in self.references if each.dropout}
+        return shares | ({"text": self.prompt.dropout} if self.prompt.dropout else {})
 
     def target(self, batch: dict, encode: Encode) -> Tensor:
         """Latents ``(B, C, h, w)`` of the person wearing the garment (``target`` where a batch has
@@ -133,13 +135,15 @@ class ReferenceTokensConditioner(Conditioner):
             latents = list(encode(torch.cat(pictures)).chunk(len(pictures)))
         else:
             latents = [encode(picture) for picture in pictures]
-        dtype, text = latents[0].dtype, self.prompt.of(batch)
+        text, dtype = self.prompt.of(batch), latents[0].dtype
+        without = self.prompt.empty(len(text.tokens)) if self.prompt.dropout else None
         factor = pictures[0].shape[-1] // latents[0].shape[-1]  # pixels per latent
         return {
             "references": latents,
             "text": text.tokens.to(dtype),
             "pooled": None if text.pooled is None else text.pooled.to(dtype),
             "text_mask": text.mask,
+            "without_text": without,
             "size": tuple(side // factor for side in batch["person"].shape[-2:]),
         }
 
@@ -150,13 +154,20 @@ class ReferenceTokensConditioner(Conditioner):
     def drop_parts(
         self, conditions: dict[str, Any], dropped: Mapping[str, Tensor]
     ) -> dict[str, Any]:
-        """Zeros in place of the latents of some references: role -> samples (B,) bool."""
+        """Zeros in place of the latents of some references, the empty text in place of the text:
+        role or ``"text"`` -> samples (B,) bool.
+        """
         references = list(conditions["references"])
         for place, settings in enumerate(self.references):
             if settings.role in dropped:
                 kept = ~dropped[settings.role].to(references[place].device)
                 references[place] = references[place] * kept[:, None, None, None]
-        return {**conditions, "references": references}
+        conditions = {**conditions, "references": references}
+        if "text" not in dropped:
+            return conditions
+        text = Text(conditions["text"], conditions["pooled"], conditions["text_mask"])
+        tokens, pooled, mask = replaced(text, conditions["without_text"], dropped["text"])
+        return {**conditions, "text": tokens, "pooled": pooled, "text_mask": mask}
 
     def withholds_garment(self, dropped: Mapping[str, Tensor]) -> Tensor | None:
         """Samples (B,) bool whose supervised reference is dropped; None where none can be."""

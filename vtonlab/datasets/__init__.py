@@ -17,6 +17,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "transforms.same_place": ["SamePlaceCorrespondences"],
         "samplers": ["EvalSampler", "ResumableSampler", "SampleKey"],
         "readers.shards": ["ShardDataset", "ShardSampler"],
+        "transforms.captions": ["Captions"],
         "transforms.colour": ["BrightnessContrast", "ColorJitter", "HSVShift"],
         "transforms.joint": ["RandomAffine", "RandomHFlip", "Resize"],
         "transforms.texture_completion": ["TextureCompletion"],

@@ -8,6 +8,7 @@ key                value                       meaning
 ``id``             str                         person, without extension
 ``garment_id``     str                         garment, without extension
 ``category``       str                         ``upper_body``, ``lower_body`` or ``dresses``
+``caption``        str                         what is worn, in words
 ``index``          int                         place in the data set
 ``position``       int                         global sample number of the run
 ``source_size``    (int, int)                  height and width of the person's file, if resized

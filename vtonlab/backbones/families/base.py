@@ -17,6 +17,19 @@ class Text(NamedTuple):
     mask: Tensor | None = None  # (B, T) bool, True where a token is text and no padding
 
 
+def whole(text: Text, who: str) -> Text:
+    """``text``, of a family that has no way to mask padding.
+
+    Raises:
+        ValueError: it is padded.
+    """
+    if text.mask is not None and not bool(text.mask.all()):
+        raise ValueError(
+            f"{who} takes no padded text: encode all sentences to one length (`max_length`)"
+        )
+    return text
+
+
 class Reference(NamedTuple):
     """A clean picture that is shown as tokens."""
 

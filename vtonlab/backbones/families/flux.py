@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from vtonlab.attention.layers import BlockTokens
 from vtonlab.attention.layouts import TEXT_FIRST
-from vtonlab.backbones.families.base import BackboneFamily, Reference, Text
+from vtonlab.backbones.families.base import BackboneFamily, Reference, Text, whole
 from vtonlab.ops.panels import (
     pack_latents,
     panel_position_ids,
@@ -65,7 +65,7 @@ class FluxFamily(BackboneFamily):
             guidance = torch.full_like(sigmas, guidance_scale)
         return backbone(
             hidden_states=tokens,
-            encoder_hidden_states=text.tokens,
+            encoder_hidden_states=whole(text, "FLUX.1").tokens,
             pooled_projections=text.pooled,
             timestep=sigmas,
             img_ids=ids.to(tokens),

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from vtonlab.attention.layers import BlockTokens
 from vtonlab.attention.layouts import TEXT_FIRST
-from vtonlab.backbones.families.base import BackboneFamily, Reference, Text
+from vtonlab.backbones.families.base import BackboneFamily, Reference, Text, whole
 from vtonlab.ops.panels import pack_latents, place_ids, text_position_ids, unpack_latents
 from vtonlab.registry import ATTENTION_BLOCKS, FAMILIES
 
@@ -45,7 +45,7 @@ class Flux2Family(BackboneFamily):
         ids = torch.nn.functional.pad(torch.cat(places), (0, 1))  # (N, 4): the last axis is text's
         output = backbone(
             hidden_states=tokens,
-            encoder_hidden_states=text.tokens,
+            encoder_hidden_states=whole(text, "FLUX.2").tokens,
             timestep=sigmas,
             img_ids=ids.to(tokens.device),
             txt_ids=text_position_ids(text.tokens.shape[1]).to(tokens.device),

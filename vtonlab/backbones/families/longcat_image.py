@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from vtonlab.attention.layers import BlockTokens
 from vtonlab.attention.layouts import TEXT_FIRST
-from vtonlab.backbones.families.base import BackboneFamily, Reference, Text
+from vtonlab.backbones.families.base import BackboneFamily, Reference, Text, whole
 from vtonlab.ops.panels import pack_latents, place_ids, unpack_latents
 from vtonlab.registry import ATTENTION_BLOCKS, FAMILIES
 
@@ -48,7 +48,7 @@ class LongCatImageFamily(BackboneFamily):
             hidden_states=torch.cat(
                 [pack_latents(each.latents).to(noisy) for each in pictures], dim=1
             ),
-            encoder_hidden_states=text.tokens,
+            encoder_hidden_states=whole(text, "LongCat-Image").tokens,
             timestep=sigmas,
             img_ids=torch.cat(places).to(noisy.device, torch.float64),
             txt_ids=text_ids.to(noisy.device),

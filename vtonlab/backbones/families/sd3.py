@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from vtonlab.attention.layers import BlockTokens
 from vtonlab.attention.layouts import IMAGE_FIRST
-from vtonlab.backbones.families.base import BackboneFamily
+from vtonlab.backbones.families.base import BackboneFamily, whole
 from vtonlab.backbones.input_channels import fit_input_channels
 from vtonlab.registry import ATTENTION_BLOCKS, FAMILIES
 
@@ -27,7 +27,7 @@ class SD3Family(BackboneFamily):
         """Positions run over the whole canvas; there is no guidance embedding."""
         return backbone(
             hidden_states=torch.cat([streams, canvas], dim=1),
-            encoder_hidden_states=text.tokens,
+            encoder_hidden_states=whole(text, "Stable Diffusion 3").tokens,
             pooled_projections=text.pooled,
             timestep=sigmas * 1000.0,
             return_dict=False,
