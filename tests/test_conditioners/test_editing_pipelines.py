@@ -12,6 +12,7 @@ from PIL import Image
 
 from vtonlab.backbones.codec import encode_pictures
 from vtonlab.conditioners import ReferenceTokensConditioner
+from vtonlab.conditioners.prompts import TextSource
 from vtonlab.ops.panels import pack_latents
 from vtonlab.registry import BACKBONES, CONDITIONERS
 from vtonlab.samplers import FlowMatchEulerSampler
@@ -21,7 +22,7 @@ HEIGHT, WIDTH = 64, 96  # 8 x 12 latents, 4 x 6 tokens
 
 
 @CONDITIONERS.register_module()
-class FixedText(torch.nn.Module):
+class FixedText(TextSource):
     """The text that a test gives the pipeline too."""
 
     def __init__(self, *, text):
@@ -107,6 +108,7 @@ def steps_of(pipeline, call):
     pipeline.scheduler.step = watched
     pipeline.set_progress_bar_config(disable=True)
     call()
+    pipeline.scheduler.step = step
     return steps
 
 
@@ -175,6 +177,51 @@ def test_kontext():
     batch = batch_of(garment=tensor(garment))
     mine = ours(conditioner, backbone, vae, batch, noise, True)
     compare(theirs, mine)
+
+
+@pytest.mark.parametrize("name", ["FluxTransformer2DModel", "QwenImageTransformer2DModel"])
+def test_a_lora_trained_here_draws_the_same_in_the_pipeline(name, tmp_path, monkeypatch):
+    """Exported, then read by ``load_lora_weights`` over the weights it was trained on."""
+    import copy
+
+    from diffusers import FluxKontextPipeline, QwenImageEditPlusPipeline
+    from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit_plus as module
+
+    from vtonlab.backbones.export import export_backbone
+    from vtonlab.models.adapters import add_lora
+
+    for size in ("VAE_IMAGE_SIZE", "CONDITION_IMAGE_SIZE"):
+        monkeypatch.setattr(module, size, 64 * 64)
+    more = dict(pooled_projection_dim=DIM, guidance_embeds=True, num_single_layers=1)
+    if name.startswith("Qwen"):
+        more = dict(out_channels=CHANNELS)
+    backbone = build(name, axes_dims_rope=(4, 6, 6), **more)
+    bare = copy.deepcopy(backbone)
+    add_lora(backbone, rank=4)
+    for parameter in backbone.parameters():
+        if parameter.requires_grad:
+            torch.nn.init.normal_(parameter, std=0.3)
+    export_backbone(backbone, tmp_path)
+    text, garment = Text(), picture(0, (64, 64))
+    noise, packed = noise_and_packed()
+    steps = dict(num_inference_steps=STEPS, output_type="latent", height=HEIGHT, width=WIDTH)
+    steps |= dict(latents=packed, prompt_embeds=text.tokens)
+    if name.startswith("Qwen"):
+        vae = qwen_vae()
+        pipeline = QwenImageEditPlusPipeline(scheduler(), vae, None, None, None, bare)
+    else:
+        vae = tiny_vae()
+        pipeline = FluxKontextPipeline(scheduler(), vae, None, None, None, None, bare)
+        steps |= dict(max_area=HEIGHT * WIDTH, _auto_resize=False, guidance_scale=2.5)
+        steps |= dict(pooled_prompt_embeds=text.pooled)
+    unchanged = steps_of(pipeline, lambda: pipeline([garment], **steps))
+    pipeline.load_lora_weights(tmp_path)
+    pipeline.transformer.double()
+    theirs = steps_of(pipeline, lambda: pipeline([garment], **steps))
+    conditioner = make_conditioner(text, "garment")
+    mine = ours(conditioner, backbone, vae, batch_of(garment=tensor(garment)), noise, True)
+    compare(theirs, mine)
+    assert (theirs[-1] - unchanged[-1]).abs().max() > 1e-2 * theirs[-1].abs().max()
 
 
 def test_flux2():
