@@ -73,6 +73,7 @@ def shrink_flux(path: str, folder: Path):
     tests = module_at("tests/test_models/test_flux_real_layout.py")
     folders = module_at("tests/test_models/flux_folder.py")
     kind = Path(path).stem.partition("_")[0]  # dit, sd3, klein
+    kind = "kontext" if "/kontext/" in path else kind
     save = getattr(folders, f"save_tiny_{kind}", folders.save_tiny_flux)
     config = tests.tiny_config(save(folder / "weights"), folder, ROOT / path)
     config.model.backbone.pop("quantize", None)  # an optional package
@@ -209,6 +210,7 @@ SHRINK = {
     **dict.fromkeys([f"configs/coral/{name}.py" for name in CORAL], shrink_flux),
     "configs/coral/dit_vitonhd.py": shrink_flux_vitonhd,
     "configs/coral/klein_vitonhd.py": shrink_flux_vitonhd,
+    "configs/kontext/dit_vitonhd.py": shrink_flux_vitonhd,
     "configs/coral/dit_dresscode.py": shrink_flux_dresscode,
     "configs/coral/dit_p2p.py": shrink_flux_p2p,
     "configs/coral/dit_tiny_vitonhd.py": shrink_tiny_vitonhd,

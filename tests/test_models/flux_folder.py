@@ -7,7 +7,12 @@ import torch
 LATENT_CHANNELS = 4
 
 
-def save_tiny_flux(folder: Path) -> Path:
+def save_tiny_kontext(folder: Path) -> Path:
+    """As :func:`save_tiny_flux`, with a transformer that takes latents alone."""
+    return save_tiny_flux(folder, more_channels=0)
+
+
+def save_tiny_flux(folder: Path, more_channels: int = 4 * LATENT_CHANNELS + 256) -> Path:
     """Write transformer/, vae/, text encoders, tokenizers and scheduler/ below ``folder``."""
     from diffusers import (
         FlowMatchEulerDiscreteScheduler,
@@ -19,7 +24,7 @@ def save_tiny_flux(folder: Path) -> Path:
     torch.manual_seed(0)
     packed = 4 * LATENT_CHANNELS
     transformer = FluxTransformer2DModel(
-        in_channels=2 * packed + 256,
+        in_channels=packed + more_channels,
         out_channels=packed,
         num_layers=2,
         num_single_layers=1,

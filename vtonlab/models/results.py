@@ -94,8 +94,10 @@ def add_attention(results: list[dict], records: Iterable[AttentionRecord], batch
 
 
 def preview_picture(batch: dict, images: Iterable[np.ndarray]) -> np.ndarray:
-    """Rows of person, agnostic, garment and result, uint8 (B * H, 4 * W, 3), for logs."""
-    shown = [batch["person"], batch["agnostic"], batch["garment"]]
+    """Rows of person, agnostic (where there is one), garment and result, uint8 (B * H, 4 * W, 3),
+    for logs.
+    """
+    shown = [batch[key] for key in ("person", "agnostic", "garment") if key in batch]
     columns = [np.concatenate(list(to_uint8(pictures)), axis=0) for pictures in shown]
     columns.append(np.concatenate(list(images), axis=0))
     return np.concatenate(columns, axis=1)

@@ -18,6 +18,10 @@ PUBLISHED: dict[tuple[str, str], dict] = {
         in_channels=384, out_channels=64, guidance_embeds=True
     ),
     ("black-forest-labs/FLUX.1-Fill-dev", "vae"): _VAE,
+    ("black-forest-labs/FLUX.1-Kontext-dev", "transformer"): dict(
+        in_channels=64, guidance_embeds=True
+    ),
+    ("black-forest-labs/FLUX.1-Kontext-dev", "vae"): _VAE,
     ("black-forest-labs/FLUX.2-klein-base-4B", "transformer"): dict(
         num_layers=5,
         num_single_layers=20,
