@@ -1,7 +1,8 @@
 """Test a checkpoint: draw the pictures of a config's test data, score them, write a results folder.
 
-A killed test goes on where it stopped when the same command is given again: each pair is drawn by
-itself, so batch size, number of processes and restarts change nothing.
+A killed test goes on where it stopped when the same command is given again: each pair draws from a
+seed of its own, so number of processes and restarts change nothing, and the batch size
+(`test_dataloader.batch_size`) nothing but the rounding of sums.
 
 Example:
     python tools/test.py configs/coral/dit_synthetic.py work_dirs/coral/dit_synthetic/iter_1200.pth

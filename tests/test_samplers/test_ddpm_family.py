@@ -122,8 +122,10 @@ def test_guidance_by_formula():
 def test_sampler_guides_its_two_predictions():
     sampler = fitted(DDIMSampler(num_steps=3, guidance_scale=1.5))
     assert sampler.guided and not DDIMSampler().guided
-    predict = sampler.guide(lambda z, s: z, lambda z, s: -z)
-    torch.testing.assert_close(predict(torch.ones(1, 1, 1, 1), None), torch.full((1, 1, 1, 1), 2.0))
+    signs = torch.tensor([1.0, -1.0]).reshape(2, 1, 1, 1)
+    predict = sampler.guide(lambda z, s: z * signs * s[:, None, None, None])
+    found = predict(torch.ones(1, 1, 1, 1), torch.full((1,), 0.5))
+    torch.testing.assert_close(found, torch.full((1, 1, 1, 1), 1.0))
 
 
 def test_schedules_must_fit():

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from vtonlab.structures import AttentionRecord
@@ -57,6 +58,12 @@ class Conditioner(nn.Module):
         """Everything that stays the same over the noise levels: canvases, positions, text."""
         raise NotImplementedError
 
+    def blank(self, conditions: dict[str, Any]) -> Tensor | None:
+        """Latents of ``target``'s shape, type and place, read off ``conditions``, so that sampling
+        encodes no picture for its shape; what they hold is not used. None: ``target`` is made.
+        """
+        return None
+
     def drop(self, conditions: dict[str, Any], dropped: Tensor) -> dict[str, Any]:
         """``conditions`` with the garment withheld from the samples of ``dropped`` (B,) bool.
 
@@ -102,6 +109,12 @@ class Conditioner(nn.Module):
         """
         raise ValueError(f"{type(self).__name__} has no unconditional prediction")
 
+    def joined(self, conditions: dict[str, Any], without: dict[str, Any]) -> dict[str, Any]:
+        """``conditions`` and then those ``without`` the garment as one batch of twice the samples,
+        for one call of the network on both. Override it where they differ in more than values.
+        """
+        return {key: _joined(value, without[key]) for key, value in conditions.items()}
+
     def forward(
         self,
         backbone: nn.Module,
@@ -132,3 +145,13 @@ class Conditioner(nn.Module):
     def sequence_length(self, conditions: dict[str, Any]) -> int:
         """Image tokens the backbone sees, for schedules that depend on it."""
         raise NotImplementedError
+
+
+def _joined(first: Any, second: Any) -> Any:
+    """Tensors one after the other, lists place by place; what is no tensor is the same in both."""
+    if isinstance(first, Tensor):
+        return torch.cat([first, second])
+    if isinstance(first, list):
+        return [_joined(one, other) for one, other in zip(first, second, strict=True)]
+    assert first == second
+    return first

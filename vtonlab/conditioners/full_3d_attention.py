@@ -117,6 +117,12 @@ class Full3DAttentionConditioner(Conditioner):
             "pooled": text.pooled.to(canvas.dtype),
         }
 
+    def blank(self, conditions: dict[str, Any]) -> Tensor:
+        """Canvas latents of two panels, ``(B, C, h, 2w)``."""
+        canvas = conditions["canvas"]
+        width = canvas.shape[-1] // self.panels
+        return canvas[:, : -(self.codec_factor**2), :, : 2 * width]
+
     def forward(
         self,
         backbone: nn.Module,

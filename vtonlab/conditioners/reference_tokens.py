@@ -181,6 +181,11 @@ class ReferenceTokensConditioner(Conditioner):
         every = torch.ones(len(conditions["text"]), dtype=torch.bool)
         return self.drop_parts(conditions, {role: every for role in roles})
 
+    def blank(self, conditions: dict[str, Any]) -> Tensor:
+        """Zeros ``(B, C, h, w)``."""
+        batch, channels = conditions["references"][0].shape[:2]
+        return conditions["references"][0].new_zeros(batch, channels, *conditions["size"])
+
     def forward(
         self,
         backbone: nn.Module,

@@ -140,6 +140,11 @@ class SpatialConcatConditioner(Conditioner):
             given = {name: torch.cat([given[name], beside[name]], dim=2) for name in given}
         return {"given": torch.cat(list(given.values()), dim=1), "garment": garment}
 
+    def blank(self, conditions: dict[str, Any]) -> Tensor:
+        """The garment's latents, twice for ``reference="self"``."""
+        garment = conditions["garment"]
+        return torch.cat([garment, garment], dim=2) if self.shows_garment_beside else garment
+
     def drop(self, conditions: dict[str, Any], dropped: Tensor) -> dict[str, Any]:
         """Zeros in place of the garment's latents for the samples of ``dropped`` (B,) bool."""
         kept = (~dropped).to(conditions["garment"].dtype)[:, None, None, None]

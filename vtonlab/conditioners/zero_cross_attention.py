@@ -131,6 +131,10 @@ class ZeroCrossAttentionConditioner(Conditioner):
         clip = clip.to(garment.dtype)
         return {"given": given, "garment": garment, "clip": clip, "dropped": None}
 
+    def blank(self, conditions: dict[str, Any]) -> Tensor:
+        """The garment's latents."""
+        return conditions["garment"]
+
     def drop(self, conditions: dict[str, Any], dropped: Tensor) -> dict[str, Any]:
         """Marks the samples of ``dropped`` (B,) bool; :meth:`forward` withholds
         ``training_drops``.
@@ -147,6 +151,22 @@ class ZeroCrossAttentionConditioner(Conditioner):
         dropped = dropped.to(conditions["given"].device)
         kept = None if "features" in self.drops else conditions["garment"]
         return {**conditions, "dropped": dropped, "drops": self.drops, "garment": kept}
+
+    def joined(self, conditions: dict[str, Any], without: dict[str, Any]) -> dict[str, Any]:
+        """One batch of both; where ``without`` has no garment, the second half runs without encoder
+        and blocks.
+        """
+        garments = [conditions["garment"]]
+        if without["garment"] is not None:
+            garments.append(without["garment"])
+        dropped = without["dropped"]
+        return {
+            "given": torch.cat([conditions["given"], without["given"]]),
+            "clip": torch.cat([conditions["clip"], without["clip"]]),
+            "garment": torch.cat(garments),
+            "dropped": torch.cat([~dropped, dropped]),
+            "drops": without["drops"],
+        }
 
     def forward(
         self,
@@ -170,10 +190,13 @@ class ZeroCrossAttentionConditioner(Conditioner):
 
         if conditions["garment"] is None:
             return Prediction(run())
-        features = self.encoder(stream, conditions["garment"], sigmas * 1000.0, token)
+        shown = len(conditions["garment"])  # fewer than samples where guidance's half has none
+        features = self.encoder(
+            stream[:shown], conditions["garment"], sigmas[:shown] * 1000.0, token[:shown]
+        )
         kept = None
         if conditions["dropped"] is not None and "features" in conditions["drops"]:
-            kept = ~conditions["dropped"]
+            kept = ~conditions["dropped"][:shown]
         with self.cross.applied(unwrap(backbone), features, kept) as grids:
             if not layers:
                 return Prediction(run())

@@ -185,7 +185,7 @@ class ZeroCrossAttention(nn.Module):
         self, unet: nn.Module, features: list[Tensor], kept: Tensor | None
     ) -> Iterator[list[tuple[int, int]]]:
         """While open, ``unet`` runs with the blocks in its decoder; gives the grid (h, w) of each
-        block, filled in as they run.
+        block, filled in as they run. Samples beyond those of ``features`` go without.
 
         Forward hooks on the modules before each place; they are gone when it closes, and none of
         them lies inside a region that gradient checkpointing recomputes.
@@ -197,7 +197,8 @@ class ZeroCrossAttention(nn.Module):
             def hook(module, args, output):
                 hidden = output[0] if isinstance(output, tuple) else output
                 grids.append(tuple(hidden.shape[-2:]))
-                hidden = block(hidden, feature, kept)
+                shown = len(feature)
+                hidden = torch.cat([block(hidden[:shown], feature, kept), hidden[shown:]])
                 return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
 
             return hook

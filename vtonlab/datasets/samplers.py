@@ -82,24 +82,34 @@ class EvalSampler(Sampler[SampleKey]):
         self.size = len(dataset)
         self.rank, self.world_size = get_dist_info()
         self.left: list[int] | None = None
+        self.block = 1
         del seed  # mmengine passes one to every sampler; this order has no use for it
 
-    def restrict(self, indices: Sequence[int] | None) -> None:
-        """Only these items, each exactly once: nothing is filled up, ranks may differ by one.
+    def restrict(self, indices: Sequence[int] | None, block: int = 1) -> None:
+        """Only these items, each exactly once: nothing is filled up, ranks may differ by one block.
 
-        None takes the restriction back.
+        Args:
+            indices: None takes the restriction back.
+            block: ranks take turns in so many at once, so that a batch of that size holds the same
+                items for any number of ranks.
         """
         self.left = None if indices is None else list(indices)
+        self.block = block
 
     def __iter__(self) -> Iterator[SampleKey]:
         if self.left is not None:
-            for index in self.left[self.rank :: self.world_size]:
+            for index in self.own():
                 yield SampleKey(index, index)
             return
         for place in range(self.rank, len(self) * self.world_size, self.world_size):
             yield SampleKey(place % self.size, place % self.size)
 
+    def own(self) -> list[int]:
+        """Of the items it is restricted to, those of this rank, in order."""
+        starts = range(0, len(self.left), self.block)[self.rank :: self.world_size]
+        return [index for start in starts for index in self.left[start : start + self.block]]
+
     def __len__(self) -> int:
         if self.left is not None:
-            return len(self.left[self.rank :: self.world_size])
+            return len(self.own())
         return -(-self.size // self.world_size)

@@ -302,15 +302,16 @@ class TryOnDiffusion(BaseModel):
         """
         conditions = self.conditioner.prepare(batch, self._picture_encoder(batch, "prepare"))
         generators = self._pair_generators(batch, "picture")
-        like = self.conditioner.target(batch, self._encoder(batch, "target"))
-        start = draw_noise(like, generators)
+        start = draw_noise(self._like_target(batch, conditions), generators)
         if self.sampler.start != "noise":
             start = self._noised_start(batch, start)
         start = self.conditioner.start(start, conditions)
-        predict = self._predictor(conditions)
         if self.sampler.guided:
-            unconditional = self._predictor(self.conditioner.unconditional(conditions))
-            predict = self.sampler.guide(predict, unconditional)
+            without = self.conditioner.unconditional(conditions)
+            both = self._predictor(self.conditioner.joined(conditions, without))
+            predict = self.sampler.guide(both)
+        else:
+            predict = self._predictor(conditions)
         length = self.conditioner.sequence_length(conditions)
         latents = self.conditioner.finish(self.sampler(predict, start, length, generators))
         pictures = self._person_pictures(latents)
@@ -318,8 +319,16 @@ class TryOnDiffusion(BaseModel):
         images = to_uint8(pictures, rounding)
         results = pair_results(batch, images, picture_rounding=rounding, **self._paste)
         if self.probe is not None:
-            self._probe(batch, like, conditions, results)
+            clean = self.conditioner.target(batch, self._encoder(batch, "target"))
+            self._probe(batch, clean, conditions, results)
         return results
+
+    def _like_target(self, batch: dict, conditions: dict) -> Tensor:
+        """Latents of the shape of what is generated."""
+        blank = self.conditioner.blank(conditions)
+        if blank is not None:
+            return blank
+        return self.conditioner.target(batch, self._encoder(batch, "target"))
 
     def _predictor(self, conditions: dict):
         """What a sampler steps on, as a function of latents and noise levels (B,)."""

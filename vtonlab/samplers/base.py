@@ -73,11 +73,17 @@ class DiffusionSampler:
             )
         self.noise_schedule = noise_schedule
 
-    def guide(self, conditional: Predict, unconditional: Predict) -> Predict:
-        """Both predictions as one: :func:`guide` at this sampler's scale."""
+    def guide(self, both: Predict) -> Predict:
+        """The guided prediction: :func:`guide` at this sampler's scale.
+
+        Args:
+            both: answers latents of twice the batch in one call, its first half with the garment,
+                its second without.
+        """
 
         def predict(latents: Tensor, sigmas: Tensor) -> Tensor:
-            with_garment, without = conditional(latents, sigmas), unconditional(latents, sigmas)
+            answer = both(torch.cat([latents, latents]), torch.cat([sigmas, sigmas]))
+            with_garment, without = answer.chunk(2)
             return guide(with_garment, without, self.guidance_scale, self.guidance_rescale)
 
         return predict

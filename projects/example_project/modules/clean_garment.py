@@ -35,6 +35,10 @@ class CleanGarmentConditioner(Full3DAttentionConditioner):
         """What the parent prepares, and the clean garment latents ``(B, C, h, w)``."""
         return {**super().prepare(batch, encode), "garment": encode(batch["garment"])}
 
+    def blank(self, conditions: dict[str, Any]) -> Tensor:
+        """The garment's latents."""
+        return conditions["garment"]
+
     def forward(
         self,
         backbone: nn.Module,

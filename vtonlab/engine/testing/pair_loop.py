@@ -1,7 +1,9 @@
-"""The test loop: one pair at a time, each noted in a journal, so that a killed test goes on.
+"""The test loop: batches of pairs, each noted in a journal, so that a killed test goes on.
 
-A picture's bits depend on the batch it is computed in, since matrix products do; here every pair is
-computed by itself. Batch size, number of ranks and restarts then cannot change anything.
+What is drawn is drawn from a pair's own seed, but a picture's last bits depend on the batch it is
+computed in, since matrix products do. Batches are therefore blocks of the list, the same for any
+number of ranks and after a restart, which draws a block that it finds half done again as a whole:
+ranks and restarts change no bit, another batch size moves pictures by rounding alone.
 """
 
 import json
@@ -100,20 +102,22 @@ class PairTestLoop(BaseLoop):
         done = self.journal.done(count)
         barrier()  # every rank has looked before any writes
         sampler = self.dataloader.sampler
-        left = [index for index in range(count) if index not in done]
-        sampler.restrict(left)
+        size = self.dataloader.batch_size
+        blocks = [range(n, min(n + size, count)) for n in range(0, count, size)]
+        blocks = [block for block in blocks if not done.issuperset(block)]
+        sampler.restrict([index for block in blocks for index in block], size)
         self.runner.call_hook("before_test")
         self.runner.call_hook("before_test_epoch")
         self.runner.model.eval()
-        mine = iter(left[sampler.rank :: sampler.world_size])
-        progress, total = Progress("pairs"), len(left[sampler.rank :: sampler.world_size])
+        mine = sampler.own()
+        progress, total = Progress("pairs"), len(mine)
         drawn = 0
         for batch in self.dataloader if total else ():
-            for pair in split(batch):
-                self._run_pair(next(mine), pair)
-                drawn += 1
-                if sampler.rank == 0 and total > 1:
-                    progress(drawn, 0, total)
+            indices = mine[drawn : drawn + size]
+            self._run_batch(indices, batch, done)
+            drawn += len(indices)
+            if sampler.rank == 0 and total > 1:
+                progress(drawn, 0, total)
         barrier()
         self.entries = self.journal.read(count)
         metrics = self._compute()
@@ -122,14 +126,21 @@ class PairTestLoop(BaseLoop):
         return metrics
 
     @torch.no_grad()
-    def _run_pair(self, index: int, batch: dict) -> None:
-        here = dict(batch_idx=index, data_batch=batch)
-        self.runner.call_hook("before_test_iter", **here)
-        outputs = self.runner.model.test_step(batch)
+    def _run_batch(self, indices: Sequence[int], batch: dict, done: set[int]) -> None:
+        """Draw all pairs of a batch at once, then note each that is not ``done``."""
+        self.runner.call_hook("before_test_iter", batch_idx=indices[0], data_batch=batch)
+        results = self.runner.model.test_step(batch)
+        for index, pair, result in zip(indices, split(batch), results, strict=True):
+            if index not in done:
+                self._note_pair(index, pair, result)
+
+    def _note_pair(self, index: int, batch: dict, result: dict) -> None:
         if self.unpaired and "target" not in batch:
-            outputs = [{k: v for k, v in result.items() if k != "target"} for result in outputs]
-        rows = [self._note(metric, batch, outputs) for metric in self.evaluator.metrics]
-        self.runner.call_hook("after_test_iter", **here, outputs=outputs)
+            result = {k: v for k, v in result.items() if k != "target"}
+        rows = [self._note(metric, batch, [result]) for metric in self.evaluator.metrics]
+        self.runner.call_hook(
+            "after_test_iter", batch_idx=index, data_batch=batch, outputs=[result]
+        )
         names = {k: batch[k][0] for k in ("id", "garment_id", "category") if k in batch}
         self.journal.write(index, names | {"index": index, "rows": rows})
 
