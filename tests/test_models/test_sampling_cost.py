@@ -75,7 +75,7 @@ def test_one_call_says_what_two_calls_say(make_batch, case):
 def test_shape_without_an_encode_of_panels_and_references(make_model, make_batch, kind, pose):
     prompt = dict(type="NullPrompt", num_tokens=3, dim=16, pooled_dim=8)
     panel = kind is Full3DAttentionConditioner
-    settings = dict(codec_factor=2, pose_panel=pose) if panel else dict(pose=pose)
+    settings = dict(codec_factor=2, pose_panel=pose) if panel else {}
     conditioner, model = kind(prompt=prompt, **settings), make_model()
     check_blank(conditioner, make_batch(model), model.encode)
 
