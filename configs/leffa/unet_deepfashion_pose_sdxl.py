@@ -1,9 +1,10 @@
 """Leffa's pose transfer on SDXL inpainting, as the authors released it.
 
-Their weights: ``tools/convert/leffa.py --weights pose_transfer --folder DIR``, then
-``--cfg-options pretrained=DIR model.sampler.guidance_rescale=2.5``. Twelve input channels, as
-try-on: the mask is the whole picture. Layers and heads of the loss are SDXL's at 1/16 of the
-picture; at 1/8 it has no attention.
+Their weights: ``tools/convert/leffa.py pose_transfer.pth FILE --folder DIR``, then
+``--cfg-options pretrained=DIR``. Twelve input channels, as
+try-on: the mask is the whole picture, and the pose picture holds U, V and part where our own
+training shows part colours. Layers and heads of the loss are SDXL's at 1/16 of the picture; at 1/8
+it has no attention.
 """
 
 from mmengine.config import read_base
@@ -35,4 +36,6 @@ train_dataloader.update(
 test_dataloader.update(
     dataset=dict(**dataset, split="test", maps=["agnostic", "mask", "pose"]),
 )
+released["test_dataloader.dataset.maps"] = ["agnostic", "mask", "iuv"]
+released["test_dataloader.dataset.transforms"] = [dict(type="PoseChannels", show="uvi")]
 train_cfg.update(max_iters=steps * accumulate)

@@ -17,5 +17,6 @@ with read_base():
 
 data_root = "data/dresscode"
 model.update(categories=["upper_body", "lower_body", "dresses"])
+released["test_dataloader.dataset.transforms"] = [dict(type="PoseChannels", show="part")]
 train_dataloader.dataset.update(type="DressCodeDataset")
 test_dataloader.dataset.update(type="DressCodeDataset")

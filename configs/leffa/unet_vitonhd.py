@@ -82,6 +82,14 @@ test_evaluator = [dict(type="ImageErrors")]
 test_cfg = dict()
 
 train_cfg = dict(type="ResumableTrainLoop", max_iters=steps * accumulate)
+# As the authors' program samples their weights: see docs/parity.md for each.
+released = {
+    "model.conditioner.cross_attention": "residual",  # C7
+    "model.sampler.guidance_rescale": 2.5,  # C9
+    "model.posterior": "sample",
+    "model.blend_rounding": "truncate",
+    "model.data_preprocessor": dict(type="TryOnDataPreprocessor", agnostic="masked_person"),
+}
 optim_wrapper = dict(
     type="AutocastOptimWrapper",
     dtype="bfloat16",

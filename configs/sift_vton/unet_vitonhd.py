@@ -66,6 +66,25 @@ matches = dict(matcher=dict(type="SIFTMatcher"))
 train_dataloader.update(batch_size=4)
 train_dataloader.dataset.update(transforms=transforms, matches=matches, holdout=1000)
 
+released_transforms = [
+    dict(type="RandomHFlip", prob=0.5, exchange_sides=False),
+    *transforms[1:3],
+    dict(type="HSVShift", prob=0.5, hue=5, saturation=5, value=5),
+    dict(type="BrightnessContrast", prob=0.5, brightness=(-0.1, 0.02), contrast=0.3),
+]
+released = {  # as the authors' program trains and samples: see docs/parity.md for each
+    "model.posterior": "sample",
+    "model.repaint_blur": 0,
+    "model.sampler.start": "noise",
+    "model.sampler.timestep_spacing": "stride",
+    "model.conditioner.training_drops": ["token"],
+    "model.noise_schedule.snr_gamma": None,  # the released settings have it off
+    "model.attention_losses.keypoints.layer_reduction": "sum",
+    "model.attention_losses.keypoints.sample_reduction": "sum",
+    "model.attention_losses.keypoints.probability_floor": 1e-8,
+    "train_dataloader.dataset.matches.matcher.grey": "bgr",
+    "train_dataloader.dataset.transforms": released_transforms,
+}
 train_cfg.update(max_iters=iterations)
 optim_wrapper.update(accumulative_counts=8)  # 32 samples a step
 param_scheduler = [dict(type="LinearLR", start_factor=0.01, begin=0, end=800, by_epoch=False)]

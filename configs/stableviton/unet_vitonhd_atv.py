@@ -20,5 +20,7 @@ model.attention_losses = dict(
         weight=1e-3,  # D3: centroids in token units
     )
 )
+released["model.attention_losses.smoothness.pair_count"] = "batch"
+released["model.attention_losses.smoothness.mask_read_at"] = "corner"
 train_dataloader.dataset.maps = ["agnostic", "mask", "garment_mask", "pose", "worn_mask"]
 train_cfg.update(max_iters=iterations)

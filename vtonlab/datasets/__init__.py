@@ -13,6 +13,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "mixture": ["MixtureDataset"],
         "readers.mpv": ["MPVDataset"],
         "readers.pair_list": ["PairListDataset"],
+        "transforms.pose_channels": ["PoseChannels"],
         "transforms.pose_transfer": ["GenerateWholePicture"],
         "transforms.same_place": ["SamePlaceCorrespondences"],
         "samplers": ["EvalSampler", "ResumableSampler", "SampleKey"],

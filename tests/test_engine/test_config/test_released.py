@@ -66,3 +66,24 @@ def test_converted_weights_say_it_themselves(tmp_path):
     mark_folder(tmp_path / "base")
     assert released_options({}, checkpoint=plain, pretrained=tmp_path / "base")["as_released"]
     assert released_options({"pretrained": str(tmp_path / "base")}, checkpoint=plain)["as_released"]
+
+
+TABLES = [
+    *("catvton/unet_vitonhd", "catvton/unet_dresscode"),
+    *("leffa/unet_vitonhd", "leffa/unet_dresscode", "leffa/unet_deepfashion_pose_sdxl"),
+    *("stableviton/unet_vitonhd", "stableviton/unet_vitonhd_atv", "sift_vton/unet_vitonhd"),
+]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_tables_of_published_systems(name):
+    """Each applies, and what comes out is a config that the strict check passes."""
+    from pathlib import Path
+
+    from vtonlab.engine.config.check import check_config
+
+    path = Path(__file__).parents[3] / f"configs/{name}.py"
+    assert load_config(path).model.get("posterior", "mode") == "mode"
+    config = load_config(path, {"as_released": True})
+    check_config(config)
+    assert config.model.posterior == "sample" and "released" not in config

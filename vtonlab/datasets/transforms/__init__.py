@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "body_flow": ["BodyFlow"],
         "colour": ["BrightnessContrast", "ColorJitter", "HSVShift"],
         "joint": ["RandomAffine", "RandomHFlip", "Resize"],
+        "pose_channels": ["PoseChannels"],
         "pose_transfer": ["GenerateWholePicture"],
         "same_place": ["SamePlaceCorrespondences"],
     },
