@@ -153,7 +153,7 @@ def test_what_the_rules_of_flows_change(parity):
     def flow(**changes) -> torch.Tensor:
         rules = type(released)(**(gcl3d.ARITHMETIC | changes))
         start = rules.start(index, (64, 64), (64, 64), features.person[0])
-        return network.refinement(start, features, rules)[-1] * 255
+        return rules.offset(network.refinement(start, features, rules)[-1], (256, 256))
 
     theirs = flow()
     reason = {
