@@ -253,10 +253,11 @@ def test_builds_and_trains_two_steps(path, tmp_path):
     assert all(torch.isfinite(torch.tensor(values)).all() for values in losses)
 
 
-def test_the_baseline_differs_by_the_two_attention_losses_only():
+@pytest.mark.parametrize("name", ["dit_synthetic", "dit_synthetic_finetune"])
+def test_the_baseline_differs_by_the_two_attention_losses_only(name):
     coral, baseline = (
-        finalize(load(f"configs/coral/{name}.py"), work_dir="same").to_dict()
-        for name in ("dit_synthetic", "dit_synthetic_baseline")
+        finalize(load(f"configs/coral/{config}.py"), work_dir="same").to_dict()
+        for config in (name, f"{name}_baseline")
     )
     assert set(coral["model"].pop("attention_losses")) == {"correspondence", "entropy"}
     assert baseline["model"].pop("attention_losses") == {}

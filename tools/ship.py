@@ -21,6 +21,7 @@ import tools.environment  # noqa: F401
 import argparse
 import hashlib
 import os
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -69,8 +70,6 @@ def main() -> int:
         raise ValueError(f"{args.checkpoint} has more than {MOST_BYTES} bytes as float16")
     os.replace(temporary, path)
     scores, scored_on = _scores(args.results)
-    commands = Path(args.checkpoint).parent / "commands.txt"
-    line = commands.read_text(encoding="utf-8").splitlines()[0] if commands.is_file() else ""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
     card = Card(
         name=args.name,
@@ -82,13 +81,24 @@ def main() -> int:
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         data=f"SyntheticTryOn as the config says, {meta['iter']} iterations of "
         f"{meta['samples_per_iter']} samples",
-        command=line or f"python tools/train.py {args.config}",
+        command=_command(Path(args.checkpoint).parent / "commands.txt", args.config),
         commit=commit.stdout.strip(),
         scores=scores,
         scored_on=scored_on,
     )
     print(f"{write_card(card)}: {card.bytes} bytes, iteration {meta['iter']}", scores)
     return 0
+
+
+def _command(commands: Path, config: str) -> str:
+    """The first start of the work directory's training, without the folder it wrote to."""
+    if not commands.is_file():
+        return f"python tools/train.py {config}"
+    words = shlex.split(commands.read_text(encoding="utf-8").splitlines()[0])
+    if "--work-dir" in words:
+        place = words.index("--work-dir")
+        words[place : place + 2] = []
+    return shlex.join(words)
 
 
 def _scores(results: str | None) -> tuple[dict[str, float], str]:

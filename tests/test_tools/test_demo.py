@@ -32,6 +32,8 @@ def scores(shift: float) -> dict:
         garment_mass=0.3 + shift / 10,
         l1_inside=0.16 - shift / 20,
         l1_inside_fill=0.2,
+        l1_inside_copy=0.05,
+        share_of_the_way=0.3 + shift / 2,
         pictures=64,
     )
 
@@ -59,22 +61,41 @@ def test_the_page_tells_the_story(page):
     text = unescape(page.read_text(encoding="utf-8"))
     wanted = ["Does attention land on the garment?", "dress rendered people in 5 minutes", "24x32"]
     wanted += ["65%", "25%", "4.2%", "1234 visible points", "64 held-out", "error of 0.200"]
+    wanted += ["50%", "(baseline 30%)"]
     wanted += ["x86 <two & a half cores>", *COMMANDS, "guessing", '"name":"CORAL"']
     for shown in wanted:
         assert shown in text, shown
-    places = [text.index(f'<section id="{name}">') for name in ("attention", "pairs", "scores")]
+    order = ("opening", "attention", "pairs", "scores")
+    places = [text.index(f'<section id="{name}">') for name in order]
     assert places == sorted(places)
+    opening = text[places[0] : places[1]]
+    assert opening.count('<div class="card row">') == 6
+    assert opening.count("true picture</figcaption>") == 6
     assert not page.with_name("report_files").exists()  # one file alone
     assert "shuffled" not in text
 
 
 def test_the_control_is_a_third_system(tmp_path):
-    for name in ("baseline", "coral", "shuffled"):
+    for name in load_demo().NAMES:
         fake_results(tmp_path / name / "test", "dit", pairs=4)
     summary = SUMMARY | dict(shuffled=scores(0.1))
     load_demo().write_report(tmp_path, summary, COMMANDS, (32, 24))
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert '"name":"shuffled control"' in text and "<b>shuffled control</b>, was told" in text
+
+
+def test_time_left_is_the_runs_own_seconds_a_step_times_the_steps_left(tmp_path):
+    demo = load_demo()
+    logs = {name: tmp_path / f"{name}_train.log" for name in ("baseline", "coral")}
+    assert demo.progress(logs, 600, 20.0) == "baseline 0/600, coral 0/600"  # nothing is known yet
+    for name, pace in (("baseline", 0.5), ("coral", 2.0)):
+        folder = tmp_path / name / "run/vis_data"
+        folder.mkdir(parents=True)
+        rows = [dict(iter=n, time=pace + (n == 100), loss=1.0) for n in (100, 150, 200)]
+        lines = [json.dumps(row) for row in (*rows, dict(step=200, attention_pck=0.5))]
+        (folder / "scalars.json").write_text("\n".join(lines) + "\n")
+    # 400 steps of 2 seconds; the first rows, which include the start, no longer count
+    assert demo.progress(logs, 600, 1.0).endswith("200/600, about 13.3 minutes left")
 
 
 @needs_browser

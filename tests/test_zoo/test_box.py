@@ -39,3 +39,26 @@ def test_a_changed_file_is_refused(tmp_path, monkeypatch):
     (tmp_path / shipped.file).unlink()
     with pytest.raises(FileNotFoundError, match="install vtonlab again"):
         weights_path("linear_codec")
+
+
+def test_a_shipped_model_dresses_people_by_its_name(tmp_path):
+    """What ``tools/test.py --model NAME`` does, on two people: card and result stand together."""
+    from vtonlab.engine.config.load import finalize, load_config
+    from vtonlab.engine.testing.run import test
+
+    shipped = card("coral_synthetic")
+    options = {
+        "test_dataloader.dataset.length": 2,
+        "test_dataloader.dataset.cache_dir": str(tmp_path / "cache"),
+    }
+    config = finalize(load_config(shipped.config, options), work_dir=str(tmp_path))
+    results = test(config, str(weights_path(shipped.name)), tmp_path / "test")
+    assert results["images"] == 2 and set(shipped.scores) <= set(results["metrics"])
+    assert results["metrics"]["garment_mass"] > 0.9  # its loss raised it; an untrained one has 0.3
+
+
+def test_a_base_is_found_by_its_name_in_a_config():
+    from vtonlab.engine.config.load import finalize, load_config
+
+    config = finalize(load_config("configs/coral/dit_synthetic_finetune.py"))
+    assert config.load_from == str(weights_path("base_dit"))
