@@ -481,7 +481,7 @@ BREAKS: dict[str, Break] = {
         data("cloth", lambda d: b"<html>Quota exceeded</html>"),
         "not-a-picture",
         "train/cloth",
-        "is not a JPEG, PNG",
+        "is not a picture that can be read",
     ),
     "a decompression bomb": Break(
         data("cloth", lambda d: bomb(20_000)), "oversized", "train/cloth", "pixels"

@@ -44,7 +44,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--json", metavar="FILE", help="write the whole report there too")
     parser.add_argument(
-        "--max-pixels", type=int, default=40_000_000, help="refuse larger pictures unread"
+        "--max-pixels", type=int, default=200_000_000, help="refuse larger pictures unread"
     )
     parser.add_argument("--threads", type=int, default=0, help="that decode (default: by cores)")
     return parser.parse_args(argv)

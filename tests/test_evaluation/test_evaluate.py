@@ -190,7 +190,7 @@ BROKEN = {
     double: r"1 doubled.*2 files",
     shrink: r"1 wrong size.*64x48, wanted 128x96",
     truncate: "1 unreadable.*truncated",
-    no_picture: "1 unreadable.*not a JPEG",
+    no_picture: "1 unreadable.*not a picture",
 }
 
 

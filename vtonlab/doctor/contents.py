@@ -10,15 +10,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from vtonlab.datasets.readers.reading import mask_of, read_keypoints
-from vtonlab.datasets.readers.verify import looks_inverted
+from vtonlab.datasets.readers.reading import looks_inverted, mask_of, read_keypoints
 from vtonlab.doctor.findings import Report
 from vtonlab.doctor.kinds import Kind
 from vtonlab.doctor.pictures import Probes
 from vtonlab.doctor.survey import Member, Part, relative
 from vtonlab.ops.agnostic import leak_share, worn_garment
 from vtonlab.ops.labels import atr_to_lip
-from vtonlab.utils.images import PictureError, read_image
+from vtonlab.utils.images import PictureError, read_image, read_mask
 
 LEAK_TOLERANCE = 0.001  # of the worn garment; shipped VITON-HD masks leak 0 or visibly more
 _LEAK_BINS = (0.0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
@@ -90,11 +89,26 @@ class _Maps:
             pass  # a colour label map, which its header already told; a file that vanished
         return None
 
+    def _mask_plane(self, name: str) -> tuple[np.ndarray | None, str]:
+        path = self.path(name)
+        if path is None:
+            return None, ""
+        try:
+            self.found.decoded += 1
+            return read_mask(path, self.max_pixels)
+        except PictureError as error:
+            self.tell(error.kind, name, str(error).removeprefix(str(path)).strip())
+        except OSError:
+            pass  # a file that vanished
+        return None, ""
+
     def mask(self, name: str) -> np.ndarray | None:
         """(H, W) in {0, 1}; grey levels and pictures that are no masks are findings."""
-        picture = self.read(name, "mask")
+        picture, meaning = self._mask_plane(name)
         if picture is None:
             return None
+        if meaning:
+            self.tell("mask-scale", name, meaning)
         try:
             mask = mask_of(picture, self.path(name))
         except ValueError as error:

@@ -115,6 +115,12 @@ CATALOGUE: dict[str, tuple[str, str, str]] = {
         "a pair list names the same pair more than once",
         "write a clean list with --fix-lists OUT",
     ),
+    "list-rotated": (
+        WARNING,
+        "no garment of the table has its person's name, nearly all have another row's person's: "
+        "people would learn to wear what they do not",
+        "mend the second column, or use the table with setting='unpaired'",
+    ),
     "list-mismatched": (
         NOTE,
         "the train list pairs people with garments they do not wear; paired training takes "
@@ -204,7 +210,30 @@ CATALOGUE: dict[str, tuple[str, str, str]] = {
         "photographs with transparency; readers put them on white",
         "nothing to do",
     ),
+    "colour-profile": (
+        NOTE,
+        "photographs in another colour space than sRGB, such as a phone's Display P3; readers make "
+        "them sRGB, other tools may not",
+        "nothing to do",
+    ),
+    "very-large": (
+        NOTE,
+        "photographs of more than 24 million pixels; readers take them at a half or a quarter of "
+        "their size",
+        "store them smaller: each is decoded whenever it is drawn",
+    ),
+    "two-formats": (
+        WARNING,
+        "pictures of one name in two formats; readers take one, which may be the stale one",
+        "remove the one that is not meant",
+    ),
     # masks
+    "mask-scale": (
+        NOTE,
+        "masks whose white is not 255 (0 and 1, 16 bit, a brush on a transparent layer); readers "
+        "go by the file's own largest value, or by its opacity",
+        "nothing to do; 0 and 255 would be read alike by every tool",
+    ),
     "mask-not-binary": (
         NOTE,
         "masks with more than two grey levels (JPEG); readers cut at 127",

@@ -13,10 +13,18 @@ from vtonlab.datasets.readers.lists import PICTURE_SUFFIXES
 from vtonlab.datasets.readers.reading import check_aspect
 from vtonlab.doctor.findings import Report
 from vtonlab.doctor.survey import Part, relative
-from vtonlab.utils.images import ImageFacts, PictureError, inspect_image
+from vtonlab.utils.images import SHRINK_ABOVE, ImageFacts, PictureError, inspect_image
 
 PHOTOGRAPHS = ("person", "garment")
-_FORMATS = {".jpg": ("JPEG", "MPO"), ".jpeg": ("JPEG", "MPO"), ".png": ("PNG",), ".webp": ("WEBP",)}
+_FORMATS = {
+    ".jpg": ("JPEG", "MPO"),
+    ".jpeg": ("JPEG", "MPO"),
+    ".tif": ("TIFF",),
+    ".heif": ("HEIF",),
+    ".heic": ("HEIF",),
+} | {
+    suffix: (suffix[1:].upper(),) for suffix in (".png", ".webp", ".avif", ".tiff", ".bmp", ".gif")
+}
 _LABEL_MODES = ("P", "L", "1")
 _COLOURLESS = ("L", "1", "I;16", "I")
 _TRANSPARENT = ("RGBA", "LA", "PA")
@@ -97,6 +105,10 @@ def _check_photograph(where: str, name: str, facts: ImageFacts, report: Report) 
         report.add("colourless", where, [name])
     if facts.mode in _TRANSPARENT:
         report.add("transparent", where, [name])
+    if facts.profile:
+        report.add("colour-profile", where, [f"{name}: {facts.profile}"])
+    if facts.size[0] * facts.size[1] > SHRINK_ABOVE:
+        report.add("very-large", where, [f"{name}: {_hw(facts.size)}"])
 
 
 def _check_sizes(root: Path, part: Part, probes: Probes, report: Report) -> None:

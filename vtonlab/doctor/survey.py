@@ -196,6 +196,9 @@ def _check_folder(
         report.add("folder-twice", where, detail=f"{used}/ is read, {', '.join(twins)}/ is not")
     if not folder.files:
         report.add("folder-empty", where)
+    rivals = [f"{where}/{kept} is read, {other} is not" for kept, other in folder.rivals()]
+    if rivals:
+        report.add("two-formats", where, rivals)
     junk = [f for f in folder.files.values() if JUNK.match(os.path.basename(f))]
     if junk:
         report.add("junk-files", where, [f"{where}/{file}" for file in sorted(junk)])

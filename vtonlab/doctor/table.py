@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from vtonlab.datasets.readers.lists import category_of, read_records, stem
+from vtonlab.datasets.readers.files import rotated
+from vtonlab.datasets.readers.lists import Item, Pair, category_of, named, read_records, stem
 from vtonlab.doctor.findings import Report
 from vtonlab.doctor.kinds import SPLITS, Kind
 from vtonlab.doctor.survey import Member, Part, relative
@@ -36,6 +37,9 @@ def table_part(root: Path, kind: Kind, report: Report) -> Part:
                     code = "list-entries-without-files"
                 report.add(code, where, [text], detail=name, of=len(records))
         part.members[f"{member.id} {member.garment_id}"] = member
+    pairs = [Item(Pair(m.id, m.garment_id), m.category) for m in part.members.values()]
+    if rotated(pairs):
+        report.add("list-rotated", where, [named(item.pair) for item in pairs])
     report.people[part.name] = len(part.members)
     for name in dict.fromkeys(n for m in part.members.values() for n in m.files):
         people = sum(m.files.get(name) is not None for m in part.members.values())

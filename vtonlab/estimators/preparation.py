@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from vtonlab.ops.labels import densepose_picture
 from vtonlab.ops.resize import resize_picture
 from vtonlab.registry import ESTIMATORS
 from vtonlab.structures.sample import CATEGORIES
+from vtonlab.utils.images import read_image
 
 MAPS = ("mask", "agnostic", "pose", "keypoints", "parse", "matte", "garment_mask")
 WORK = 1024  # pixels of the longer side, above which estimators see a smaller picture
@@ -134,6 +136,46 @@ class Preparation:
         return Prepared(
             person, garment, category, **found, warnings=tuple(job.warnings), made=job.made
         )
+
+    def of_files(
+        self,
+        person: Path,
+        garment: Path | None,
+        category: str,
+        targets: Mapping[str, Path],
+        given: Mapping[str, np.ndarray] | None = None,
+    ) -> Prepared:
+        """Read two photographs and write the maps of ``targets`` to their places.
+
+        Raises:
+            ValueError, FileNotFoundError: as the call, and as `read_image`; names the photograph.
+        """
+        from vtonlab.estimators.files import write_maps
+
+        photo = read_image(person)
+        product = None if garment is None else read_image(garment)
+        try:
+            prepared = self(photo, product, category, given=given, maps=list(targets))
+        except PreparationError as error:
+            raise PreparationError(f"{person}: {error}") from None
+        write_maps(prepared, targets)
+        return prepared
+
+    def settings(self) -> dict:
+        """What decides the maps, for comparing with those made before."""
+        makers = ("keypoints", "matte", "parse", "densepose", "garment_mask")
+        return {name: describe(getattr(self, name)) for name in makers} | {
+            "convention": self.convention,
+            "build_mask": self.build_mask,
+        }
+
+
+def describe(estimator) -> dict | None:
+    """An estimator's class and plain settings."""
+    if estimator is None:
+        return None
+    plain = {k: v for k, v in vars(estimator).items() if isinstance(v, str | int | float | bool)}
+    return {"type": type(estimator).__name__, **plain}
 
 
 def prepare(

@@ -113,7 +113,7 @@ def find_face(scene: Scene) -> Face | None:
     ears = [points[k] for k in (R_EAR, L_EAR) if known[k]]
     across = np.array([-up[1], up[0]])
     wide = max([abs(float((ear - eye) @ across)) for ear in ears] + [0.8 * length])
-    top, chin = eye + 1.0 * length * up, lips - 0.85 * length * up
+    top, chin = eye + 1.0 * length * up, lips - 0.95 * length * up
     middle = (top + chin) / 2
     return Face(middle, float(np.linalg.norm(top - chin)) / 2, min(wide, 1.3 * length), up, chin)
 
@@ -278,7 +278,7 @@ def _compose(scene, face, head, skin, garment) -> np.ndarray:
     labels[head] = HAIR
     if face is not None:
         across, above = _upright(scene, face)
-        inside = across**2 + above**2 < 1
+        inside = across**2 + above**2 < 1.08
         labels[inside & scene.body & (head | skin)] = FACE
         neck = (above < -0.9) & (above > -2.5) & (np.abs(across) < 1.2)
         labels[neck & skin & ~garment & (labels == UPPER)] = NECK_SKIN

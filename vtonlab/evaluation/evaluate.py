@@ -8,7 +8,7 @@ from typing import Any
 
 from vtonlab.evaluation.base import PairMetric
 from vtonlab.evaluation.distribution import KID
-from vtonlab.evaluation.predictions import match_predictions
+from vtonlab.evaluation.predictions import encoding, match_predictions, naming
 from vtonlab.evaluation.protocol import REPAINTS, Protocol
 from vtonlab.evaluation.results import relative, run_facts, versions, write_results
 from vtonlab.evaluation.scoring import BOOTSTRAP_SEED, Scores, score_pictures
@@ -76,7 +76,10 @@ def evaluate_folder(
         "config": None,
         "checkpoint": None,
         "sha256": None,
-        "pictures": {"generated": str(shown), "repainted": None, "scored": str(shown)},
+        "pictures": {
+            **{"generated": str(shown), "repainted": None, "scored": str(shown)},
+            **{"names": naming(files, truth.pairs), "encoding": encoding(files)},
+        },
         "run": run_facts(start),
     }
     write_results(out, results, rows)
@@ -150,6 +153,17 @@ def report_lines(results: Mapping[str, Any]) -> list[str]:
     for name, facts in results["weights"].items():
         if facts["official"] is False:
             lines.append(f"note: {name} is not the official file (SHA-256 {facts['sha256'][:12]})")
+    pictures = results.get("pictures") or {}
+    if "JPEG" in pictures.get("encoding", "") or "WEBP" in pictures.get("encoding", ""):
+        lines.append(
+            f"note: the scored pictures are {pictures['encoding']}: compression costs every "
+            "metric; PNG does not"
+        )
+    if pictures.get("names") == "<person>":
+        lines.append(
+            "note: the pictures' names say who, not which garment: that they are "
+            f"{results['setting']} is taken on trust; <person>__<garment>.png would say it"
+        )
     protocol = results["protocol"]
     if protocol is not None:
         lines.append(f"protocol: {protocol['line']}")

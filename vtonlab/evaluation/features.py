@@ -13,7 +13,7 @@ from mmengine.device import get_device
 from torch import nn
 
 from vtonlab.evaluation.base import NotComputableError
-from vtonlab.evaluation.weights import Weights, find_model, find_weights
+from vtonlab.evaluation.weights import Weights, find_model, find_weights, only_local
 
 _CLIP_MEAN, _CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -150,7 +150,9 @@ class ClipFeatures(HubFeatures):
     def open(self, place: str) -> nn.Module:
         from transformers import CLIPVisionModelWithProjection
 
-        return CLIPVisionModelWithProjection.from_pretrained(place)
+        return CLIPVisionModelWithProjection.from_pretrained(
+            place, local_files_only=only_local(place)
+        )
 
     def prepare(self, picture: np.ndarray) -> torch.Tensor:
         return _short_side(picture, self._side(), _CLIP_MEAN, _CLIP_STD)
@@ -171,7 +173,7 @@ class DinoFeatures(HubFeatures):
     def open(self, place: str) -> nn.Module:
         from transformers import AutoModel
 
-        return AutoModel.from_pretrained(place)
+        return AutoModel.from_pretrained(place, local_files_only=only_local(place))
 
     def prepare(self, picture: np.ndarray) -> torch.Tensor:
         return _short_side(picture, 224, _IMAGENET_MEAN, _IMAGENET_STD)

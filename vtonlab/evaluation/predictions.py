@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from vtonlab.datasets.readers.lists import Pair, some
+from vtonlab.datasets.readers.lists import PICTURE_SUFFIXES, Pair, composed, some
 from vtonlab.evaluation.results import pair_name
 from vtonlab.ops.resize import Size
-from vtonlab.utils.images import check_image
+from vtonlab.utils.images import check_image, inspect_image
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+SUFFIXES = PICTURE_SUFFIXES
 PATTERNS = {
     "<person>__<garment>": lambda pair: pair_name(*pair),
     "<person>_<garment>": lambda pair: f"{pair.id}_{pair.garment_id}",
@@ -47,10 +47,14 @@ def match_predictions(
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"--pred {folder} is no folder of pictures")
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    files = sorted(
+        p
+        for p in folder.rglob("*")
+        if p.suffix.lower() in SUFFIXES and p.is_file() and not p.name.startswith(".")
+    )
     if not files:
         raise FileNotFoundError(f"--pred {folder} holds no picture ({', '.join(SUFFIXES)})")
-    stems = {path: path.relative_to(folder).with_suffix("").as_posix() for path in files}
+    stems = {path: composed(path.relative_to(folder).with_suffix("").as_posix()) for path in files}
     pattern, wanted = _choose(stems.values(), pairs)
     by_stem: dict[str, list[Path]] = {}
     for path, stem in stems.items():
@@ -73,12 +77,40 @@ def match_predictions(
     return chosen
 
 
+def naming(files: Sequence[Path], pairs: Sequence[Pair]) -> str:
+    """How the pictures of the pairs are named, one of `PATTERNS`."""
+    return next(
+        pattern
+        for pattern, name_of in PATTERNS.items()
+        if all(
+            composed(path.with_suffix("").as_posix()).endswith(composed(name_of(pair)))
+            for path, pair in zip(files, pairs, strict=True)
+        )
+    )
+
+
+def encoding(files: Sequence[Path]) -> str:
+    """How the pictures are stored: ``PNG``, or ``JPEG of quality 60``; of each kind how many."""
+    kinds: dict[str, list[int]] = {}
+    for path in files:
+        facts = inspect_image(path, deep=False)
+        kinds.setdefault(facts.format, []).append(facts.quality)
+    told = []
+    for kind, qualities in sorted(kinds.items()):
+        known = [q for q in qualities if q]
+        span = f"{min(known)}" if known and min(known) == max(known) else ""
+        span = span or (f"{min(known)} to {max(known)}" if known else "")
+        count = f"{len(qualities)} " if len(kinds) > 1 else ""
+        told.append(f"{count}{kind}" + (f" of quality {span}" if span else ""))
+    return ", ".join(told)
+
+
 def _choose(stems, pairs: Sequence[Pair]) -> tuple[str, list[str]]:
     """The pattern under which most pairs have a file, and every pair's stem under it."""
     present = set(stems)
     best: tuple[int, str, list[str]] | None = None
     for pattern, name_of in PATTERNS.items():
-        wanted = [name_of(pair) for pair in pairs]
+        wanted = [composed(name_of(pair)) for pair in pairs]
         if max(Counter(wanted).values()) > 1:
             continue  # two pairs of one person cannot share a file
         found = len(present & set(wanted))

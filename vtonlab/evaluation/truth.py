@@ -7,7 +7,7 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
-from vtonlab.datasets.readers.lists import Pair
+from vtonlab.datasets.readers.lists import PICTURE_SUFFIXES, Pair
 from vtonlab.ops.resize import Size
 from vtonlab.registry import DATASETS
 from vtonlab.utils.images import check_image
@@ -85,8 +85,12 @@ class Truth:
             garments.add(files["garment"].parent)
         if people & garments:
             return None
-        suffixes = (*LOSSY, ".png", ".webp")
-        return sorted(p for f in people for p in f.iterdir() if p.suffix.lower() in suffixes)
+        return sorted(
+            p
+            for folder in people
+            for p in folder.iterdir()
+            if p.suffix.lower() in PICTURE_SUFFIXES and not p.name.startswith(".")
+        )
 
     def describe_mask(self) -> str:
         """Where masks come from."""

@@ -11,6 +11,8 @@ import socket
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import torch
 
@@ -18,6 +20,8 @@ from vtonlab.evaluation.base import NotComputableError
 
 FOLDER_VARIABLE = "VTONLAB_METRIC_WEIGHTS"
 _TIMEOUT_S = 20
+_ANSWER_S = 3
+_HUB = "https://huggingface.co"
 FILES = {  # name -> where it is published
     "alexnet-owt-7be5be79.pth": "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
     "vgg16-397923af.pth": "https://download.pytorch.org/models/vgg16-397923af.pth",
@@ -85,6 +89,8 @@ def _download(name: str, cache: Path, folder: Path | None) -> Path:
     way_out = f"{name} is neither in {where}; it is published at {FILES[name]}"
     if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
         raise NotComputableError(f"{way_out} (HF_HUB_OFFLINE is set: nothing is downloaded)")
+    if not reachable(FILES[name]):
+        raise NotComputableError(f"{way_out}, which cannot be reached")
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_TIMEOUT_S)
     try:
@@ -96,6 +102,21 @@ def _download(name: str, cache: Path, folder: Path | None) -> Path:
     finally:
         socket.setdefaulttimeout(before)
     return cache / name
+
+
+@lru_cache(maxsize=16)
+def reachable(address: str) -> bool:
+    """Whether a server answers within seconds (the proxy, where one is set): libraries that ask it
+    anyway try for minutes.
+    """
+    proxy = getproxies().get("https")
+    place = urlsplit(proxy or address)
+    port = place.port or (443 if place.scheme == "https" else 80)
+    try:
+        socket.create_connection((place.hostname, port), _ANSWER_S).close()
+    except OSError:
+        return False
+    return True
 
 
 def _published_hash(name: str) -> str | None:
@@ -123,6 +144,12 @@ def find_model(name: str) -> str:
     if folder is not None and (folder / name.rsplit("/", 1)[-1] / "config.json").is_file():
         return str(folder / name.rsplit("/", 1)[-1])
     return name
+
+
+def only_local(place: str) -> bool:
+    """Whether a model can come from this machine alone: a folder, or the hub cannot be reached."""
+    offline = os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0")
+    return offline or Path(place).is_dir() or not reachable(os.environ.get("HF_ENDPOINT", _HUB))
 
 
 def _names() -> str:

@@ -306,7 +306,11 @@ BROKEN = {
     "truncated person": ("image/00001_00.jpg", lambda d: d[: len(d) // 2], "truncated"),
     "truncated mask": ("agnostic-mask/00001_00_mask.png", lambda d: d[:-4], "truncated"),
     "empty file": ("cloth/00001_00.jpg", lambda d: b"", r"is empty"),
-    "web page": ("cloth/00001_00.jpg", lambda d: b"<html>Quota</html>", "is not a JPEG, PNG"),
+    "web page": (
+        "cloth/00001_00.jpg",
+        lambda d: b"<html>Quota</html>",
+        "is not a picture that can be read",
+    ),
 }
 
 

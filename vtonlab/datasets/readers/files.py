@@ -1,5 +1,6 @@
 """What the readers of downloaded data sets share: lists, folders, checks, matches, placement."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -54,9 +55,11 @@ class FileTryOnDataset(TryOnDataset):
         build_mask: settings of `agnostic_mask`, such as ``dict(box=True)``: ``mask`` and
             ``agnostic`` are then always built from ``parse`` and ``keypoints``, with
             ``densepose=True`` from DensePose too. ``convention`` is by default the class's.
-        mask_files: ``dict(threshold=127, inverted=[...])``: grey level above which a mask file is
-            1, and masks (``mask``, ``garment_mask``, ``worn_mask``) whose files are the wrong way
-            round: black where the picture is to be generated, or where the garment is.
+        mask_files: ``dict(threshold=127, inverted=[...], strict=False)``: grey level (of 255, the
+            file's own white) above which a mask file is 1, and masks (``mask``, ``garment_mask``,
+            ``worn_mask``) whose files are the wrong way round: black where the picture is to be
+            generated, or where the garment is; ``strict=True`` refuses masks that are empty, full
+            or look inverted, which are warned of otherwise.
         missing: ``"error"`` refuses people whose files are not complete, by name; ``"skip"`` leaves
             them out and says so.
         paint_hair: paint the hair of ``parse`` over the pose picture, as CORAL does.
@@ -134,6 +137,7 @@ class FileTryOnDataset(TryOnDataset):
         self.folder_split = "test" if split == "test" else "train"
         self.maps, self.paint_hair, self.max_pixels = tuple(maps), paint_hair, max_pixels
         self.build_mask, self.aliases, self.derived = _mask_settings(build_mask), {}, {}
+        self._told: set[Path] = set()  # folders that were warned of
         self.mask_files = MaskFiles.of(mask_files)
         self.data_root = self._find_root(data_root)
         self.trees = self._open_trees(follow_links)
@@ -253,18 +257,23 @@ class FileTryOnDataset(TryOnDataset):
                 folders[name] = folder
                 wanted += [n for n in self.layout.companions.get(name, ()) if n not in wanted]
                 self._report_alias(place, folder)
+                self._report_rivals(name, folder)
             elif made_from is not None:
                 self.derived[name] = made_from
                 wanted += [source for source in made_from if source not in wanted]
             else:
                 asked = next((n for n, made in self.derived.items() if name in made), name)
                 what = repr(name) if asked == name else f"{name!r}, which {asked!r} is made from"
-                raise FileNotFoundError(
-                    f"{parent} has no folder {' or '.join(place.folders)} for {what}: add it, or "
-                    f"take {asked!r} out of the data set's maps; {describe_folder(parent)}; "
-                    f"expected are {self.layout.sketch(wanted)}"
-                )
+                raise FileNotFoundError(self._lacks(name, what, asked, parent, wanted))
         return folders
+
+    def _lacks(self, name: str, what: str, asked: str, parent: Path, wanted: list[str]) -> str:
+        """Where the files of a map would lie, and the way out."""
+        return (
+            f"{parent} has no folder {' or '.join(self.layout.places[name].folders)} for {what}: "
+            f"add it, or take {asked!r} out of the data set's maps; {describe_folder(parent)}; "
+            f"expected are {self.layout.sketch(wanted)}"
+        )
 
     def _built(self, name: str) -> bool:
         return self.build_mask is not None and name in ("mask", "agnostic")
@@ -274,6 +283,14 @@ class FileTryOnDataset(TryOnDataset):
         if found not in (None, place.folders[0]) and place.folders[0] not in self.aliases:
             self.aliases[place.folders[0]] = found
             print_log(f"{folder.path} is read as {place.folders[0]}/")
+
+    def _report_rivals(self, name: str, folder: Folder) -> None:
+        """One name in two formats: say which file is read, as one of them may be stale."""
+        if not (rivals := folder.rivals()) or folder.path in self._told:
+            return
+        self._told.add(folder.path)
+        told = some([f"{kept} is read, {other} is not" for kept, other in rivals], "; ")
+        print_log(f"{folder.path} holds pictures twice: {told}", level=WARNING)
 
     def _report_derived(self) -> None:
         """One line: which maps have no files of their own, and what they are made from."""
@@ -298,6 +315,16 @@ class FileTryOnDataset(TryOnDataset):
         if items and all(item.pair.garment_id == own(item.pair.id) for item in items):
             print_log(
                 f"setting='unpaired', but {path} pairs every person with its own garment",
+                level=WARNING,
+            )
+
+    def warn_if_rotated(self, items: Sequence[Item], path: Path) -> None:
+        """Say that a list which is read as worn pairs gives everybody another row's garment."""
+        if rotated(items):
+            print_log(
+                f"setting='paired', but in {path} no garment has its person's name and nearly all "
+                f"have another row's person's, such as {named(items[0].pair)}: is the second "
+                "column shifted, or meant for setting='unpaired'?",
                 level=WARNING,
             )
 
@@ -406,7 +433,7 @@ class FileTryOnDataset(TryOnDataset):
                 labels=self.labels,
                 paint_hair=self.paint_hair,
                 build_mask=self.build_mask,
-                mask_files=self.mask_files._asdict(),
+                mask_files=self.mask_files.meaning,
             )
         )
 
@@ -464,6 +491,27 @@ class FileTryOnDataset(TryOnDataset):
             raise ValueError(
                 f"{type(self).__name__}: {key} {value!r} is none of {', '.join(choices)}"
             )
+
+
+def rotated(items: Sequence[Item]) -> bool:
+    """Whether garments have the names of other rows' people and never of their own.
+
+    Names are compared by what is before their last ``_`` or ``-`` too: ``anna_person`` and
+    ``anna_shirt`` belong together.
+    """
+
+    def keys(name: str) -> set[str]:
+        base = name.rpartition("/")[2].lower()
+        return {base, re.split(r"[_-](?=[^_-]*$)", base)[0]}
+
+    people = {key for item in items for key in keys(item.pair.id)}
+    other = own = 0
+    for item in items:
+        mine, theirs = keys(item.pair.id), keys(item.pair.garment_id)
+        own += bool(mine & theirs)
+        other += bool(theirs & people) and not mine & theirs
+    distinct = len({min(keys(item.pair.id)) for item in items}) > 1
+    return distinct and own == 0 and other > 0.9 * len(items)
 
 
 def own_garment(items: Sequence[Pair], own) -> list[Pair]:

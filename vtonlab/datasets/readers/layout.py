@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from vtonlab.datasets.readers.lists import PICTURE_SUFFIXES, some
+from vtonlab.datasets.readers.lists import PICTURE_SUFFIXES, composed, some
 from vtonlab.structures.sample import CATEGORIES, GARMENT_MAPS
 from vtonlab.utils.paths import resolve_inside
 
@@ -30,6 +30,7 @@ class Place(NamedTuple):
             stem = pattern.format(**values)
             _, dot, suffix = pattern.rpartition(".")
             named = bool(dot) and "{" not in suffix
+            stem = composed(stem)
             for candidate in [stem] if named else [stem + s for s in PICTURE_SUFFIXES]:
                 yield flat_name(candidate) if self.key == "flat" else candidate
 
@@ -52,6 +53,21 @@ class Folder(NamedTuple):
             if candidate in self.files:
                 return self.path / self.files[candidate]
         return None
+
+    def rivals(self) -> list[tuple[str, str]]:
+        """Pictures of one name in two formats: which is read, and which is passed over."""
+        by_base: dict[str, list[str]] = {}
+        for file in self.files.values():
+            base, suffix = os.path.splitext(composed(file))
+            if suffix.lower() in PICTURE_SUFFIXES and not os.path.basename(file).startswith("._"):
+                by_base.setdefault(base, []).append(file)
+        rank = PICTURE_SUFFIXES.index
+        found = (
+            sorted(f, key=lambda name: rank(os.path.splitext(name)[1].lower()))
+            for f in by_base.values()
+            if len(f) > 1
+        )
+        return [(files[0], other) for files in found for other in files[1:]]
 
 
 @dataclass(frozen=True)
@@ -133,7 +149,7 @@ def scan(parent: Path, place: Place, root: Path, *, follow_links: bool = False) 
 
 def _key(file: str, kind: str) -> str:
     """What a file is found by; extensions in capitals are the same."""
-    base, suffix = os.path.splitext(file)
+    base, suffix = os.path.splitext(composed(file))
     name = base + suffix.lower()
     return flat_name(name) if kind == "flat" else name
 

@@ -1,8 +1,10 @@
 """Pair lists: who wears what, in the dialects of the field, and which part of them a run takes."""
 
+import codecs
 import csv
 import json
 import os
+import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +13,10 @@ from vtonlab.structures.sample import CATEGORIES
 from vtonlab.utils.paths import check_name
 from vtonlab.utils.seeding import seed_from
 
-PICTURE_SUFFIXES = (".jpg", ".png", ".jpeg", ".webp")
+PICTURE_SUFFIXES = (
+    *(".jpg", ".png", ".jpeg", ".webp"),
+    *(".avif", ".heic", ".heif", ".tif", ".tiff", ".bmp", ".gif"),
+)
 _SHOWN = 5  # names given in a message before "and N more"
 _HEADERS = (("from", "to"), ("person", "garment"), ("person", "cloth"), ("image", "cloth"))
 
@@ -36,6 +41,11 @@ def stem(name: str) -> str:
     return base if suffix.lower() in PICTURE_SUFFIXES else name
 
 
+def composed(name: str) -> str:
+    """One spelling for names that look the same: a Mac writes an accent as a letter of its own."""
+    return unicodedata.normalize("NFC", name)
+
+
 def some(names: Sequence[str], separator: str = ", ") -> str:
     """``a, b, c, d, e and 7 more``."""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
@@ -51,7 +61,8 @@ def named(pair: Pair) -> str:
 
 
 def read_rows(path: Path, names: int = 2) -> list[list[str]]:
-    """Fields of each line, separated by blanks, tab or comma (in ``.csv`` by comma alone).
+    """Fields of each line, separated by tabs, semicolons, commas or blanks (in ``.csv`` by commas
+    or semicolons alone).
 
     Blank lines, comments (``#``) and a header line are passed over.
 
@@ -61,7 +72,8 @@ def read_rows(path: Path, names: int = 2) -> list[list[str]]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: no pairs, or a name that could leave the data root; names file and line.
+        ValueError: no pairs, names with blanks between blanks, or a name that could leave the data
+            root; names file and line.
     """
     rows = []
     for number, fields in _lines(path):
@@ -131,14 +143,26 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
-        if path.suffix.lower() == ".csv":
-            fields = [field.strip() for field in next(csv.reader([line]))]
-        elif "\t" in line:
-            fields = [field.strip() for field in line.split("\t")]
-        else:
-            fields = line.replace(",", " ").split()
+        fields = _fields(path, number, line)
         if any(fields):
             yield number, fields
+
+
+def _fields(path: Path, number: int, line: str) -> list[str]:
+    if "\t" in line and path.suffix.lower() != ".csv":
+        return [field.strip() for field in line.split("\t")]
+    if ";" in line and ("," not in line or line.find(";") < line.find(",")):
+        return [field.strip() for field in next(csv.reader([line], delimiter=";"))]
+    if path.suffix.lower() == ".csv":
+        return [field.strip() for field in next(csv.reader([line]))]
+    fields = line.replace(",", " ").split()
+    pictures = [field.lower().endswith(PICTURE_SUFFIXES) for field in fields]
+    if len(fields) > 2 and any(pictures) and not pictures[0]:  # "red dress.jpg blue.jpg"
+        raise ValueError(
+            f"pair list {path}, line {number} has {fields[0]!r} before the first picture's name: "
+            "names with blanks need tabs between them, or a .csv with commas"
+        )
+    return fields
 
 
 def _text(path: Path) -> str:
@@ -146,10 +170,18 @@ def _text(path: Path) -> str:
         raise FileNotFoundError(
             f"pair list {path} does not exist; it holds one 'person.jpg garment.jpg' per line"
         )
+    data = path.read_bytes()
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        return path.read_text(encoding="utf-8-sig")
+        text = data.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError:
-        raise ValueError(f"pair list {path} is not a text file") from None
+        text = "\0"
+    if 4 * text.count("\0") > len(text) or (wide and not any(c.isascii() for c in text)):
+        raise ValueError(
+            f"pair list {path} is not a text file in UTF-8 (or UTF-16 with its mark): save it as "
+            "UTF-8"
+        )
+    return text
 
 
 def _checked(path: Path, number: int, name: str) -> str:

@@ -1,11 +1,13 @@
 """Any folders, by a list: the user's own photographs, PPR10K pairs."""
 
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from vtonlab.datasets.readers.files import FileTryOnDataset
 from vtonlab.datasets.readers.layout import Folder, Layout, Place
 from vtonlab.datasets.readers.lists import Item, Pair, category_of, read_records, stem
+from vtonlab.datasets.readers.prepared import add_prepared, maps_to_make
 from vtonlab.registry import DATASETS
 from vtonlab.utils.images import MAX_PIXELS
 from vtonlab.utils.paths import check_name, resolve_inside
@@ -48,6 +50,9 @@ class PairListDataset(FileTryOnDataset):
 
     Args:
         labels: of ``parse`` files: ``lip`` or ``atr``.
+        prepare: config of an estimator such as ``dict(type="Preparation")``, with ``folder`` (below
+            ``data_root``, ``prepared`` by default): maps that have no column are made from the
+            photographs, once, and kept there.
         others: see `FileTryOnDataset`.
     """
 
@@ -65,6 +70,7 @@ class PairListDataset(FileTryOnDataset):
         categories: Sequence[str] | None = None,
         pairs: str | None = None,
         labels: str = "lip",
+        prepare: Mapping | None = None,
         holdout: int = 0,
         holdout_seed: int = 0,
         exclude: str | Mapping | None = None,
@@ -85,6 +91,7 @@ class PairListDataset(FileTryOnDataset):
     ) -> None:
         self._check_choice("labels", labels, ("lip", "atr"))
         self.labels, self._follow, self._list = labels, follow_links, pairs
+        self._prepare, self._wanted_maps = prepare, (tuple(maps), build_mask, missing)
         super().__init__(
             data_root=data_root, split=split, size=size, setting=setting, task=task,
             categories=categories, pairs=pairs, holdout=holdout, holdout_seed=holdout_seed,
@@ -117,6 +124,10 @@ class PairListDataset(FileTryOnDataset):
         self.data_root = root
         self.list_file = self.list_path(self._list)
         self.rows = self._rows(self.list_file)
+        if self._prepare is not None:
+            maps, build_mask, missing = self._wanted_maps
+            wanted = maps_to_make(maps, build_mask, self.task)
+            self.rows = add_prepared(root, self.rows, self._prepare, wanted, missing)
         return root
 
     def _rows(self, path: Path) -> dict[Item, dict[str, str]]:
@@ -162,10 +173,20 @@ class PairListDataset(FileTryOnDataset):
         items = list(self.rows)
         if self.setting == "unpaired":
             self.warn_if_paired(items, str, self.list_file)
+        elif self.task == "try_on":
+            self.warn_if_rotated(items, self.list_file)
         return items
 
     def _parent(self, category: str) -> Path:
         return self.data_root
+
+    def _lacks(self, name: str, what: str, asked: str, parent: Path, wanted: list[str]) -> str:
+        return (
+            f"{self.list_file} has no column {name!r}"
+            + (f", which {asked!r} is made from" if asked != name else "")
+            + f": add it, take {asked!r} out of the data set's maps, or set "
+            "prepare=dict(type='Preparation') to make the maps from the photographs"
+        )
 
     def _open_folder(self, name: str, parent: Path, follow_links: bool) -> Folder | None:
         listed = any(row.get(name) for row in self.rows.values())
@@ -176,11 +197,18 @@ class PairListDataset(FileTryOnDataset):
         for name in self.trees[item.category]:
             path = None
             if row.get(name):
-                path = self.data_root / row[name]
-                if not self._follow:
-                    resolve_inside(self.data_root, row[name])
-                path = path if path.is_file() else None
+                path = self._existing(row[name])
             yield name, path
+
+    def _existing(self, name: str) -> Path | None:
+        """The file of that name in either spelling of its accents, or None."""
+        for form in ("NFC", "NFD"):
+            path = self.data_root / unicodedata.normalize(form, name)
+            if path.is_file():
+                if not self._follow:
+                    resolve_inside(self.data_root, path.relative_to(self.data_root).as_posix())
+                return path
+        return None
 
 
 def _by_base(names: Iterable[str]) -> dict[str, set[str]]:

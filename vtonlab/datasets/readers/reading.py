@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
+from mmengine.logging import print_log
 from torch import Tensor
 
 from vtonlab.ops.labels import DENSEPOSE_PARTS
@@ -30,6 +32,7 @@ DRESSCODE_KEYPOINTS = (512, 384)  # of the picture that Dress Code's keypoints c
 _ASPECT_TOLERANCE = 0.01
 _GREY_SHARE = 0.05  # of pixels between black and white, above which a picture is no mask
 _COLOUR_SHARE = 0.01
+_EDGE = 0.03  # of the shorter side: half the width of a mask's soft edge, at most
 
 
 class Canvas:
@@ -121,39 +124,84 @@ def check_aspect(size: Size, photo: Size, path: Path | None) -> None:
 
 
 class MaskFiles(NamedTuple):
-    """How mask files are meant: grey values above ``threshold`` are 1, but for the maps that are
-    ``inverted``, whose files are black where others are white.
+    """How mask files are meant: grey values above ``threshold`` are 1 (of 255, the file's own
+    white), but for the maps that are ``inverted``, whose files are black where others are white.
+    Masks that are empty, full or look inverted are told by name; ``strict`` refuses them.
     """
 
     threshold: int = THRESHOLD
     inverted: tuple[str, ...] = ()
+    strict: bool = False
 
     @classmethod
     def of(cls, settings: Mapping | None) -> "MaskFiles":
-        """From a config's ``dict(threshold=..., inverted=[...])``.
+        """From a config's ``dict(threshold=..., inverted=[...], strict=...)``.
 
         Raises:
             ValueError: unknown keys, maps that are no masks, or a threshold that keeps nothing.
         """
         settings = dict(settings or {})
         threshold, inverted = settings.pop("threshold", THRESHOLD), settings.pop("inverted", ())
+        strict = bool(settings.pop("strict", False))
         unknown = [*settings, *(name for name in inverted if name not in MASKS)]
         if unknown:
             raise ValueError(
-                f"mask_files: {unknown[0]!r} is none of threshold, inverted and there "
+                f"mask_files: {unknown[0]!r} is none of threshold, inverted, strict and there "
                 f"{', '.join(MASKS)}"
             )
         if not 0 <= threshold < 255:
             raise ValueError(f"mask_files: threshold must be 0 to 254, not {threshold!r}")
-        return cls(threshold, tuple(inverted))
+        return cls(threshold, tuple(inverted), strict)
+
+    @property
+    def meaning(self) -> dict:
+        """What decides the masks that are read."""
+        return dict(threshold=self.threshold, inverted=self.inverted)
 
     def read(self, picture: np.ndarray, name: str, path: Path) -> np.ndarray:
-        """The mask (H, W) in {0, 1} of the map ``name``; errors as `mask_of`."""
+        """The mask (H, W) in {0, 1} of the map ``name``; errors as `mask_of`.
+
+        Raises:
+            ValueError: ``strict``, and the mask is empty, full or looks inverted.
+        """
         mask = mask_of(picture, path, self.threshold)
-        return 1 - mask if name in self.inverted else mask
+        mask = 1 - mask if name in self.inverted else mask
+        if (fault := suspicion(mask, name)) and self.strict:
+            raise ValueError(f"{path} {fault}")
+        if fault and str(path) not in _TOLD:
+            _TOLD.add(str(path))
+            print_log(f"{path} {fault}", level=logging.WARNING)
+        return mask
 
 
 WHITE_IS_ONE = MaskFiles()
+_TOLD: set[str] = set()  # files that were warned of in this process
+
+
+def suspicion(mask: np.ndarray, name: str) -> str:
+    """What is wrong with a mask (H, W) in {0, 1} of the map ``name``, as the rest of a sentence, or
+    "".
+    """
+    what = "area to generate" if name == "mask" else "garment"
+    if not mask.any():
+        return f"is black all over: white must be the {what}"
+    if mask.all():
+        return f"is white all over: white must be the {what}, black the rest"
+    if looks_inverted(mask):
+        return (
+            f"is white all around and black within: white must be the {what}; invert it, or set "
+            f"mask_files=dict(inverted=[{name!r}])"
+        )
+    return ""
+
+
+def looks_inverted(mask: np.ndarray) -> bool:
+    """Whether a mask (H, W) in {0, 1} is white along its upper border and black within: what it
+    should mark never fills that border.
+    """
+    upper = mask.shape[0] // 2
+    border = np.concatenate([mask[0], mask[:upper, 0], mask[:upper, -1]])
+    return border.mean() > 0.9 and mask.mean() < 0.98
 
 
 def mask_of(picture: np.ndarray, path: Path, threshold: int = THRESHOLD) -> np.ndarray:
@@ -168,13 +216,22 @@ def mask_of(picture: np.ndarray, path: Path, threshold: int = THRESHOLD) -> np.n
         coloured = (np.abs(red - green) + np.abs(green - blue) > 32).mean()
         plane = cv2.extractChannel(picture, 1)
     middle = (np.abs(plane[::4, ::4].astype(np.int16) - 128) < 64).mean()
-    if coloured > _COLOUR_SHARE or middle > _GREY_SHARE:
+    if coloured > _COLOUR_SHARE or (middle > _GREY_SHARE and not _soft_edged(plane)):
         raise ValueError(
             f"{path} is no mask ({coloured:.0%} of it is coloured, {middle:.0%} grey): a mask is "
             "white where the picture is to be generated and black elsewhere; an agnostic picture "
             "is not one"
         )
     return (plane > threshold).view(np.uint8)
+
+
+def _soft_edged(plane: np.ndarray) -> bool:
+    """Whether grey is only between black and white: a small or feathered mask, no picture."""
+    grey = (np.abs(plane.astype(np.int16) - 128) < 64).astype(np.uint8)
+    sure = (plane < 16) | (plane > 239)
+    reach = max(1, round(_EDGE * min(plane.shape)))
+    core = cv2.erode(grey, np.ones((2 * reach + 1,) * 2, np.uint8))
+    return bool(sure.mean() > 0.5 and core.mean() < 0.002)
 
 
 def read_keypoints(path: Path, size: Size) -> np.ndarray:

@@ -14,9 +14,11 @@ from vtonlab.datasets.readers.reading import (
     WHITE_IS_ONE,
     MaskFiles,
     check_aspect,
+    looks_inverted,
     read_arrays,
     read_body,
     read_keypoints,
+    suspicion,
 )
 from vtonlab.structures.sample import GARMENT_MAPS, MASKS
 from vtonlab.utils.images import check_image, read_image
@@ -123,20 +125,7 @@ def _check_mask(mask: np.ndarray, name: str, path: Path) -> None:
             f"{high:.0%} are plausible: white must be the area to generate"
         )
     if looks_inverted(mask):
-        raise ValueError(
-            f"{path} is white all around and black within: white must be the "
-            f"{'area to generate' if name == 'mask' else 'garment'}; invert it, or set "
-            f"mask_files=dict(inverted=[{name!r}])"
-        )
-
-
-def looks_inverted(mask: np.ndarray) -> bool:
-    """Whether a mask (H, W) in {0, 1} is white along its upper border and black within: what it
-    should mark never fills that border.
-    """
-    upper = mask.shape[0] // 2
-    border = np.concatenate([mask[0], mask[:upper, 0], mask[:upper, -1]])
-    return border.mean() > 0.9 and mask.mean() < 0.98
+        raise ValueError(f"{path} {suspicion(mask, name)}")
 
 
 def _wrong_sizes(pairs: Mapping[str, Mapping[str, Path]], sizes: Mapping) -> Iterator[str]:
