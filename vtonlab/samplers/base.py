@@ -1,7 +1,8 @@
 """What every sampler shares: which noise schedules it fits, where it starts, and guidance."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from mmengine.logging import print_log
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from vtonlab.registry import NOISE_SCHEDULES
 
+Callback = Callable[[int, Tensor, dict], Mapping | None]  # step, timestep, {"latents": ...}
 Predict = Callable[[Tensor, Tensor], Tensor]  # (latents (B, ...), sigmas (B,)) -> like latents
 STARTS = ("noise", "agnostic", "photograph")
 
@@ -52,6 +54,7 @@ class DiffusionSampler:
             )
         self.guidance_scale, self.guidance_rescale = guidance_scale, guidance_rescale
         self.start = start
+        self._callback: Callback | None = None
 
     @property
     def guided(self) -> bool:
@@ -72,6 +75,38 @@ class DiffusionSampler:
                 f"{type(noise_schedule).__name__}: it fits {', '.join(names)} and subclasses"
             )
         self.noise_schedule = noise_schedule
+
+    @contextmanager
+    def changed(
+        self,
+        num_steps: int | None = None,
+        guidance_scale: float | None = None,
+        callback: Callback | None = None,
+    ) -> Iterator[None]:
+        """While open, other settings (None keeps one), and ``callback`` after each step, whose
+        ``latents``, if it returns some, take the place of those it was shown.
+
+        Raises:
+            ValueError: a setting outside its range.
+        """
+        if num_steps is not None and num_steps < 1:
+            raise ValueError(f"num_steps={num_steps}: at least one step is needed")
+        if guidance_scale is not None and guidance_scale < 0:
+            raise ValueError(f"guidance_scale={guidance_scale}: 1 for none, usually 1.5 to 5")
+        own = self.num_steps, self.guidance_scale, self._callback
+        self.num_steps = own[0] if num_steps is None else num_steps
+        self.guidance_scale = own[1] if guidance_scale is None else guidance_scale
+        self._callback = callback
+        try:
+            yield
+        finally:
+            self.num_steps, self.guidance_scale, self._callback = own
+
+    def after_step(self, step: int, timestep: Tensor, latents: Tensor) -> Tensor:
+        """Latents as a callback leaves them; samplers call it at the end of each step."""
+        if self._callback is None:
+            return latents
+        return (self._callback(step, timestep, {"latents": latents}) or {}).get("latents", latents)
 
     def guide(self, both: Predict) -> Predict:
         """The guided prediction: :func:`guide` at this sampler's scale.

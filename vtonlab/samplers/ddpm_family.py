@@ -54,10 +54,11 @@ class EpsilonSampler(DiffusionSampler):
         """See :class:`DiffusionSampler`; ``sequence_length`` changes nothing here."""
         scheduler = self.scheduler()
         extra = self.step_arguments(list(generators) or None)
-        for timestep in scheduler.timesteps:
+        for step, timestep in enumerate(scheduler.timesteps):
             level = timestep.to(latents) / self.noise_schedule.num_timesteps
             epsilon = predict(latents, level.expand(latents.shape[0]))
             latents = scheduler.step(epsilon, timestep, latents, return_dict=False, **extra)[0]
+            latents = self.after_step(step, timestep, latents)
         return latents
 
     def scheduler(self):

@@ -55,10 +55,12 @@ class FlowMatchEulerSampler(DiffusionSampler):
     ) -> Tensor:
         """Follow the velocity ``predict`` from noise to clean latents; nothing is drawn."""
         scheduler = self._scheduler(sequence_length)
-        for timestep, sigma in zip(scheduler.timesteps, scheduler.sigmas, strict=False):
+        levels = zip(scheduler.timesteps, scheduler.sigmas, strict=False)
+        for step, (timestep, sigma) in enumerate(levels):
             level = sigma.to(latents).expand(latents.shape[0])
             velocity = predict(latents, level)
             latents = scheduler.step(velocity, timestep, latents, return_dict=False)[0]
+            latents = self.after_step(step, timestep, latents)
         return latents
 
     def _scheduler(self, sequence_length: int):

@@ -125,10 +125,12 @@ class SafeCheckpointHook(CheckpointHook):
             )
 
     def after_train(self, runner) -> None:
-        """Export the weights that inference uses."""
+        """Export the weights that inference uses, with the config beside them."""
         if self.export:
             path = Path(self.out_dir) / "model.safetensors"
             runner.export_weights(path)
+            if is_main_process() and runner.config_text():  # what builds the model again
+                write_text(Path(self.out_dir) / "config.py", runner.config_text())
             averaged = any(isinstance(hook, EMAHook) for hook in runner.hooks)
             kind = "averaged (EMA)" if averaged else "last"
             runner.logger.info(f"{kind} weights for inference: {path}")

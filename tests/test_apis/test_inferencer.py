@@ -1,0 +1,210 @@
+"""The same pair gives the same picture alone, in a batch and through tools/test.py."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+sys.path.append(str(Path(__file__).parents[1] / "test_evaluation"))
+import small_test
+
+from vtonlab.apis import TryOnInferencer, init_model, list_models, read_pairs, try_on_folder
+from vtonlab.engine.checkpoints.files import save_safetensors, write_text
+from vtonlab.engine.config.load import finalize
+from vtonlab.engine.testing.run import test as run_test
+from vtonlab.registry import DATASETS, MODELS
+from vtonlab.structures.sample import check_sample
+
+SIZE = small_test.SIZE
+COUNT = 3
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """``model/`` with config and weights, ``photos/`` of three people and ``pairs.csv``."""
+    folder = tmp_path_factory.mktemp("apis")
+    config = small_test.small_config(folder)
+    torch.manual_seed(0)
+    model = MODELS.build(config.model.to_dict())
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.05 * torch.randn_like(parameter)
+    (folder / "model").mkdir()
+    save_safetensors(model.state_dict(), folder / "model/model.safetensors", {})
+    write_text(folder / "model/config.py", config.pretty_text)
+    people = DATASETS.build(config.test_dataloader.dataset.to_dict())
+    rows = ["person,garment,category,mask,pose"]
+    (folder / "photos").mkdir()
+    for n in range(COUNT):
+        sample = check_sample(people[n])
+        names = []
+        for key in ("person", "garment", "mask", "pose"):
+            names.append(f"photos/{key}{n}.png")
+            picture = sample[key] * 255 if key == "mask" else sample[key]
+            Image.fromarray(picture).save(folder / names[-1])
+        rows.append(",".join([*names[:2], sample["category"], *names[2:]]))
+    (folder / "pairs.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def inferencer(folder):
+    return TryOnInferencer(folder / "model", device="cpu")
+
+
+def files(folder, key):
+    return [folder / f"photos/{key}{n}.png" for n in range(COUNT)]
+
+
+def inputs(folder):
+    return dict(
+        person=files(folder, "person"),
+        garment=files(folder, "garment"),
+        mask=files(folder, "mask"),
+        pose=files(folder, "pose"),
+    )
+
+
+def far(one, other) -> int:
+    return int(np.abs(one.astype(int) - other.astype(int)).max())
+
+
+def test_alone_in_a_batch_and_through_the_test_loop(folder, inferencer):
+    """Sums in another order move a value of this network by 1e-5 of the range, so by one level at
+    most; what is computed in batches of the same size is the same bits.
+    """
+    given = inputs(folder)
+    alone = [inferencer(**{k: v[n] for k, v in given.items()}) for n in range(COUNT)]
+    together = inferencer(**given, batch_size=COUNT)
+    for one, other in zip(alone, together, strict=True):
+        assert far(one.picture, other.picture) <= 1
+    config = small_test.small_config(folder, batch_size=COUNT)
+    config.test_dataloader.dataset = dict(
+        type="PairListDataset", data_root=str(folder), split="test", size=SIZE,
+        setting="unpaired", maps=["agnostic", "mask", "pose"], pairs="pairs.csv",
+    )  # fmt: skip
+    config.test_evaluator = []
+    out = folder / "tested"
+    finalize(config, work_dir=str(out))
+    run_test(config, str(folder / "model/model.safetensors"), out)
+    for result in together:
+        file = out / "repainted" / f"{result.id}__{result.garment_id}.png"
+        assert np.array_equal(np.asarray(Image.open(file)), result.picture)
+    raw = inferencer(**given, batch_size=COUNT, repaint=False)
+    file = out / "pictures" / f"{raw[0].id}__{raw[0].garment_id}.png"
+    assert np.array_equal(np.asarray(Image.open(file)), raw[0].picture)
+
+
+def test_any_form_of_a_picture_is_the_same_picture(folder, inferencer):
+    given = {k: v[0] for k, v in inputs(folder).items()}
+    opened = {k: Image.open(v) for k, v in given.items()}
+    assert np.array_equal(inferencer(**opened).picture, inferencer(**given).picture)
+    arrays = {k: np.asarray(v) for k, v in opened.items()}
+    arrays["mask"] = arrays["mask"] > 0
+    first, again = inferencer(**arrays), inferencer(**arrays)
+    assert np.array_equal(first.picture, again.picture)
+    assert np.array_equal(first.mask, inferencer(**given).mask)
+    with pytest.raises(ValueError, match="person must be a path, a PIL picture or a uint8 array"):
+        inferencer(**given | dict(person=np.zeros((8, 8, 3))))
+
+
+def test_seed_steps_and_callback(folder, inferencer):
+    given = {k: v[0] for k, v in inputs(folder).items()}
+    first = inferencer(**given, repaint=False)
+    assert far(first.picture, inferencer(**given, seed=1, repaint=False).picture) > 1
+    seen = []
+
+    def callback(pipe, step, timestep, kwargs):
+        seen.append((pipe is inferencer, step))
+        return {"latents": torch.zeros_like(kwargs["latents"])} if step == 2 else None
+
+    changed = inferencer(**given, num_steps=3, callback_on_step_end=callback, repaint=False)
+    assert seen == [(True, 0), (True, 1), (True, 2)]
+    assert set(changed.picture.ravel()) == {128}  # zeros, decoded exactly
+    assert np.array_equal(inferencer(**given, repaint=False).picture, first.picture)
+    with pytest.raises(ValueError, match="condition_dropout"):
+        inferencer(**given, guidance_scale=2.0)
+
+
+def test_results_hold_inputs_and_attention(folder, inferencer):
+    given = {k: v[0] for k, v in inputs(folder).items()}
+    result = inferencer(**given, attention=True)
+    assert set(result.inputs) == {"person", "garment", "mask", "agnostic", "pose"}
+    assert result.image.size == SIZE[::-1] and result.warnings == ()
+    maps = result.attention["maps"].astype(np.float64)
+    np.testing.assert_allclose(maps.sum(-1), 1, atol=2e-2)  # float16 sums of some 200 terms
+
+
+def test_lists_must_fit_and_categories_be_known(folder, inferencer):
+    given = inputs(folder)
+    with pytest.raises(ValueError, match="lists of different lengths"):
+        inferencer(given["person"], given["garment"][:2])
+    with pytest.raises(ValueError, match="this model dresses"):
+        inferencer(given["person"][0], given["garment"][0], given["mask"][0], "hat")
+
+
+def test_models_by_name_folder_and_config(folder, tmp_path):
+    assert all(card.kind == "model" for card in list_models())
+    with pytest.raises(ValueError, match="a config without weights"):
+        init_model("coral/dit_synthetic")
+    with pytest.raises(FileNotFoundError, match=r"no config.py"):
+        init_model(tmp_path)
+    with pytest.raises(FileNotFoundError, match="shipped models"):
+        init_model("no_such_model")
+    write_text(tmp_path / "config.py", "import os\n")
+    write_text(tmp_path / "model.safetensors", "")
+    with pytest.raises(ValueError, match="--safe refuses"):
+        init_model(tmp_path)
+
+
+def test_a_folder_job_goes_on_and_says_why_it_refused(folder, inferencer, tmp_path):
+    (tmp_path / "empty.png").parent.mkdir(exist_ok=True)
+    Image.fromarray(np.zeros(SIZE, np.uint8)).save(tmp_path / "empty.png")
+    names = [[str(p) for p in files(folder, key)] for key in ("person", "garment", "mask")]
+    names[2][1] = str(tmp_path / "empty.png")
+    table = tmp_path / "pairs.csv"
+    rows = ["person,garment,mask", *[",".join(row) for row in zip(*names, strict=True)]]
+    table.write_text("\n".join(rows) + "\n")
+    settings = dict(settings=dict(model="small"), batch_size=2)
+    poses = PoseFromGarment(inferencer)
+    entries = try_on_folder(poses, read_pairs(table=table), tmp_path / "out", **settings)
+    assert [bool(entry["refused"]) for entry in entries] == [False, True, False]
+    assert "empty" in entries[1]["refused"]
+    picture = tmp_path / "out" / entries[0]["picture"]
+    before = picture.stat().st_mtime_ns
+    again = try_on_folder(poses, read_pairs(table=table), tmp_path / "out", **settings)
+    assert again == entries and picture.stat().st_mtime_ns == before
+    assert (tmp_path / "out/contact_sheet.png").is_file()
+    assert len(list((tmp_path / "out/masks").iterdir())) == 2
+    assert json.loads((tmp_path / "out/try_on.json").read_text())["model"] == "small"
+    with pytest.raises(ValueError, match="drawn with another seed"):
+        try_on_folder(poses, read_pairs(table=table), tmp_path / "out", **settings, seed=1)
+
+
+class PoseFromGarment(TryOnInferencer):
+    """Needs no estimators: the pose is some picture."""
+
+    def __init__(self, other):
+        super().__init__(other.model)
+
+    def sample(self, person, garment, mask=None, category=None):
+        pose = Path(person).with_name(Path(person).name.replace("person", "pose"))
+        return super().sample(person, garment, mask, category, pose=pose)
+
+
+def test_pairs_of_pictures_and_folders(tmp_path):
+    for name in ("a", "b", "g", "h", "i"):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.png")
+    place = lambda *names: [tmp_path / f"{n}.png" for n in names]  # noqa: E731
+    names = lambda pairs: [pair.name for pair in pairs]  # noqa: E731
+    assert names(read_pairs(place("a", "b"), place("g", "h"))) == ["a__g", "b__h"]
+    assert len(read_pairs(place("a", "b"), place("g", "h", "i"))) == 6
+    assert len(read_pairs([tmp_path], place("g"))) == 5
+    with pytest.raises(FileNotFoundError, match="--garment: there is no"):
+        read_pairs(place("a"), place("z"))
+    with pytest.raises(ValueError, match="--garment is missing"):
+        read_pairs(place("a"), [])

@@ -1,0 +1,94 @@
+"""Dress people from photographs: one pair, folders, or a table.
+
+Missing masks and poses are made (`python tools/get_estimators.py` fetches the small networks once).
+A killed job goes on where it stopped when the same command is given again.
+
+Example:
+    python tools/try_on.py --person anna.jpg --garment shirt.jpg --out out \\
+        --config configs/coral/dit_synthetic.py --checkpoint model.safetensors
+    python tools/try_on.py --person people/ --garment shop/ --out out --model work_dirs/my_run
+    python tools/try_on.py --pairs pairs.csv --out out --model work_dirs/my_run --batch-size 4
+
+Writes pictures/, masks/ (laid over the person), journal/ and contact_sheet.png. Exit codes: 0 done,
+1 done but some pairs were refused (each says why), 2 bad input.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import tools.environment  # noqa: F401
+
+# isort: split
+import argparse
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    from vtonlab.structures.sample import CATEGORIES
+
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--person", nargs="+", default=[], help="pictures or folders of them")
+    parser.add_argument("--garment", nargs="+", default=[], help="pictures or folders of them")
+    parser.add_argument("--pairs", help="table with person, garment and maybe category, mask")
+    parser.add_argument("--mask", help="of the one person: white where the picture is generated")
+    parser.add_argument("--category", choices=CATEGORIES, help="default: the model's, upper_body")
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--model", help="name of a shipped model, or a folder of one")
+    parser.add_argument("--config")
+    parser.add_argument("--checkpoint")
+    parser.add_argument("--device")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--num-steps", type=int)
+    parser.add_argument("--guidance-scale", type=float)
+    parser.add_argument("--batch-size", type=int, default=1)
+    parser.add_argument("--no-repaint", action="store_true", help="keep all that is generated")
+    parser.add_argument("--attention", action="store_true", help="save where the person looked")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_args(argv)
+    from vtonlab.apis import TryOnInferencer, read_pairs, try_on_folder
+    from vtonlab.apis.models import WEIGHTS
+    from vtonlab.engine.checkpoints.files import sha256
+    from vtonlab.engine.cli import FINDINGS, OK
+
+    if (args.model is None) == (args.config is None):
+        raise ValueError("give either --model NAME or FOLDER, or --config with --checkpoint")
+    if bool(args.pairs) == bool(args.person or args.garment):
+        raise ValueError("give either --person and --garment, or --pairs")
+    pairs = read_pairs(
+        args.person, args.garment, table=args.pairs, category=args.category, mask=args.mask
+    )
+    model = args.model or args.config
+    inferencer = TryOnInferencer(model, args.checkpoint, device=args.device, dtype=args.dtype)
+    file = Path(args.checkpoint or Path(model) / WEIGHTS)
+    entries = try_on_folder(
+        inferencer,
+        pairs,
+        args.out,
+        settings=dict(model=str(model), weights=sha256(file) if file.is_file() else str(model)),
+        seed=args.seed,
+        num_steps=args.num_steps,
+        guidance_scale=args.guidance_scale,
+        batch_size=args.batch_size,
+        repaint=not args.no_repaint,
+        attention=args.attention,
+    )
+    refused = [entry for entry in entries if entry["refused"]]
+    for entry in entries:
+        for sentence in [entry["refused"]] if entry["refused"] else entry["warnings"]:
+            kind = "refused" if entry["refused"] else "warning"
+            print(f"{kind}: {entry['person']}, {entry['garment']}: {sentence}")
+    print(f"{len(entries) - len(refused)} of {len(entries)} pairs are in {args.out}")
+    return FINDINGS if refused else OK
+
+
+if __name__ == "__main__":
+    from vtonlab.engine.cli import run_tool
+
+    run_tool(main)

@@ -1,0 +1,231 @@
+"""Many pairs into a folder: each noted, so that a killed job goes on, then a contact sheet."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from vtonlab.apis.inferencer import TryOnInferencer, TryOnResult
+from vtonlab.datasets.readers.lists import read_records
+from vtonlab.evaluation.results import pair_name
+from vtonlab.structures.pair_store import write_atomic
+from vtonlab.utils.images import read_image
+from vtonlab.utils.progress import Progress
+from vtonlab.visualization.pages import save_png, tile, titled_grid
+
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".avif", ".heic", ".tif", ".tiff", ".bmp", ".gif")
+SETTINGS = "try_on.json"
+SHEET = "contact_sheet.png"
+MOST = 60  # rows of a contact sheet
+
+
+class Pair(NamedTuple):
+    """Two photographs, and what the user knows about them."""
+
+    person: Path
+    garment: Path
+    category: str | None = None
+    mask: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """Of files in the results folder."""
+        return pair_name(self.person.stem, self.garment.stem)
+
+
+def read_pairs(
+    person: Sequence[str | Path] = (),
+    garment: Sequence[str | Path] = (),
+    *,
+    table: str | Path | None = None,
+    category: str | None = None,
+    mask: str | Path | None = None,
+) -> list[Pair]:
+    """Pairs from pictures and folders of pictures, or from a table.
+
+    Args:
+        person, garment: files or folders. One of a kind goes with every one of the other; equal
+            numbers go side by side; else everybody tries on everything.
+        table: CSV, JSON lines or text list with ``person``, ``garment`` and, if known, ``category``
+            and ``mask``; files are looked for beside the table.
+        category: of all pairs that name none.
+        mask: of the one person.
+
+    Raises:
+        FileNotFoundError: no such file, or a folder without pictures.
+        ValueError: no pairs, or two pairs of one name.
+    """
+    if table is not None:
+        pairs = list(_from_table(Path(table), category))
+    else:
+        people, garments = _pictures(person, "--person"), _pictures(garment, "--garment")
+        if mask is not None and len(people) > 1:
+            raise ValueError("a mask is one person's: give one --person, or a table with masks")
+        chosen = [(p, g) for p in people for g in garments]
+        if len(people) == len(garments):
+            chosen = list(zip(people, garments, strict=True))
+        mask = None if mask is None else Path(mask)
+        pairs = [Pair(p, g, category, mask) for p, g in chosen]
+    names = [pair.name for pair in pairs]
+    double = next((name for name in names if names.count(name) > 1), None)
+    if double is not None:
+        raise ValueError(f"two pairs are called {double}: give their files different names")
+    return pairs
+
+
+def _from_table(table: Path, category: str | None) -> Iterator[Pair]:
+    for record in read_records(table):
+        if not (record.get("person") and record.get("garment")):
+            raise ValueError(f"{table}: a row has no person or no garment: {record}")
+        files = [
+            table.parent / record[key] if record.get(key) else None
+            for key in ("person", "garment", "mask")
+        ]
+        for file in files:
+            if file is not None and not file.is_file():
+                raise FileNotFoundError(f"{table} names {file}, which does not exist")
+        yield Pair(files[0], files[1], record.get("category") or category, files[2])
+
+
+def _pictures(places: Sequence[str | Path], option: str) -> list[Path]:
+    found: list[Path] = []
+    for place in map(Path, places):
+        if place.is_dir():
+            inside = sorted(p for p in place.iterdir() if p.suffix.lower() in PICTURES)
+            inside = [p for p in inside if not p.name.startswith(".")]
+            if not inside:
+                raise FileNotFoundError(f"{option}: {place} holds no pictures")
+            found += inside
+        elif place.is_file():
+            found.append(place)
+        else:
+            raise FileNotFoundError(f"{option}: there is no {place}")
+    if not found:
+        raise ValueError(f"{option} is missing: a picture, several, or a folder")
+    return found
+
+
+def try_on_folder(
+    inferencer: TryOnInferencer,
+    pairs: Sequence[Pair],
+    out: str | Path,
+    *,
+    settings: dict,
+    seed: int = 0,
+    num_steps: int | None = None,
+    guidance_scale: float | None = None,
+    batch_size: int = 1,
+    repaint: bool = True,
+    attention: bool = False,
+) -> list[dict]:
+    """Draw every pair that ``out`` does not hold yet.
+
+    Writes ``pictures/<person>__<garment>.png``, ``masks/`` (the mask laid over the person),
+    ``attention/`` (npz) if asked for, ``journal/`` with a JSON file a pair, and a contact sheet.
+
+    Args:
+        settings: what else decides a picture (model, checkpoint's hash); a folder that was drawn
+            with others is refused.
+        others: see `TryOnInferencer`.
+
+    Returns:
+        The journal: of each pair its names, ``warnings``, and ``refused`` (a sentence) or None.
+
+    Raises:
+        ValueError: the folder holds pictures drawn with other settings.
+    """
+    out = Path(out)
+    settings = settings | dict(
+        seed=seed, num_steps=num_steps, guidance_scale=guidance_scale, repaint=repaint
+    )
+    _claim(out, settings)
+    options = dict(
+        seed=seed, num_steps=num_steps, guidance_scale=guidance_scale, batch_size=batch_size,
+        repaint=repaint, attention=attention,
+    )  # fmt: skip
+    left = [pair for pair in pairs if not _note(out, pair).is_file()]
+    progress, done = Progress("pairs"), len(pairs) - len(left)
+    for first in range(0, len(left), batch_size):
+        some, samples = [], []
+        for pair in left[first : first + batch_size]:
+            try:
+                sample = inferencer.sample(pair.person, pair.garment, pair.mask, pair.category)
+            except FileNotFoundError:
+                raise  # weights that are missing, not this pair's fault
+            except ValueError as error:
+                _write_note(out, pair, (), str(error))
+                continue
+            some.append(pair)
+            samples.append(sample)
+        for pair, result in zip(some, inferencer.draw(samples, **options), strict=True):
+            _save(out, pair, result)
+        progress(done + min(first + batch_size, len(left)), done, len(pairs))
+    entries = [json.loads(_note(out, pair).read_text(encoding="utf-8")) for pair in pairs]
+    _sheet(out, pairs, entries)
+    return entries
+
+
+def _claim(out: Path, settings: dict) -> None:
+    path = out / SETTINGS
+    held = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else settings
+    differing = [key for key in settings if held.get(key) != settings[key]]
+    if differing:
+        raise ValueError(
+            f"{out} holds pictures drawn with another {', '.join(differing)}: give another --out, "
+            f"or remove the folder"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, (json.dumps(settings, indent=2) + "\n").encode())
+
+
+def _note(out: Path, pair: Pair) -> Path:
+    return out / "journal" / f"{pair.name}.json"
+
+
+def _write_note(out: Path, pair: Pair, warnings: Sequence[str], refused: str | None) -> None:
+    path = _note(out, pair)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    entry = dict(
+        person=str(pair.person),
+        garment=str(pair.garment),
+        category=pair.category,
+        picture=None if refused else f"pictures/{pair.name}.png",
+        warnings=list(warnings),
+        refused=refused,
+    )
+    write_atomic(path, (json.dumps(entry, ensure_ascii=False) + "\n").encode())
+
+
+def mask_preview(result: TryOnResult) -> np.ndarray:
+    """The person with the mask in red, (H, W, 3) uint8."""
+    shown = result.inputs["person"].astype(np.float32)
+    shown[result.mask > 0] = 0.5 * shown[result.mask > 0] + 0.5 * np.float32([235, 64, 72])
+    return shown.round().astype(np.uint8)
+
+
+def _save(out: Path, pair: Pair, result: TryOnResult) -> None:
+    save_png(out / "pictures" / f"{pair.name}.png", result.picture)
+    save_png(out / "masks" / f"{pair.name}.png", mask_preview(result))
+    if result.attention is not None:
+        path = out / "attention" / f"{pair.name}.npz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(path, **result.attention)
+    _write_note(out, pair, result.warnings, None)  # last: what is noted is whole
+
+
+def _sheet(out: Path, pairs: Sequence[Pair], entries: Sequence[dict]) -> None:
+    """Garment, mask and picture of the first pairs, one row each."""
+    tiles = []
+    for pair, entry in list(zip(pairs, entries, strict=True))[:MOST]:
+        if entry["refused"] is None:
+            files = (pair.garment, out / "masks" / f"{pair.name}.png", out / entry["picture"])
+            shown = [read_image(file) for file in files]
+            tiles += [tile(p, c, 256, 192) for p, c in zip(shown, _captions(pair), strict=True)]
+    if tiles:
+        save_png(out / SHEET, titled_grid(("garment", "mask", "picture"), tiles))
+
+
+def _captions(pair: Pair) -> tuple[str, str, str]:
+    return pair.garment.stem[:24], pair.person.stem[:24], ""

@@ -1,0 +1,276 @@
+"""`TryOnInferencer`: a person's photograph and a garment's in, the dressed person out."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from vtonlab.apis.models import init_model
+from vtonlab.apis.preparing import Picture, as_file, as_list, png, stem
+from vtonlab.datasets.readers.assembling import Recipe
+from vtonlab.datasets.readers.lists import Item, Pair
+from vtonlab.engine.hooks.save_attention import attention_arrays
+from vtonlab.engine.hooks.save_pictures import without_padding
+from vtonlab.estimators import Preparation
+from vtonlab.models import TryOnDiffusion
+from vtonlab.structures.sample import MASKS, collate
+from vtonlab.utils.images import MAX_PIXELS, read_image
+
+SIGMA = 0.5  # noise level at which attention is read where the config names none
+PREPARED = ("mask", "pose")  # maps that photographs alone give
+
+
+@dataclass(frozen=True)
+class TryOnResult:
+    """One dressed person.
+
+    Args:
+        picture: (H, W, 3) uint8 RGB.
+        mask: (H, W) uint8 in {0, 1}, 1 = generated.
+        inputs: what the network was shown: person, garment, mask, agnostic, pose.
+        id, garment_id: names of the pair; with the seed they decide the noise.
+        warnings: what is uncertain about the inputs, one sentence each.
+        attention: where each point of the person looked, if asked for: the arrays of
+            `vtonlab.engine.hooks.save_attention.attention_arrays` (maps (L, Nq, Nk), mass, grids).
+    """
+
+    picture: np.ndarray
+    mask: np.ndarray
+    inputs: dict[str, np.ndarray]
+    id: str
+    garment_id: str
+    warnings: tuple[str, ...] = ()
+    attention: dict[str, np.ndarray] | None = None
+
+    @property
+    def image(self) -> Image.Image:
+        """The picture as Pillow's."""
+        return Image.fromarray(self.picture)
+
+    def save(self, path: str | Path) -> None:
+        """Write the picture; PNG keeps every bit."""
+        self.image.save(path)
+
+
+class TryOnInferencer:
+    """A model that dresses people, kept loaded.
+
+    Pictures are the ones that `tools/test.py` draws: the same reader, the same placement on the
+    model's size, the same call of the model, and noise from the pair's names and the seed alone.
+
+    Args:
+        model: a name of `list_models`, a folder with config and weights, a config (then
+            ``checkpoint`` is needed), or a model that is loaded already.
+        checkpoint: weights.
+        device, dtype: see `init_model`.
+        preparation: how missing maps are made; None: the default estimators, loaded when needed.
+
+    Raises:
+        ValueError: a model that needs more than photographs can give.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | TryOnDiffusion,
+        checkpoint: str | Path | None = None,
+        *,
+        device: str | torch.device | None = None,
+        dtype: str | None = None,
+        preparation: Preparation | None = None,
+    ) -> None:
+        if not isinstance(model, TryOnDiffusion):
+            model = init_model(model, checkpoint, device=device, dtype=dtype)
+        if not isinstance(model, TryOnDiffusion):
+            raise ValueError(
+                f"{type(model).__name__} reads bodies and flows that photographs do not give: "
+                "prepare a data set and use tools/test.py"
+            )
+        needs = [n for n in model.conditioner.needs if n not in ("agnostic", "garment", *PREPARED)]
+        if needs:
+            raise ValueError(
+                f"this model is shown {needs[0]!r}, which photographs do not give: prepare a data "
+                "set and use tools/test.py"
+            )
+        self.model, self.preparation = model.eval(), preparation
+        shown = [n for n in model.conditioner.needs if n in PREPARED]
+        self.maps = tuple(dict.fromkeys(("mask", *shown)))
+
+    def __call__(
+        self,
+        person: Picture | Sequence[Picture],
+        garment: Picture | Sequence[Picture],
+        mask: Picture | Sequence[Picture | None] | None = None,
+        category: str | Sequence[str] | None = None,
+        *,
+        pose: Picture | Sequence[Picture | None] | None = None,
+        seed: int = 0,
+        num_steps: int | None = None,
+        guidance_scale: float | None = None,
+        batch_size: int = 1,
+        repaint: bool = True,
+        attention: bool = False,
+        callback_on_step_end: Callable[..., Mapping | None] | None = None,
+    ) -> TryOnResult | list[TryOnResult]:
+        """Dress one person, or each of a list; a single picture goes with every one of the other
+        list.
+
+        Args:
+            person, garment: paths, PIL pictures, uint8 arrays (H, W, 3), or lists of them.
+            mask: 1 (white) where the picture is generated, of the person's size; None: made.
+            category: ``upper_body``, ``lower_body`` or ``dresses``; None: the model's only one,
+                else ``upper_body``.
+            pose: DensePose-like rendering, for models that are shown one; None: made.
+            seed: of the noise.
+            num_steps, guidance_scale: of the sampler; None: as the model's config says.
+            batch_size: pairs drawn at once.
+            repaint: paste the photograph back outside the mask.
+            attention: also read where the person looked.
+            callback_on_step_end: as diffusers': called with this object, step, timestep and
+                ``{"latents": ...}``; latents that it returns take their place.
+
+        Raises:
+            PreparationError: nobody is seen; a list names the pair.
+            ValueError, FileNotFoundError: what cannot be used, in one sentence.
+        """
+        columns = [as_list(value) for value in (person, garment, mask, category, pose)]
+        count = max(map(len, columns))
+        if any(len(column) not in (1, count) for column in columns):
+            lengths = ", ".join(str(len(column)) for column in columns)
+            raise ValueError(f"lists of different lengths ({lengths}): give one for all or as many")
+        rows = zip(*(c * count if len(c) == 1 else c for c in columns), strict=True)
+        samples = [self.sample(p, g, m, c, pose=q) for p, g, m, c, q in rows]
+        results = self.draw(
+            samples,
+            seed=seed,
+            num_steps=num_steps,
+            guidance_scale=guidance_scale,
+            batch_size=batch_size,
+            repaint=repaint,
+            attention=attention,
+            callback_on_step_end=callback_on_step_end,
+        )
+        single = not isinstance(person, list | tuple) and not isinstance(garment, list | tuple)
+        return results[0] if single and len(results) == 1 else results
+
+    def sample(
+        self,
+        person: Picture,
+        garment: Picture,
+        mask: Picture | None = None,
+        category: str | None = None,
+        *,
+        pose: Picture | None = None,
+    ) -> dict[str, Any]:
+        """What the model is shown of one pair (`vtonlab.structures.sample`), at the model's size,
+        with ``warnings``.
+        """
+        files = {"person": as_file(person, "person"), "garment": as_file(garment, "garment")}
+        category = category or self._category()
+        if category not in self.model.categories:
+            raise ValueError(
+                f"category {category!r}: this model dresses {', '.join(self.model.categories)}"
+            )
+        for name, picture in (("mask", mask), ("pose", pose)):
+            if picture is not None:
+                files[name] = as_file(picture, name)
+        missing = [name for name in self.maps if name not in files]
+        warnings: tuple[str, ...] = ()
+        if missing:
+            photo, cloth = (read_image(files[name]) for name in ("person", "garment"))
+            self.preparation = self.preparation or Preparation()
+            prepared = self.preparation(photo, cloth, category, maps=missing)
+            warnings = prepared.warnings
+            for name in missing:
+                array = getattr(prepared, name)
+                files[name] = png(array * 255 if name in MASKS else array)
+        recipe = Recipe(
+            size=tuple(self.model.size),
+            maps=(*self.maps, "agnostic"),
+            task="try_on",
+            labels="lip",
+            build_mask={},
+            paint_hair=False,
+            max_pixels=MAX_PIXELS,
+        )
+        pair = Pair(stem(files["person"]), stem(files["garment"]))
+        sample = recipe.assemble(Item(pair, category), files)
+        if not sample["mask"].any():
+            raise ValueError(f"the mask of {pair.id} is empty: nothing would be generated")
+        return sample | dict(index=0, position=0, warnings=warnings)
+
+    def draw(
+        self,
+        samples: Sequence[Mapping[str, Any]],
+        *,
+        seed: int = 0,
+        num_steps: int | None = None,
+        guidance_scale: float | None = None,
+        batch_size: int = 1,
+        repaint: bool = True,
+        attention: bool = False,
+        callback_on_step_end: Callable[..., Mapping | None] | None = None,
+    ) -> list[TryOnResult]:
+        """The results of samples that :meth:`sample` made, ``batch_size`` at once; see
+        :meth:`__call__`.
+        """
+        if batch_size < 1:
+            raise ValueError(f"batch_size={batch_size}: at least 1")
+        trained = self.model.condition_dropout or self.model.conditioner.dropouts
+        if guidance_scale is not None and guidance_scale > 1 and not trained:
+            raise ValueError(
+                f"guidance_scale={guidance_scale} needs a model that was trained without its "
+                "garment too (condition_dropout); this one was not"
+            )
+        model, results = self.model, []
+        callback = None
+        if callback_on_step_end is not None:
+            callback = lambda *step: callback_on_step_end(self, *step)  # noqa: E731
+        own, model.seed = model.seed, seed
+        try:
+            with model.sampler.changed(num_steps, guidance_scale, callback):
+                for first in range(0, len(samples), batch_size):
+                    some = list(samples[first : first + batch_size])
+                    results += self._draw(some, repaint, attention)
+        finally:
+            model.seed = own
+        return results
+
+    def _draw(self, samples: list[dict], repaint: bool, attention: bool) -> list[TryOnResult]:
+        batch = collate([{k: v for k, v in s.items() if k != "warnings"} for s in samples])
+        drawn = self.model.test_step(dict(batch))
+        results = []
+        for sample, result in zip(samples, drawn, strict=True):
+            size = sample["source_size"]
+            shown = ("person", *self.maps, "agnostic")
+            inputs = {name: without_padding(sample[name], size) for name in shown}
+            picture = result["repainted" if repaint else "image"]
+            results.append(
+                TryOnResult(
+                    picture=np.ascontiguousarray(without_padding(picture, size)),
+                    mask=inputs["mask"],
+                    inputs=inputs | {"garment": sample["garment"]},
+                    id=sample["id"],
+                    garment_id=sample["garment_id"],
+                    warnings=sample["warnings"],
+                    attention=self._attention(sample, result["image"]) if attention else None,
+                )
+            )
+        return results
+
+    def _attention(self, sample: Mapping, picture: np.ndarray) -> dict[str, np.ndarray]:
+        """Read while the drawn picture is denoised."""
+        probe = self.model.probe or {}
+        layers = probe.get("layers") or self.model.supervised_layers or ["*"]
+        shown = {k: v for k, v in sample.items() if k != "warnings"} | {"target": picture}
+        batch = self.model.data_preprocessor(collate([shown]), False)
+        sigma = probe.get("sigma", SIGMA)
+        records = self.model.attention_records(batch, sigma, layers)
+        return attention_arrays(records) | {"sigma": np.float32(sigma)}
+
+    def _category(self) -> str:
+        known = self.model.categories
+        return known[0] if len(known) == 1 else "upper_body"

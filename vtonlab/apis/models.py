@@ -1,0 +1,79 @@
+"""Models by name, by config and checkpoint, or from a folder that holds both."""
+
+from pathlib import Path
+
+import torch
+
+from vtonlab.backbones.pretrained import DTYPES
+from vtonlab.engine.checkpoints.models import load_model
+from vtonlab.engine.config.load import finalize, load_config
+from vtonlab.engine.testing.run import drop_training
+from vtonlab.zoo import Card, card, cards, weights_path
+
+CONFIG, WEIGHTS = "config.py", "model.safetensors"  # of a folder that builds its own model
+
+
+def list_models() -> list[Card]:
+    """Models that ship and dress people as they are; each card holds name, config, scores."""
+    return cards("model")
+
+
+def init_model(
+    model: str | Path,
+    checkpoint: str | Path | None = None,
+    *,
+    device: str | torch.device | None = None,
+    dtype: str | None = None,
+    safe: bool = True,
+):
+    """A model with its weights, in evaluation mode; its config is its ``cfg``.
+
+    Args:
+        model: a name of `list_models`, a folder with ``config.py`` and ``model.safetensors`` (what
+            training leaves, what exports hold), or a config: a path or a shipped config's name.
+        checkpoint: ``iter_*.pth`` or ``.safetensors``; needed with a config.
+        device: ``"cpu"``, ``"cuda"``; None: a GPU where there is one.
+        dtype: ``"bfloat16"`` or ``"float16"`` of backbone and codec; None: as built.
+        safe: refuse a folder whose config does more than describe values.
+
+    Raises:
+        ValueError: nothing of that name, a config without a checkpoint, or weights that don't fit.
+        FileNotFoundError: a file is missing.
+    """
+    if dtype is not None and dtype not in DTYPES:
+        raise ValueError(f"dtype={dtype!r}: choose one of {', '.join(DTYPES)}")
+    config, checkpoint = _found(model, checkpoint, safe)
+    finalize(config)
+    drop_training(config)
+    built = load_model(config, checkpoint)
+    built.cfg = config
+    if dtype is not None:
+        built.backbone.to(DTYPES[dtype])
+        built.codec.to(DTYPES[dtype])
+    return built if device is None else built.to(device)
+
+
+def _found(model: str | Path, checkpoint: str | Path | None, safe: bool):
+    """Config and weights file."""
+    folder = Path(model)
+    if folder.is_dir():
+        for name in (CONFIG, WEIGHTS):
+            if not (folder / name).is_file():
+                raise FileNotFoundError(
+                    f"{folder} has no {name}: a model's folder holds {CONFIG} and {WEIGHTS}, as a "
+                    "finished training's work directory does"
+                )
+        return load_config(folder / CONFIG, safe=safe), checkpoint or folder / WEIGHTS
+    if str(model) in {known.name for known in list_models()}:
+        return load_config(card(str(model)).config), checkpoint or weights_path(str(model))
+    try:
+        config = load_config(model)
+    except FileNotFoundError as error:
+        names = ", ".join(known.name for known in list_models()) or "none yet"
+        raise FileNotFoundError(f"{error}; shipped models: {names}") from None
+    if checkpoint is None:
+        raise ValueError(
+            f"{model} is a config without weights: give a checkpoint too (iter_*.pth or "
+            "model.safetensors of its training)"
+        )
+    return config, checkpoint
