@@ -68,6 +68,21 @@ def shrink_tiny_vitonhd(path: str, folder: Path):
     return config
 
 
+def shrink_photographs(path: str, folder: Path):
+    """A table of a written tree whose maps have columns: nothing is left to be prepared."""
+    config = shrink_tiny_vitonhd(path, folder)
+    root = Path(config.data_root)
+    places = {
+        "person": "image/{}.jpg", "garment": "cloth/{}.jpg", "mask": "agnostic-mask/{}_mask.png",
+        "garment_mask": "cloth-mask/{}.jpg", "pose": "image-densepose/{}.jpg",
+        "parse": "image-parse-v3/{}.png",
+    }  # fmt: skip
+    names = sorted(path.stem for path in (root / "train/image").iterdir())
+    rows = [",".join(f"train/{p.format(name)}" for p in places.values()) for name in names]
+    (root / "pairs.csv").write_text("\n".join([",".join(places), *rows]) + "\n")
+    return config
+
+
 def shrink_flux(path: str, folder: Path):
     """Tiny weights in the real folder layout, rendered people: as in its own tests."""
     tests = module_at("tests/test_models/test_flux_real_layout.py")
@@ -214,6 +229,7 @@ SHRINK = {
     "configs/coral/dit_dresscode.py": shrink_flux_dresscode,
     "configs/coral/dit_p2p.py": shrink_flux_p2p,
     "configs/coral/dit_tiny_vitonhd.py": shrink_tiny_vitonhd,
+    "configs/coral/dit_tiny_photographs.py": shrink_photographs,
 }
 # Configs that also draw pictures with what they saved, as `tools/test.py` does.
 DRAWN = [path for path, shrink in SHRINK.items() if shrink.__name__.startswith("shrink_flux")]

@@ -18,6 +18,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "blazepose": ["BlazePose"],
         "garments": ["PlainBackground"],
         "mattes": ["SelfieMatte"],
+        "parsers": ["TransformersParser"],
         "preparation": ["Preparation", "Prepared", "prepare"],
         "pseudo_parse": ["pseudo_parse"],
         "renderings": ["LandmarkDensePose"],
