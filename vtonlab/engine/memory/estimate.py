@@ -136,7 +136,7 @@ def _without_weights(config: Config) -> tuple[dict, bool]:
                 dtype=part.get("dtype", "float32"),
             )
     prompt = settings["conditioner"].get("prompt")
-    if prompt and prompt["type"] == "CachedPrompt":
+    if prompt and prompt["type"] in ("CachedPrompt", "PairPrompt"):
         shapes = settings["backbone"]["config"]
         clip = 77 if prompt.get("pipeline") == "StableDiffusion3Pipeline" else 0
         pooled = dict(SD3Transformer2DModel=2048).get(settings["backbone"]["cls"], 768)
