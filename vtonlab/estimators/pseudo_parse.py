@@ -37,6 +37,7 @@ HAIR, UPPER, DRESS, PANTS, NECK_SKIN, FACE = 2, 5, 6, 9, 10, 13
 LEFT_ARM, RIGHT_ARM, LEFT_LEG, RIGHT_LEG, LEFT_SHOE, RIGHT_SHOE = 14, 15, 16, 17, 18, 19
 R_EYE, L_EYE, R_EAR, L_EAR = 15, 16, 17, 18
 WORK = 512  # pixels of the longer side
+_OTHER, _HAIR = 16, 18  # distances in Lab: of another garment, within one head of hair
 _SKIN_REACH = 3.0  # standard deviations of the face's colours
 _ARMS = ((L_SHOULDER, L_ELBOW, L_WRIST), (R_SHOULDER, R_ELBOW, R_WRIST))
 _LEGS = ((L_HIP, L_KNEE, L_ANKLE), (R_HIP, R_KNEE, R_ANKLE))
@@ -191,7 +192,8 @@ def hand_area(scene: Scene) -> np.ndarray:
         along = along / max(float(np.linalg.norm(along)), 1e-6)
         reach = (places - start) @ along
         aside = np.abs((places - start) @ np.array([-along[1], along[0]]))
-        area[:] = (reach > 0.12 * length) & (reach < 2.5 * length) & (aside < 1.1 * length)
+        oval = ((reach / length - 1.15) / 1.25) ** 2 + (aside / length / 0.95) ** 2 < 1
+        area[:] = oval & (reach > 0.12 * length)
     return areas & scene.body
 
 
@@ -226,7 +228,7 @@ def _garment(scene: Scene, face: Face | None, head: np.ndarray) -> np.ndarray:
     seeds[head] = cv2.GC_BGD
     seeds[core & ~head] = cv2.GC_FGD
     thighs = _thighs(scene) & scene.body & ~core
-    seeds[thighs] = cv2.GC_BGD
+    seeds[thighs | _other_colours(scene, core)] = cv2.GC_BGD
     if not (seeds == cv2.GC_BGD).any():
         return scene.body & ~head
     cv2.setRNGSeed(0)
@@ -234,6 +236,44 @@ def _garment(scene: Scene, face: Face | None, head: np.ndarray) -> np.ndarray:
     picture = np.ascontiguousarray(scene.picture[..., ::-1])
     cv2.grabCut(picture, seeds, None, *models, 3, cv2.GC_INIT_WITH_MASK)
     return np.isin(seeds, (cv2.GC_FGD, cv2.GC_PR_FGD)) & scene.body
+
+
+def _other_colours(scene: Scene, core: np.ndarray) -> np.ndarray:
+    """(H, W) bool: what is worn below the hips, where its colours are none of the trunk's."""
+    low = scene.body & _below(scene, 0.2) & ~hand_area(scene).any(0)
+    low &= ~_arm_area(scene, 0.3).any(0)
+    if low.sum() < 30:
+        return np.zeros_like(low)
+    other = colour_distance(scene, core) > _OTHER
+    below = low & ~_below(scene, 0.6)
+    return low & other if below.any() and other[below].mean() > 0.8 else np.zeros_like(low)
+
+
+def colour_distance(scene: Scene, sample: np.ndarray, count: int = 4) -> np.ndarray:
+    """(H, W) float32: distance in Lab from the nearest of ``count`` colours of a sample."""
+    lab = cv2.cvtColor(scene.picture, cv2.COLOR_RGB2LAB).astype(np.float32)
+    values = lab[sample][:: max(1, int(sample.sum()) // 4000)]
+    cv2.setRNGSeed(0)
+    stop = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 10, 1.0)
+    count = min(count, len(values))
+    _, _, centres = cv2.kmeans(values, count, None, stop, 1, cv2.KMEANS_PP_CENTERS)
+    return np.min([np.linalg.norm(lab - centre, axis=-1) for centre in centres], 0)
+
+
+def long_hair(scene: Scene, face: Face, head: np.ndarray, skin: np.ndarray) -> np.ndarray:
+    """(H, W) bool: hair that falls below the chin, where its colour is not the garment's."""
+    across, above = _upright(scene, face)
+    seeds = head & ~skin & (across**2 + above**2 > 1.2) & (above > -0.4)
+    core = _trunk_core(scene) & scene.body
+    if seeds.sum() < 60 or not core.any():
+        return np.zeros_like(head)
+    hair, worn = colour_distance(scene, seeds, 3), colour_distance(scene, core)
+    found = scene.body & (np.abs(across) < 2.5) & (above > -4) & (above < -0.3)
+    found &= (hair < _HAIR) & (worn > hair + _HAIR)
+    found = cv2.morphologyEx((found & ~skin).astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5)))
+    _, pieces = cv2.connectedComponents((found.astype(bool) | seeds).astype(np.uint8))
+    joined = np.unique(pieces[seeds])
+    return found.astype(bool) & np.isin(pieces, joined[joined > 0])
 
 
 def _trunk_core(scene: Scene) -> np.ndarray:
@@ -273,7 +313,9 @@ def _compose(scene, face, head, skin, garment) -> np.ndarray:
     for label, area in zip((LEFT_ARM, RIGHT_ARM), arms, strict=True):
         labels[area & skin & ~garment] = label
     for label, area in zip((LEFT_ARM, RIGHT_ARM), hand_area(scene), strict=True):
-        labels[area & (skin | ~garment)] = label
+        bare = cv2.morphologyEx((area & skin).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5)))
+        seen = (area & skin).sum() > 0.2 * area.sum()  # else gloves, or light that hides its colour
+        labels[area & scene.body & ((bare > 0) if seen else ~garment)] = label
     _legs(labels, scene, skin)
     labels[head] = HAIR
     if face is not None:
@@ -282,6 +324,7 @@ def _compose(scene, face, head, skin, garment) -> np.ndarray:
         labels[inside & scene.body & (head | skin)] = FACE
         neck = (above < -0.9) & (above > -2.5) & (np.abs(across) < 1.2)
         labels[neck & skin & ~garment & (labels == UPPER)] = NECK_SKIN
+        labels[long_hair(scene, face, head, skin)] = HAIR
     return labels
 
 

@@ -10,7 +10,6 @@ from vtonlab.ops.agnostic_shapes import (
     L_HIP,
     L_SHOULDER,
     LEGS,
-    MID_HIP,
     NECK,
     R_HIP,
     R_SHOULDER,
@@ -41,6 +40,8 @@ class LandmarkDensePose(DensePoseEstimator):
         behind = seen_from_behind(person)
         parts = np.zeros(scene.body.shape, np.uint8)
         for bones, numbers in zip(LEGS[::-1], LEG_PARTS[behind], strict=True):
+            if scene.known[bones[0]] and not scene.known[bones[1]]:  # cut off: straight down
+                scene = _with_knee(scene, bones)
             for (start, end), widths, number in zip(
                 (bones[:2], bones[1:]), ((0, 1), (1, 2)), numbers, strict=True
             ):
@@ -82,6 +83,15 @@ def seen_from_behind(person: Person) -> bool:
     return bool(shoulders and turned and (points[[0, 15, 16], 2] < 0.5).all())
 
 
+def _with_knee(scene, bones):
+    """The scene with a knee below the picture's lower edge."""
+    points, known = scene.points.copy(), scene.known.copy()
+    hip, knee = bones[:2]
+    points[knee] = points[hip] + np.array([0, 0.95 * scene.unit])
+    known[knee] = points[knee, 1] > 0.9 * scene.body.shape[0]
+    return scene._replace(points=points, known=known)
+
+
 def _bone(scene, start: int, end: int, wide: float, narrow: float):
     """(H, W) bool of a tapering band, and each pixel's signed distance from its axis."""
     y, x = np.mgrid[: scene.body.shape[0], : scene.body.shape[1]]
@@ -120,10 +130,7 @@ def _torso(scene) -> np.ndarray:
         if known[L_HIP] and known[R_HIP]:
             hips = points[[L_HIP, R_HIP]]
             spread = 1.55 * (hips - hips.mean(0)) + hips.mean(0)
-            hull += [
-                *spread,
-                points[MID_HIP] + [0, 0.2 * scene.unit] if known[MID_HIP] else hips[0],
-            ]
+            hull += [*spread, *(spread + np.array([0, 0.1 * scene.unit]))]
         else:
             hull += [p + np.array([0, scene.unit]) for p in hull[:2]]
         corners = cv2.convexHull(np.array(hull, np.float32))
