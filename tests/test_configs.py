@@ -201,7 +201,8 @@ def shrink_warp(path: str, folder: Path):
     config.model.refinement.update(dim=8, hidden=8, motion=8)
     del config.model.image_losses["perceptual"]
     config.train_dataloader.update(num_workers=0, persistent_workers=False)
-    config.train_dataloader.dataset.update(size=size)
+    for loader in ("train_dataloader", "test_dataloader"):
+        config[loader].dataset.update(size=size)
     matcher = config.train_dataloader.dataset.transforms[0].matcher
     for key in ("faces", "mirror"):  # the tree's own mesh
         matcher[key] = str(root / "smpl" / Path(matcher[key]).name)

@@ -65,26 +65,34 @@ def run_tool(main: Callable[[], int | None]) -> None:
     """
     try:
         code = main() or OK
-    except (ValueError, FileNotFoundError) as error:
-        code = _report(sentence(error), BAD_INPUT)
-    except (FloatingPointError, LoaderError) as error:
-        code = _report(sentence(error), FINDINGS)
-    except torch.OutOfMemoryError as error:
-        code = _report(f"{_OUT_OF_MEMORY} ({sentence(error)})", FINDINGS)
-    except OSError as error:
-        code = _report(sentence(error), BAD_INPUT)
-    except ImportError as error:
-        if "pip install" not in str(error):  # an optional part says how to get it
-            raise
-        code = _report(sentence(error), BAD_INPUT)
-    except RuntimeError as error:
-        if "can't allocate memory" not in str(error):  # torch's words for it on a CPU
-            raise
-        code = _report(f"{_OUT_OF_MEMORY} ({sentence(error)})", FINDINGS)
     except KeyboardInterrupt:
         code = 130
+    except Exception as error:
+        code = exit_code(error)
+        if code is None:
+            raise
+        text = sentence(error)
+        _report(f"{_OUT_OF_MEMORY} ({text})" if _no_memory(error) else text)
     sys.stdout.flush()
     sys.exit(code)
+
+
+def exit_code(error: BaseException) -> int | None:
+    """What a tool exits with; None for an error that no user can mend: a traceback says more."""
+    if isinstance(error, (FloatingPointError, LoaderError)) or _no_memory(error):
+        return FINDINGS
+    if isinstance(error, (ValueError, OSError)):
+        return BAD_INPUT
+    if isinstance(error, ImportError) and "pip install" in str(error):
+        return BAD_INPUT  # an optional part says how to get it
+    return None
+
+
+def _no_memory(error: BaseException) -> bool:
+    words = "can't allocate memory"  # torch's on a CPU
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+        isinstance(error, RuntimeError) and words in str(error)
+    )
 
 
 def sentence(error: BaseException) -> str:
@@ -95,10 +103,9 @@ def sentence(error: BaseException) -> str:
     return " ".join(text.split())
 
 
-def _report(text: str, code: int) -> int:
+def _report(text: str) -> None:
     if os.environ.get("VTONLAB_TRACEBACK"):
         import traceback
 
         traceback.print_exc()
     print(f"error: {text}", file=sys.stderr)
-    return code

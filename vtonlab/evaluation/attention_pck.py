@@ -61,7 +61,7 @@ class AttentionPCK(PairMetric):
         "effective_cells": "down",
         "drawn_error": "down",
     }
-    needs = ()  # `process` says itself which of two things is missing
+    needs = ("attention", "flow")
 
     def __init__(
         self,
@@ -71,6 +71,8 @@ class AttentionPCK(PairMetric):
         collect_device: str = "cpu",
     ) -> None:
         super().__init__(collect_device=collect_device)
+        if layers is not None and not layers:
+            raise ValueError("layers is empty: give names, or None for all that the probe reads")
         self.layers, self.tolerance = layers, tolerance
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:

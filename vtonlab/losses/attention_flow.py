@@ -100,6 +100,8 @@ class AttentionFlowLoss(AttentionLoss):
             layer_reduction=layer_reduction,
             sample_reduction=sample_reduction,
         )
+        if min_grid_ratio < 0:
+            raise ValueError(f"min_grid_ratio={min_grid_ratio}: 0 (every grid) or more is needed")
         self.choose("region", region, ("auto", "worn_mask", "mask"))
         self.choose("pixel_reduction", pixel_reduction, ("mean", "sum"))
         self.temperature = temperature

@@ -35,6 +35,9 @@ class AttentionLoss(nn.Module):
         layer_reduction: "mean" or "sum" over the supervised layers.
         sample_reduction: "mean" over the samples of the batch, or "sum" as in SIFT-VTON's released
             code (the effective weight then grows with the batch).
+
+    Raises:
+        ValueError: a setting outside its range, or an unknown reduction.
     """
 
     head_reductions: tuple[str, ...] = ("mean", "none", "mean_logit")
@@ -59,6 +62,12 @@ class AttentionLoss(nn.Module):
         self.choose("head_reduction", head_reduction, self.head_reductions)
         self.choose("layer_reduction", layer_reduction, ("mean", "sum"))
         self.choose("sample_reduction", sample_reduction, ("mean", "sum"))
+        for name, value in (("weight", weight), ("start_iter", start_iter),
+                            ("warmup_iters", warmup_iters)):  # fmt: skip
+            if not 0 <= value < math.inf:
+                raise ValueError(f"{name}={value}: a number from 0 on is needed")
+        if t_max is not None and not 0 < t_max <= 1000:
+            raise ValueError(f"t_max={t_max}: within (0, 1000], or None for every timestep")
         self.weight = weight
         self.layers = None if layers is None else list(layers)
         self.t_max = t_max

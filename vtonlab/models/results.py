@@ -141,6 +141,20 @@ def check_loss_names(kind: str, names: Iterable[str]) -> None:
             raise ValueError(f"{kind}: call {name!r} something without 'loss' in it")
 
 
+def check_probe(probe: Mapping | None) -> None:
+    """``ValueError`` unless it is None or ``dict(layers=[...], sigma=0.5)``."""
+    if probe is None:
+        return
+    layers, sigma = probe.get("layers"), probe.get("sigma", 0.5)
+    if not isinstance(layers, (list, tuple)) or not layers:
+        raise ValueError(f"probe.layers={layers!r}: a list of names or patterns is needed")
+    if not isinstance(sigma, (int, float)) or not 0 <= sigma <= 1:
+        raise ValueError(f"probe.sigma={sigma!r}: a noise level within [0, 1] is needed")
+    unknown = [key for key in probe if key not in ("layers", "sigma")]
+    if unknown:
+        raise ValueError(f"unknown key 'probe.{unknown[0]}': it has layers and sigma")
+
+
 def checkpoint_facts(model: nn.Module, **more: str) -> dict:
     """What a checkpoint must share with the model that loads it: the model's class, ``size`` and
     ``categories``, how masks are meant, and ``more``.

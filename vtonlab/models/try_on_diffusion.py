@@ -21,6 +21,7 @@ from vtonlab.models.results import (
     bare_results,
     check_loss_names,
     check_needs,
+    check_probe,
     check_size,
     checkpoint_facts,
     pair_results,
@@ -129,6 +130,7 @@ class TryOnDiffusion(BaseModel):
                 "without its garment too: set condition_dropout (0.1, say), or guidance_scale=1"
             )
         check_loss_names("attention_losses", attention_losses or {})
+        check_probe(probe)
         self.attention_losses = nn.ModuleDict(
             {name: ATTENTION_LOSSES.build(cfg) for name, cfg in (attention_losses or {}).items()}
         )

@@ -17,6 +17,7 @@ from vtonlab.models.results import (
     add_attention,
     bare_results,
     check_loss_names,
+    check_probe,
     check_size,
     checkpoint_facts,
     pair_results,
@@ -128,6 +129,7 @@ class TryOnWarping(BaseModel):
         self.arithmetic = FlowArithmetic(**(arithmetic or {}))
         self._check_settings(attention_losses, probe)
         check_loss_names("attention_losses", attention_losses or {})
+        check_probe(probe)
         check_loss_names("image_losses", image_losses or {})
         self.attention_losses = _built(ATTENTION_LOSSES, attention_losses)
         self.flow_loss = None if flow_loss is None else LOSSES.build(flow_loss)

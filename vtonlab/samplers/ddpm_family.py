@@ -38,8 +38,8 @@ class EpsilonSampler(DiffusionSampler):
         super().__init__(
             guidance_scale=guidance_scale, guidance_rescale=guidance_rescale, start=start
         )
-        if num_steps < 1:
-            raise ValueError(f"num_steps={num_steps}: at least one step is needed")
+        if not 1 <= num_steps <= 1000:
+            raise ValueError(f"num_steps={num_steps}: 1 to 1000, the timesteps there are")
         if timestep_spacing not in SPACINGS:
             raise ValueError(f"timestep_spacing={timestep_spacing!r}: one of {', '.join(SPACINGS)}")
         self.num_steps, self.timestep_spacing = num_steps, timestep_spacing

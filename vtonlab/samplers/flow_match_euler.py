@@ -36,8 +36,8 @@ class FlowMatchEulerSampler(DiffusionSampler):
         guidance_rescale: float = 0.0,
     ) -> None:
         super().__init__(guidance_scale=guidance_scale, guidance_rescale=guidance_rescale)
-        if num_steps < 1:
-            raise ValueError(f"num_steps={num_steps}: at least one step is needed")
+        if not 1 <= num_steps <= 1000:
+            raise ValueError(f"num_steps={num_steps}: 1 to 1000, the noise levels there are")
         if dynamic_shifting not in (True, False, "flux2"):
             raise ValueError(f"dynamic_shifting={dynamic_shifting!r}: True, False or 'flux2'")
         self.num_steps, self.dynamic_shifting, self.shift = num_steps, dynamic_shifting, shift

@@ -76,6 +76,8 @@ class SyntheticTryOn(Dataset):
             garment is no photograph.
     """
 
+    all_categories = tuple(KINDS)  # what ``categories=None`` gives
+
     def __init__(
         self,
         *,
@@ -103,8 +105,8 @@ class SyntheticTryOn(Dataset):
         self.size = (int(size[0]), int(size[1]))
         if min(self.size) < 16:
             raise ValueError(f"size must be at least 16x16 pixels, not {size[0]}x{size[1]}")
-        if length < 1:
-            raise ValueError(f"length must be at least 1, not {length}")
+        if not 1 <= length <= 10_000_000:
+            raise ValueError(f"length must be from 1 to 10 000 000, not {length}")
         self.length, self.seed = int(length), int(seed)
         self.categories = _some_of("categories", categories, tuple(KINDS))
         self.garments = _some_of("garments", garments, ALL_KINDS)

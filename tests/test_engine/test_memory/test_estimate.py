@@ -164,5 +164,5 @@ def test_klein_is_known_without_its_files(load, monkeypatch):
     double, single = 8 * 2 * 3072, wide + (3072 + 9216 + 3072)
     assert parts["weights, trained"] == 4 * 64 * (5 * double + 20 * single)
     assert 0 < parts["codec"] < 0.2 * GIB
-    prompt = memory._without_weights(load("klein_vitonhd"))[0]["conditioner"]["prompt"]
+    prompt = memory.without_weights(load("klein_vitonhd"))[0]["conditioner"]["prompt"]
     assert (prompt["num_tokens"], prompt["dim"]) == (512, 3 * 2560)

@@ -1,70 +1,100 @@
 """Strict configs: an unknown key anywhere stops before training and names the nearest valid one.
 
-Nothing is built: types are looked up in their registries and the keys beside each ``type`` are
-compared with the constructor's arguments.
+Nothing is built: types are looked up in their registries, and the keys beside each ``type`` are
+compared with the constructor's arguments, their values with its annotations.
 """
 
 import difflib
 import inspect
-from collections.abc import Iterable, Mapping
-from typing import Any
+import multiprocessing
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 from mmengine import registry as mm
 from mmengine.config import Config
 from mmengine.registry import Registry
 from mmengine.runner import Runner
+from mmengine.utils import import_modules_from_strings
 from torch.utils.data import DataLoader
 
 from vtonlab import registry as ours
+from vtonlab.engine.config.values import Within, parameters_of, problem_of
 from vtonlab.engine.running import registries as running
+from vtonlab.engine.running.optimizers import FiniteOptimWrapper
 
-HOOK_SLOTS = frozenset(  # mmengine's, then ours: see configs/_base_/default_runtime.py
-    "runtime_info timer sampler_seed logger param_scheduler checkpoint visualization "
-    "rng guard signal supervision dead_losses ema preview pictures".split()
+Arguments = dict[str, inspect.Parameter]
+_LEVELS = Literal["CRITICAL", "FATAL", "ERROR", "WARNING", "WARN", "INFO", "DEBUG", "NOTSET"]
+
+
+def declared(**annotations: Any) -> Arguments:
+    """Keys and their types, of what no single function or class takes."""
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return {k: inspect.Parameter(k, kind, annotation=a) for k, a in annotations.items()}
+
+
+# What this package reads at the top of a config beside mmengine's runner. A plugin that reads a key
+# of its own adds it here: ``TOP_LEVEL.update(declared(my_key=int | None))``.
+TOP_LEVEL: Arguments = declared(
+    data_root=str | None,
+    pretrained=str | None,
+    as_released=bool,
+    released=dict | None,
+    partial_load=Sequence[str] | None,
+    load_other_size=bool,
+    load_parts=dict[str, str] | None,
+    custom_imports=dict,
+    model_wrapper_cfg=dict,
+    find_unused_parameters=bool,
+    sharding=dict | None,
+    sync_bn=str | None,
+    activation_checkpointing=Sequence[str] | str | None,
+    efficient_conv_bn_eval=Sequence[str] | str | None,
 )
-TOP_KEYS = frozenset(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"} | {
-    "data_root",
-    "pretrained",
-    "as_released",
-    "released",
-    "partial_load",
-    "load_other_size",
-    "load_parts",
-    "custom_imports",
-    "model_wrapper_cfg",
-    "find_unused_parameters",
-    "sharding",
-    "sync_bn",
-    "activation_checkpointing",
-    "efficient_conv_bn_eval",
-}
-_LOADER = frozenset(inspect.signature(DataLoader.__init__).parameters) - {"self"} | {
-    "num_batch_per_epoch",
-    "disable_subprocess_warning",
-}
-_FIXED: dict[str, frozenset[str]] = {
-    "env_cfg": frozenset(["cudnn_benchmark", "mp_cfg", "dist_cfg", "resource_limit"]),
-    "env_cfg.mp_cfg": frozenset(["mp_start_method", "opencv_num_threads"]),
-    "env_cfg.dist_cfg": frozenset(["backend", "timeout", "init_backend", "port"]),
-    "randomness": frozenset(["seed", "diff_rank_seed", "deterministic"]),
-    "sharding": frozenset(["module", "blocks", "param_dtype"]),
-    "auto_scale_lr": frozenset(["base_batch_size", "enable"]),
-    "custom_imports": frozenset(["imports", "allow_failed_imports"]),
-    "default_hooks": HOOK_SLOTS,
+_LOADER = parameters_of(DataLoader)[0] | declared(
+    batch_size=int,
+    num_batch_per_epoch=int | None,
+    disable_subprocess_warning=bool,
+    sampler=dict,
+    dataset=dict,
+)
+_FIXED: dict[str, Arguments] = {
+    "env_cfg": declared(
+        cudnn_benchmark=bool,
+        mp_cfg=dict,
+        dist_cfg=dict,
+        resource_limit=Annotated[int, Within(1)],
+    ),
+    "env_cfg.mp_cfg": declared(
+        mp_start_method=Literal[tuple(multiprocessing.get_all_start_methods())] | None,
+        opencv_num_threads=Annotated[int, Within(0, 1024)],
+    ),
+    "env_cfg.dist_cfg": declared(
+        backend=str, timeout=Annotated[float, Within(1)] | None, init_backend=str, port=int | None
+    ),
+    "randomness": declared(
+        seed=Annotated[int, Within(0, 2**32 - 1)] | None, diff_rank_seed=bool, deterministic=bool
+    ),
+    "sharding": declared(module=str, blocks=Sequence[str], param_dtype=str | None),
+    "auto_scale_lr": declared(base_batch_size=int, enable=bool),
+    "custom_imports": parameters_of(import_modules_from_strings)[0],
     "train_dataloader": _LOADER,
     "val_dataloader": _LOADER,
     "test_dataloader": _LOADER,
 }
-_BY_NAME: dict[str, frozenset[str]] = {  # wherever they stand under optim_wrapper
-    "clip_grad": frozenset(
-        ["type", "max_norm", "norm_type", "error_if_nonfinite", "foreach", "clip_value"]
-    ),
-    "paramwise_cfg": frozenset(
+_CLIP = declared(max_norm=float, norm_type=float)  # what `FiniteOptimWrapper` reads
+_CLIP_MMENGINE = _CLIP | declared(
+    type=str, clip_value=float, error_if_nonfinite=bool, foreach=bool | None
+)
+_PARAMWISE = declared(
+    **dict.fromkeys(
         "lr_mult decay_mult bias_lr_mult bias_decay_mult norm_decay_mult flat_decay_mult "
-        "dwconv_decay_mult dcn_offset_lr_mult bypass_duplicate custom_keys".split()
+        "dwconv_decay_mult dcn_offset_lr_mult".split(),
+        float | None,
     ),
-}
-_MATCHES = frozenset(["matcher", "root", "maps"])  # of a data set: see match_store.open_store
+    bypass_duplicate=bool,
+    custom_keys=dict[str, dict],
+)
+_MATCHES = declared(matcher=dict, root=str | None, maps=Sequence[str])  # match_store.open_store
 _DEFAULT_TYPES = {
     "optim_wrapper": "OptimWrapper",
     "val_cfg": "PairValLoop",
@@ -104,42 +134,40 @@ _ALL += [
     running.EVALUATOR,
 ]
 _ALL += [running.MODEL_WRAPPERS, mm.FUNCTIONS]
-_ALWAYS = frozenset(["type", "_scope_", "_delete_"])
-_PART = frozenset(["modules", "paramwise_cfg"])  # see MultiOptimWrapperConstructor
+_ALWAYS = declared(type=Any, _scope_=str, _delete_=bool)
+_PART = declared(modules=Sequence[str], paramwise_cfg=dict)  # see MultiOptimWrapperConstructor
 
 
 def accepted_arguments(target: Any) -> frozenset[str]:
-    """Argument names that a class or function takes by keyword.
-
-    A constructor with ``**kwargs`` also takes what the next one in its method resolution order
-    takes, as mmengine's schedulers and wrappers do.
-    """
-    if not inspect.isclass(target):
-        return _keywords(target)[0]
-    names: set[str] = set()
-    for parent in target.__mro__[:-1]:
-        if "__init__" in vars(parent):
-            own, open_ended = _keywords(vars(parent)["__init__"])
-            names |= own
-            if not open_ended:
-                break
-    return frozenset(names - {"self"})
+    """Argument names that a class or function takes by keyword: see `parameters_of`."""
+    return frozenset(parameters_of(target)[0])
 
 
-def _keywords(function: Any) -> tuple[frozenset[str], bool]:
-    parameters = inspect.signature(function).parameters.values()
-    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
-    return frozenset(p.name for p in parameters if p.kind in named), open_ended
+def top_keys() -> frozenset[str]:
+    """Names that may stand at the top of a config."""
+    return frozenset(_top_level())
+
+
+def _top_level() -> Arguments:
+    runner = dict(parameters_of(Runner)[0])
+    runner.pop("cfg")
+    return runner | declared(log_level=_LEVELS) | TOP_LEVEL
 
 
 def check_config(config: Mapping[str, Any]) -> None:
-    """Check every key of a config.
+    """Check every key of a config, and every value against the type that its class declares.
 
     Raises:
-        ValueError: names the first unknown key or type with its path, and the nearest valid one.
+        ValueError: names the first unknown key or type with its path, and the nearest valid one; or
+            the first value of a wrong type, and what is wanted.
     """
-    _check(_as_dict(config), ())
+    node = _as_dict(config)
+    scope, known = node.get("default_scope"), {"mmengine", *mm.MODELS.children}
+    if scope is not None and scope not in known:
+        raise ValueError(
+            f"config key 'default_scope' is {scope!r}: wanted one of {', '.join(sorted(known))}"
+        )
+    _check(node, ())
 
 
 def check_options(config: Mapping[str, Any], options: Mapping[str, Any]) -> None:
@@ -179,38 +207,45 @@ def _names(node: Any) -> list[str]:
     return list(node) if isinstance(node, Mapping) else []
 
 
-def allowed_keys(node: Mapping[str, Any], path: tuple[str, ...]) -> frozenset[str] | None:
-    """Keys that the dictionary at ``path`` may have; None where it is free (a plain argument)."""
+def allowed_keys(node: Mapping[str, Any], path: tuple[str, ...]) -> Arguments | None:
+    """Keys that the dictionary at ``path`` may have and what it declares of them; None where it is
+    free (a plain argument).
+    """
     dotted = ".".join(path)
     if not path:
-        return TOP_KEYS
+        return _top_level()
     if dotted in _FIXED:
         return _FIXED[dotted]
-    if path[0] == "optim_wrapper" and path[-1] in _BY_NAME:
-        return _BY_NAME[path[-1]]
+    if path[0] == "optim_wrapper" and path[-1] == "paramwise_cfg":
+        return _PARAMWISE
+    if path[0] == "optim_wrapper" and path[-1] == "clip_grad":
+        return _CLIP_MMENGINE
     if path[0].endswith("_dataloader") and path[-1] == "matches":
         return _MATCHES
     found = _resolve(node, path)
     if found is None:
         return None
-    return accepted_arguments(found) | _ALWAYS | _extras(node, path)
+    return parameters_of(found)[0] | _ALWAYS | _extras(node, path)
 
 
-def _extras(node: Mapping[str, Any], path: tuple[str, ...]) -> frozenset[str]:
+def _extras(node: Mapping[str, Any], path: tuple[str, ...]) -> Arguments:
     """What mmengine itself reads beside a type before the constructor sees the rest."""
     if path[0] in ("default_hooks", "custom_hooks"):
-        extra = {"priority"}
+        extra = declared(priority=int | str)
         if node.get("type") == "EMAHook":
-            averaged = ours.MODELS.get(node.get("ema_type", "ExponentialMovingAverage"))
-            extra |= accepted_arguments(averaged) - {"model"} if averaged else set()
-        return frozenset(extra)
+            kind = node.get("ema_type", "ExponentialMovingAverage")
+            averaged = ours.MODELS.get(kind) if isinstance(kind, str) else None
+            extra |= dict(parameters_of(averaged)[0]) if averaged else {}
+            extra.pop("model", None)
+        return extra
     if _is_wrapper(node, path):
-        return frozenset(["constructor", "paramwise_cfg"] if len(path) == 1 else _PART)
+        whole = declared(constructor=str, paramwise_cfg=dict | None, optimizer=dict)
+        return whole if len(path) == 1 else _PART | declared(optimizer=dict)
     if path[0] == "param_scheduler":
-        return frozenset(["convert_to_iter_based"])
+        return declared(convert_to_iter_based=bool)
     if path == ("train_cfg",):
-        return frozenset(["by_epoch"])
-    return frozenset()
+        return declared(by_epoch=bool)
+    return {}
 
 
 def _is_wrapper(node: Mapping[str, Any], path: tuple[str, ...]) -> bool:
@@ -221,8 +256,17 @@ def _resolve(node: Mapping[str, Any], path: tuple[str, ...]) -> Any:
     """The class or function that the dictionary configures, or None for a plain dictionary."""
     wanted = node.get("type")
     if wanted is None:
+        if "type" in node:
+            raise ValueError(_not_a_type(path, None))
+        near = [k for k in node if difflib.get_close_matches(str(k), ["type"], cutoff=0.74)]
+        if near:
+            raise ValueError(f"unknown key {'.'.join((*path, near[0]))!r}: did you mean 'type'?")
         wanted = _default_type(node, path)
-    if wanted is None or not isinstance(wanted, str):
+    if wanted is None:
+        return None
+    if not isinstance(wanted, str):
+        if not callable(wanted):
+            raise ValueError(_not_a_type(path, wanted))
         return wanted
     preferred = _registry_of(path)
     candidates = ([] if preferred is None else [preferred]) + [
@@ -237,6 +281,10 @@ def _resolve(node: Mapping[str, Any], path: tuple[str, ...]) -> Any:
         f"config key '{'.'.join(path)}.type' is {wanted!r}, which is not registered"
         + _hint(wanted, names)
     )
+
+
+def _not_a_type(path: tuple[str, ...], found: Any) -> str:
+    return f"config key '{'.'.join(path)}.type' is {found!r}: wanted the name of a registered class"
 
 
 def _default_type(node: Mapping[str, Any], path: tuple[str, ...]) -> str | None:
@@ -279,15 +327,69 @@ def _check(node: Any, path: tuple[str, ...]) -> None:
     if not isinstance(node, Mapping):
         return
     valid = allowed_keys(node, path)
+    if path == ("param_scheduler",) and "type" not in node:
+        _check_schedulers(node)
+    if path == ("default_hooks",):
+        _check_slots(node)
+    if path and path[0] == "optim_wrapper" and isinstance(node.get("clip_grad"), Mapping):
+        _check_clip(node, path)
     several = path == ("optim_wrapper",) and "optimizer" not in node
     if several:
         _check_parts(node)
     for key, value in node.items():
         if not path and (key.startswith("_") or callable(value) or inspect.ismodule(value)):
             continue  # private, or a name that the config file imported
+        here = (*path, str(key))
         if valid is not None and key not in valid and not several:
-            raise ValueError(_unknown((*path, key), valid, "the config"))
-        _check(value, (*path, key))
+            raise ValueError(_unknown(here, valid, "the config"))
+        if valid is not None and key in valid:
+            _check_value(value, valid[key], here)
+        _check(value, here)
+
+
+def _check_value(value: Any, parameter: inspect.Parameter, path: tuple[str, ...]) -> None:
+    problem = problem_of(value, parameter)
+    if problem is None:
+        return
+    if isinstance(value, Mapping) and problem_of({}, parameter) is None:
+        for key, item in value.items():  # one of its values is wrong: name that
+            if problem_of({key: item}, parameter):
+                path, value = (*path, str(key)), item
+                break
+    found = repr(value)
+    if len(found) > 80:
+        found = found[:76] + " ..."
+    default = parameter.default
+    plain = isinstance(default, (bool, int, float, str)) or default is None
+    hint = f" (without it: {default!r})" if plain else ""
+    raise ValueError(f"config key {'.'.join(path)!r} is {found}: wanted {problem}{hint}")
+
+
+def _check_schedulers(node: Mapping[str, Any]) -> None:
+    """Of several optimisers: the name of each with its schedules."""
+    for name, value in node.items():
+        if not isinstance(value, (Mapping, list, tuple)):
+            raise ValueError(
+                f"param_scheduler has no 'type', and param_scheduler.{name}={value!r} is no "
+                f"schedule of one of several optimisers"
+            )
+
+
+def _check_slots(hooks: Mapping[str, Any]) -> None:
+    """Any name is a slot, but not one that a slip of the finger made of another."""
+    names = [str(name) for name in hooks]
+    for place, name in enumerate(names):
+        if difflib.get_close_matches(name, names[:place], cutoff=0.85):
+            raise ValueError(_unknown(("default_hooks", name), names[:place], "the config"))
+
+
+def _check_clip(node: Mapping[str, Any], path: tuple[str, ...]) -> None:
+    """Our wrappers clip by the norm alone; mmengine's other ways would be passed over."""
+    wrapper = _resolve(node, path)
+    if inspect.isclass(wrapper) and issubclass(wrapper, FiniteOptimWrapper):
+        for key in node["clip_grad"]:
+            if key not in _CLIP:
+                raise ValueError(_unknown((*path, "clip_grad", key), _CLIP, "the config"))
 
 
 def _check_parts(node: Mapping[str, Any]) -> None:
@@ -298,14 +400,18 @@ def _check_parts(node: Mapping[str, Any]) -> None:
             "optim_wrapper has no 'optimizer'; for several set constructor="
             "'MultiOptimWrapperConstructor' beside one part for each"
         )
-    if isinstance(constructor, str) and running.OPTIM_WRAPPER_CONSTRUCTORS.get(constructor) is None:
+    if not isinstance(constructor, str):
+        raise ValueError(
+            f"optim_wrapper.constructor is {constructor!r}: wanted the name of a registered class"
+        )
+    if running.OPTIM_WRAPPER_CONSTRUCTORS.get(constructor) is None:
         names = _registered([running.OPTIM_WRAPPER_CONSTRUCTORS])
         raise ValueError(
             f"optim_wrapper.constructor is {constructor!r}, which is not registered"
             + _hint(constructor, names)
         )
     for name, part in node.items():
-        if name not in _ALWAYS | {"constructor", "paramwise_cfg"} and not (
+        if name not in {*_ALWAYS, "constructor", "paramwise_cfg"} and not (
             isinstance(part, Mapping) and "optimizer" in part
         ):
             raise ValueError(

@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.config.utils import ConfigParsingError
 
-from vtonlab.engine.config.check import TOP_KEYS, accepted_arguments, check_options
+from vtonlab.engine.config.check import accepted_arguments, check_options, top_keys
 from vtonlab.engine.config.inherit import read
 from vtonlab.engine.config.names import find_config, shipped, short_name
 from vtonlab.engine.config.released import apply_released
@@ -75,7 +75,7 @@ def load_config(
         _import_customs(config)
     except (ConfigParsingError, SyntaxError, NameError, ImportError, AttributeError) as error:
         raise ValueError(f"config {path} cannot be read: {error}") from error
-    ingredients = {name for name in used_names(path) if name in config and name not in TOP_KEYS}
+    ingredients = {name for name in used_names(path) if name in config and name not in top_keys()}
     if options:
         for name in ingredients & {option.split(".")[0] for option in options}:
             raise ValueError(_ingredient(name, config))
@@ -166,7 +166,7 @@ def inject_seed(config: Config) -> None:
     if not model or seed is None or model.get("seed") is not None:
         return
     found = MODELS.get(model["type"]) if isinstance(model.get("type"), str) else model.get("type")
-    if found is not None and "seed" in accepted_arguments(found):
+    if callable(found) and "seed" in accepted_arguments(found):
         model["seed"] = seed
 
 
@@ -181,7 +181,7 @@ def _inject_path(node: Any, folder: str) -> None:
 
 def _takes_data_root(dataset_type: Any) -> bool:
     found = DATASETS.get(dataset_type) if isinstance(dataset_type, str) else dataset_type
-    return found is not None and "data_root" in accepted_arguments(found)
+    return callable(found) and "data_root" in accepted_arguments(found)
 
 
 def run_name(path: str | Path) -> Path:
@@ -241,7 +241,8 @@ def finalize(
     inject_pretrained(config)
     inject_seed(config)
     for loader in LOADERS:  # a worker that hangs on a file system is an error, not a wait for ever
-        if config.get(loader) and config[loader].get("num_workers", 0) > 0:
+        workers = (config.get(loader) or {}).get("num_workers", 0)
+        if isinstance(workers, int) and workers > 0:
             config[loader].setdefault("timeout", LOADER_TIMEOUT_S)
     return config
 

@@ -50,6 +50,8 @@ class SafeCheckpointHook(CheckpointHook):
                 f"max_keep_ckpts={max_keep_ckpts}: keep at least 2, because a run killed while it "
                 f"saves its only checkpoint is lost (-1 keeps all)"
             )
+        if interval != -1 and interval < 1:
+            raise ValueError(f"interval={interval}: at least 1, or -1 for the last iteration alone")
         if rule not in (None, "greater", "less"):
             raise ValueError(f"rule={rule!r}: choose 'greater' or 'less'")
         super().__init__(

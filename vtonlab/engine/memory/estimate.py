@@ -87,7 +87,7 @@ def estimate_memory(config: Config, device: str = "cuda", gpus: int = 1) -> dict
     if config.model.get("type") != "TryOnDiffusion":
         raise ValueError(f"--estimate knows TryOnDiffusion, not {config.model.get('type')!r}")
     check_sharding(config)
-    settings, cached = _without_weights(config)
+    settings, cached = without_weights(config)
     with torch.device("meta"):
         model = MODELS.build(settings)
     sharing = Sharing(config, model, gpus)
@@ -123,7 +123,7 @@ def estimate_memory(config: Config, device: str = "cuda", gpus: int = 1) -> dict
     return parts
 
 
-def _without_weights(config: Config) -> tuple[dict, bool]:
+def without_weights(config: Config) -> tuple[dict, bool]:
     """The model's settings with untrained networks, and whether latents are cached."""
     settings = copy.deepcopy(config.model.to_dict())
     for name in ("backbone", "codec"):
@@ -226,6 +226,22 @@ def _pass(
     return after, live.peak, losses
 
 
+def meta_records(model: nn.Module, size: tuple[int, int], cached: bool, layers=()) -> list:
+    """Attention records of ``layers`` (name patterns) after one forward pass of a `TryOnDiffusion`
+    on the meta device, with pictures of ``size``: shapes alone, nothing is computed.
+
+    ``model`` comes from ``MODELS.build(without_weights(config)[0])`` on that device.
+    """
+    with torch.device("meta"), torch.no_grad():
+        model.train()
+        batch, encode = _batch(size, 1), _fake_encode(model, cached)
+        clean = model.conditioner.target(batch, encode)
+        conditions = model.conditioner.prepare(batch, encode)
+        return model._run(
+            torch.zeros_like(clean), torch.full((1,), 0.5), conditions, layers
+        ).records
+
+
 def _forget_gradient(parameter: nn.Parameter) -> None:
     parameter.grad = None
 
@@ -253,14 +269,7 @@ def _forward(model, live: LiveMemory, batch: dict, config: Config, cached: bool)
     """
     autocast = config.optim_wrapper.get("type") == "AutocastOptimWrapper"
 
-    def encode(pictures: Tensor) -> Tensor:
-        if not cached:
-            return model.encode(pictures)
-        shape = model.codec.config
-        factor = 2 ** (len(shape.block_out_channels) - 1)
-        size = [side // factor for side in pictures.shape[-2:]]
-        return pictures.new_zeros(len(pictures), shape.latent_channels, *size)
-
+    encode = _fake_encode(model, cached)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
         with torch.no_grad():
             clean = model.conditioner.target(batch, encode)
@@ -271,6 +280,20 @@ def _forward(model, live: LiveMemory, batch: dict, config: Config, cached: bool)
         for record in found.records:
             loss = loss + record.query.float().mean() + record.key.float().mean()
         return loss, found.records, live.now
+
+
+def _fake_encode(model: nn.Module, cached: bool):
+    """The model's own `encode`, or latents of the right shape where they come from a cache."""
+
+    def encode(pictures: Tensor) -> Tensor:
+        if not cached:
+            return model.encode(pictures)
+        shape = model.codec.config
+        factor = 2 ** (len(shape.block_out_channels) - 1)
+        size = [side // factor for side in pictures.shape[-2:]]
+        return pictures.new_zeros(len(pictures), shape.latent_channels, *size)
+
+    return encode
 
 
 def _loss_bytes(model, records, device: str) -> int:

@@ -44,6 +44,10 @@ class ResumableTrainLoop(BaseLoop):
         super().__init__(runner, dataloader)
         if max_iters < 1 or int(max_iters) != max_iters:
             raise ValueError(f"train_cfg.max_iters must be a whole number >= 1, not {max_iters}")
+        if val_interval < 1 or val_begin < 1:
+            raise ValueError(
+                f"train_cfg: val_interval={val_interval} and val_begin={val_begin} must be >= 1"
+            )
         if not callable(getattr(self.dataloader.sampler, "skip", None)):
             raise ValueError(
                 f"{type(self.dataloader.sampler).__name__} cannot skip: ResumableTrainLoop needs "

@@ -61,6 +61,10 @@ class FiniteOptimWrapper(OptimWrapper):
             raise ValueError(
                 f"clip_grad needs max_norm, such as dict(max_norm=1.0), not {clip_grad}"
             )
+        if clip_grad is not None and not clip_grad["max_norm"] > 0:
+            raise ValueError(f"clip_grad.max_norm={clip_grad['max_norm']}: more than 0, or None")
+        if max_skips < 0:
+            raise ValueError(f"max_skips={max_skips}: at least 0")
         super().__init__(optimizer=optimizer, accumulative_counts=accumulative_counts)
         self.clip = dict(clip_grad) if clip_grad else None
         self.on_nonfinite = on_nonfinite

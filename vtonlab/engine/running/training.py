@@ -1,6 +1,9 @@
 """The ways a training goes: in full, or a dry run of one step."""
 
+import copy
+import logging
 import math
+import os
 import resource
 import sys
 import tempfile
@@ -17,13 +20,19 @@ from torch import nn
 
 from vtonlab.datasets.samplers import SampleKey
 from vtonlab.engine.checkpoints.files import find_problem
+from vtonlab.engine.config.agreement import check_agreement
 from vtonlab.engine.config.check import check_config
 from vtonlab.engine.config.load import optim_wrappers
+from vtonlab.engine.config.naming import naming_keys
 from vtonlab.engine.hooks import SampleTraceHook, SaveOnSignalHook
 from vtonlab.engine.parallel.processes import WorkDirLock
 from vtonlab.engine.running.optimizers import NonFiniteError
 from vtonlab.engine.running.runner import SafeRunner, build_runner
-from vtonlab.registry import DATASETS
+from vtonlab.registry import DATASETS, METRICS
+from vtonlab.structures.sample import GARMENT_MAPS
+
+OF_DATA = ("flow", "mask", *GARMENT_MAPS, "worn_mask", "agnostic", "pose")
+MOST_WORKERS = 16  # a core, of a loader
 
 
 def train(config: Config) -> SafeRunner:
@@ -41,8 +50,6 @@ def train(config: Config) -> SafeRunner:
 
 
 def _is_first_process() -> bool:
-    import os
-
     return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0
 
 
@@ -65,6 +72,8 @@ def check_data(config: Config, *loaders: str) -> dict[str, dict]:
             if verify is not None and _is_first_process():
                 print_log(f"{loader}: {verify()}", logger="current")
             samples[loader] = dataset[SampleKey(0, 0)]
+            if loader == "train_dataloader":
+                check_batch(config, samples[loader])
     return samples
 
 
@@ -79,12 +88,81 @@ def check_samples(model: nn.Module, samples: Mapping[str, dict]) -> None:
         check(sample, where=f"{loader}: ")
 
 
-def _train(config: Config) -> SafeRunner:
-    samples = check_data(config, "train_dataloader", "val_dataloader")
-    runner = build_runner(config)
-    check_samples(runner.bare_model, samples)
+def check_test_data(config: Config, runner: SafeRunner) -> None:
+    """Build the test data set, its loader and metrics, so that a wrong setting is not found after
+    days of training. What is not there yet (files, optional packages) is said, no error.
+
+    Raises:
+        ValueError: a setting that one of them refuses.
+    """
+    if not config.get("test_dataloader") or not _is_first_process():
+        return
     try:
-        runner.train()
+        loader = runner.build_dataloader(copy.deepcopy(config.test_dataloader), seed=0)
+        sample = loader.dataset[SampleKey(0, 0)]
+        metrics = config.get("test_evaluator") or []
+        for metric in metrics if isinstance(metrics, (list, tuple)) else [metrics]:
+            needs = getattr(METRICS.build(metric), "needs", ())
+            lacking = [key for key in needs if key in OF_DATA and key not in sample]
+            if lacking:
+                print_log(
+                    f"testing would fail: {metric['type']} needs {' and '.join(lacking)}, which "
+                    f"test_dataloader.dataset does not give (maps)",
+                    logger="current",
+                    level=logging.WARNING,
+                )
+    except (OSError, ImportError) as error:
+        print_log(f"testing would fail: {error}", logger="current", level=logging.WARNING)
+
+
+def check_batch(config: Config, sample: dict) -> None:
+    """Refuse a training batch that the machine's memory could not even hold as pictures.
+
+    Raises:
+        ValueError: naming the loader's keys.
+    """
+    loader = config.train_dataloader
+    count, workers = loader.get("batch_size", 1), loader.get("num_workers", 0)
+    arrays = (value for value in sample.values() if hasattr(value, "nbytes"))
+    needed = sum(value.nbytes for value in arrays) * count
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > memory:
+        raise ValueError(
+            f"train_dataloader.batch_size={count}: a batch of these pictures takes "
+            f"{needed / 2**30:.1f} GiB and the machine has {memory / 2**30:.1f}"
+        )
+    if workers > MOST_WORKERS * (os.cpu_count() or 1):
+        raise ValueError(
+            f"train_dataloader.num_workers={workers}: this machine has {os.cpu_count()} cores, "
+            f"more than {MOST_WORKERS} workers each only wait for one another"
+        )
+
+
+def prepare(config: Config) -> SafeRunner:
+    """All that a training checks before its model, data and optimiser start to work together.
+
+    Raises:
+        ValueError, FileNotFoundError: bad input, in one sentence that names its key.
+    """
+    check_config(config)
+    load_from = config.get("load_from")
+    if load_from and not Path(load_from).is_file():
+        raise FileNotFoundError(f"load_from: no checkpoint at {load_from}")
+    check_agreement(config)
+    with naming_keys(config):
+        samples = check_data(config, "train_dataloader", "val_dataloader")
+        runner = build_runner(config)
+        check_samples(runner.bare_model, samples)
+        with torch.random.fork_rng(devices=[]):  # a check must not change what is trained
+            check_test_data(config, runner)
+        return runner
+
+
+def _train(config: Config) -> SafeRunner:
+    runner = prepare(config)
+    try:
+        with naming_keys(config):  # the optimiser, schedules and loops are built now
+            runner.train()
     except NonFiniteError as error:
         places = [hook.describe() for hook in runner.hooks if isinstance(hook, SampleTraceHook)]
         where = places[0] if places else f"iteration {runner.iter + 1}"
