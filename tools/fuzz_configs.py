@@ -11,6 +11,13 @@ Example:
 Writes `cases.json` and `table.md` into `--out`. Exit codes: 0 no traceback and no hang, 1 some.
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import tools.environment  # noqa: F401
+
+# isort: split
 import argparse
 import copy
 import json
@@ -20,7 +27,6 @@ import re
 import resource
 import shutil
 import signal
-import sys
 import tempfile
 import time
 import traceback

@@ -60,6 +60,7 @@ class _DiffusersRegistry(PackageRegistry):
             import diffusers
 
             found = getattr(diffusers, key, None)
+            found = found if isinstance(found, type) else None  # modules too have names there
         return found
 
 

@@ -50,6 +50,8 @@ def test_one_key_at_a_time_or_all_combinations():
         {"a.b": 0.5, "c": None}, {"a.b": 0.5, "c": "mean"},
     ]  # fmt: skip
     assert ablate.name_of({"a.b": 0.5, "c": "x/y"}, 3) == "b=0.5-c=x-y_seed3"
+    with pytest.raises(ValueError, match=r"seeds are no change.*--seeds 0 1"):
+        ablate.changes_of([["randomness.seed", "0", "1"]], product=False)
     for wrong in ([["a"]], [["a", "1"], ["a", "2"]]):
         with pytest.raises(ValueError, match="each key once"):
             ablate.changes_of(wrong, product=False)
@@ -88,3 +90,49 @@ def test_results_of_other_settings_are_not_mixed_in(grid):
     code, _, err = grid("--vary", "model.drop", "0.0", "--cfg-options", "model.hidden=4")
     assert code == 2
     assert "other settings" in err
+
+
+def test_what_the_config_says_anyway_is_not_run_twice(grid):
+    code, out, _ = grid("--vary", "train_cfg.max_iters", "4", "3", "--seeds", "0", "1")
+    assert code == 0
+    results = json.loads(Path("grid/results.json").read_text())
+    assert [(r["change"], r["seed"]) for r in results] == [
+        ({}, 0), ({}, 1), ({"train_cfg.max_iters": 3}, 0), ({"train_cfg.max_iters": 3}, 1)
+    ]  # fmt: skip
+    values = [r["metrics"]["l1"] for r in results]
+    assert len(set(values)) == 4  # seeds differ
+    row = next(line for line in out.splitlines() if "max_iters = 3" in line)
+    mean, difference = sum(values[2:]) / 2, sum(values[2:]) / 2 - sum(values[:2]) / 2
+    assert f"| {mean:.4f} ± " in row and f"{difference:+.4f} [" in row
+
+
+def test_a_run_that_fails_is_named_and_the_grid_goes_on(grid, monkeypatch):
+    import torch
+
+    real = toy.ToyModel.forward
+
+    def forward(self, *args, **kwargs):
+        if self.step_noise == 0.5:
+            raise torch.OutOfMemoryError("tried 2 GiB")
+        return real(self, *args, **kwargs)
+
+    monkeypatch.setattr(toy.ToyModel, "forward", forward)
+    code, out, err = grid("--vary", "model.step_noise", "0.5", "0.1")
+    assert code == 1
+    assert "step_noise=0.5_seed0 failed: OutOfMemoryError: tried 2 GiB" in err
+    assert "| model.step_noise = 0.5 | none | failed |" in out
+    assert "step_noise=0.5_seed0 failed: OutOfMemoryError" in out
+    assert "metrics" in json.loads(Path("grid/results.json").read_text())[2]
+
+
+def test_differences_are_taken_pair_by_pair():
+    def run(change, seed, shift):
+        pairs = {"a": 1.0 + seed + shift, "b": 5.0 + seed + shift, "c": 9.0 - seed + shift}
+        mean = sum(pairs.values()) / 3
+        return dict(change=change, seed=seed, metrics={"m": mean}, pairs={"m": pairs})
+
+    results = [run({}, s, 0.0) for s in (0, 1)] + [run({"x": 1}, s, 0.25) for s in (0, 1)]
+    value, (low, high) = ablate.difference(results, {"x": 1}, "m")
+    assert value == low == high == 0.25  # spread of people and seeds is gone
+    assert ablate.difference(results[:2] + results[3:], {"x": 1}, "m")[0] == 0.25
+    assert ablate.difference(results[2:], {"x": 1}, "m") is None

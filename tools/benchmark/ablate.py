@@ -1,18 +1,21 @@
-"""Train and test a config again and again with one setting changed, and plot what that does.
+"""Train and test a config again and again with one setting changed, and tell what that does.
 
 Each `--vary KEY VALUE...` changes one key, all others as in the config; `--product` tries every
-combination instead. A run is trained, tested and written into a folder named after its changes.
-Runs that have a result are passed over and one that was cut short is resumed: give the same command
-again after a stop, or with more values.
+combination instead; each of them with every seed of `--seeds`. A run is trained, tested and written
+into a folder named after its changes. Runs that have a result are passed over and one that was cut
+short is resumed: give the same command again after a stop, or with more values or seeds. A run that
+fails (out of memory, a number that is not finite) is named and the others go on.
 
 Example:
     python tools/benchmark/ablate.py configs/leffa/unet_synthetic.py --out work_dirs/figure5 \\
         --vary model.attention_losses.flow.weight 0 0.1 1 10 \\
-        --vary model.attention_losses.flow.t_max 250 500 1000 \\
+        --vary model.attention_losses.flow.t_max 250 500 1000 --seeds 0 1 2 \\
         --metrics attention_pck l1_inside --cfg-options train_cfg.max_iters=400
 
-Writes `table.md`, `results.json` and `plot.png` into `--out`. Exit codes: 0 done, 1 a run stopped
-(the others are done), 2 bad input.
+Writes `table.md`, `results.json` and `plot.png` into `--out`. The table has one row a change: mean
+and standard deviation over seeds, and the difference from the unchanged config, seed by seed and
+pair by pair, with its 95 % interval (bootstrap over seeds and test pairs). Exit codes: 0 done, 1 a
+run failed (the others are done), 2 bad input.
 """
 
 import sys
@@ -31,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 Change = dict[str, Any]  # config key -> value; empty: the config as it is
+SEEDS = ("seed", "model.seed", "randomness", "randomness.seed")  # what `--seeds` sets
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -50,7 +54,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="a key and the values to give it, as Python writes them; repeat for more keys",
     )
     parser.add_argument("--product", action="store_true", help="all combinations of all keys")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of each change")
     parser.add_argument("--metrics", nargs="+", default=["attention_pck", "l1_inside"])
     parser.add_argument("--out", type=Path, required=True)
     add_cfg_options(parser)
@@ -66,13 +70,18 @@ def value_of(text: str) -> Any:
 
 
 def changes_of(vary: list[list[str]], product: bool) -> list[Change]:
-    """The runs, the unchanged config first.
+    """The changes to try, none first.
 
     Raises:
-        ValueError: a key without values, or given twice.
+        ValueError: a key without values, given twice, or a seed.
     """
     axes: dict[str, list] = {}
     for key, *values in vary:
+        if key in SEEDS:
+            raise ValueError(
+                f"--vary {key}: seeds are no change, each change is tried with all of them: give "
+                f"--seeds {' '.join(values) or '0 1 2'}"
+            )
         if not values or key in axes:
             raise ValueError(f"--vary {key}: give each key once, with at least one value")
         axes[key] = [value_of(text) for text in values]
@@ -83,6 +92,23 @@ def changes_of(vary: list[list[str]], product: bool) -> list[Change]:
     return [{}, *({key: value} for key, values in axes.items() for value in values)]
 
 
+def real_change(change: Change, config: Mapping[str, Any]) -> Change:
+    """A change without what the config says anyway, so that no run is done twice."""
+    return {k: v for k, v in change.items() if plain(_at(config, k)) != plain(v)}
+
+
+def _at(config: Mapping[str, Any], path: str) -> Any:
+    node: Any = config
+    for part in path.split("."):
+        if isinstance(node, (list, tuple)) and part.isdigit() and int(part) < len(node):
+            node = node[int(part)]
+        elif isinstance(node, Mapping) and part in node:
+            node = node[part]
+        else:
+            return _MISSING
+    return node
+
+
 def name_of(change: Mapping[str, Any], seed: int) -> str:
     """Of a run's folder: the last parts of its keys, which keep it readable."""
     parts = [f"{key.rsplit('.', 1)[-1]}={value}" for key, value in change.items()]
@@ -91,11 +117,14 @@ def name_of(change: Mapping[str, Any], seed: int) -> str:
 
 
 def run_one(args: argparse.Namespace, change: Change, seed: int, folder: Path) -> dict:
-    """Train (or go on training) and test one run; its metrics."""
+    """Train (or go on training) and test one run: ``metrics``, and ``pairs``: metric -> pair ->
+    number, of those that the test notes pair by pair.
+    """
     from vtonlab.engine.checkpoints.files import find_latest
     from vtonlab.engine.config.load import finalize, load_config
     from vtonlab.engine.running.training import train
     from vtonlab.engine.testing.run import test
+    from vtonlab.evaluation.results import read_results
 
     def config():
         made = load_config(args.config, {**args.cfg_options, **change})
@@ -108,18 +137,33 @@ def run_one(args: argparse.Namespace, change: Change, seed: int, folder: Path) -
         if done:
             training.resume, training.load_from = True, None
         train(training)
-    return test(config(), str(find_latest(folder)), folder / "test")["metrics"]
+    metrics = test(config(), str(find_latest(folder)), folder / "test")["metrics"]
+    pairs: dict[str, dict[str, float]] = {}
+    for row in read_results(folder / "test").rows:
+        for name in metrics:
+            if isinstance(row.get(name), (int, float)):
+                pair = f"{row.get('id')}__{row.get('garment_id')}"
+                pairs.setdefault(name, {})[pair] = float(row[name])
+    return {"metrics": metrics, "pairs": pairs}
 
 
 def run_all(args: argparse.Namespace) -> Iterator[dict]:
-    """Every run as ``change``, ``seed``, and ``metrics`` or ``stopped``."""
+    """Every run as ``change``, ``seed``, and ``metrics`` and ``pairs``, or ``failed``."""
+    from vtonlab.engine.config.agreement import check_agreement
     from vtonlab.engine.config.check import check_config
     from vtonlab.engine.config.load import finalize, load_config
 
-    runs = [(c, seed) for c in changes_of(args.vary, args.product) for seed in args.seeds]
-    for change, _ in runs:  # all of them, before the first is trained
-        options = {**args.cfg_options, **change}
-        check_config(finalize(load_config(args.config, options), work_dir=str(args.out)))
+    base = load_config(args.config, args.cfg_options)._cfg_dict.to_dict()
+    changes: list[Change] = []
+    for change in changes_of(args.vary, args.product):
+        change = real_change(change, base)
+        if change not in changes:
+            changes.append(change)
+    for change in changes:  # all of them, before the first is trained
+        config = load_config(args.config, {**args.cfg_options, **change})
+        check_config(finalize(config, work_dir=str(args.out)))
+        check_agreement(config)
+    runs = [(change, seed) for change in changes for seed in args.seeds]
     for number, (change, seed) in enumerate(runs):
         folder = args.out / name_of(change, seed)
         written = folder / "run.json"
@@ -131,34 +175,105 @@ def run_all(args: argparse.Namespace) -> Iterator[dict]:
             )
         print(f"[{number + 1}/{len(runs)}] {folder.name}", flush=True)
         if "metrics" not in known:
-            try:
-                known = plain({**wanted, "seed": seed})
-                known["metrics"] = run_one(args, change, seed, folder)
-            except FloatingPointError as error:  # a number was not finite: a result too
-                known["stopped"] = str(error)
+            known = plain({**wanted, "seed": seed}) | attempt(args, change, seed, folder)
             folder.mkdir(parents=True, exist_ok=True)
             written.write_text(json.dumps(known, indent=2, default=float) + "\n")
         yield known
 
 
+def attempt(args: argparse.Namespace, change: Change, seed: int, folder: Path) -> dict:
+    """What `run_one` gives, or why it failed: the grid goes on."""
+    import gc
+
+    import torch
+
+    from vtonlab.engine.cli import sentence
+
+    try:
+        return run_one(args, change, seed, folder)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {sentence(error)}"
+    gc.collect()  # what the run held, before the next
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    print(f"{folder.name} failed: {reason}", file=sys.stderr, flush=True)
+    return {"failed": reason}
+
+
 def plain(value: Any) -> Any:
     """As JSON gives it back."""
-    return json.loads(json.dumps(value, default=float))
+    return json.loads(json.dumps(value, default=repr))
+
+
+def changes_in(results: list[dict]) -> list[Change]:
+    """The changes of some runs, in order."""
+    found: list[Change] = []
+    for result in results:
+        if result["change"] not in found:
+            found.append(result["change"])
+    return found
+
+
+def difference(results: list[dict], change: Change, metric: str) -> tuple[float, Any] | None:
+    """Mean difference of a change from the unchanged config over the seeds that both have, and its
+    95 % interval; None without such seeds.
+    """
+    from vtonlab.evaluation.statistics import paired_interval
+
+    runs = {r["seed"]: r for r in results if r["change"] == change and _has(r, metric)}
+    base = {r["seed"]: r for r in results if not r["change"] and _has(r, metric)}
+    seeds = sorted(set(runs) & set(base))
+    if not seeds:
+        return None
+    rows = []
+    for seed in seeds:
+        mine, its = (r[seed].get("pairs", {}).get(metric, {}) for r in (runs, base))
+        common = sorted(set(mine) & set(its))
+        rows.append({pair: mine[pair] - its[pair] for pair in common})
+    whole = [runs[s]["metrics"][metric] - base[s]["metrics"][metric] for s in seeds]
+    pairs = set.intersection(*map(set, rows))
+    table = [[row[pair] for pair in sorted(pairs)] for row in rows] if pairs else None
+    return sum(whole) / len(whole), paired_interval(table or [[value] for value in whole])
+
+
+def _has(result: dict, metric: str) -> bool:
+    return isinstance(result.get("metrics", {}).get(metric), (int, float))
 
 
 def table(results: list[dict], metrics: list[str]) -> str:
-    """Markdown: one row for each run."""
-    lines = [f"| change | seed | {' | '.join(metrics)} |", "|---|---|" + "---|" * len(metrics)]
-    for result in results:
-        change = ", ".join(f"{k} = {v}" for k, v in result["change"].items()) or "none"
-        found = result.get("metrics", {})
-        cells = [f"{found[m]:.4f}" if m in found else "stopped" for m in metrics]
-        lines.append(f"| {change} | {result['seed']} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    """Markdown: one row for each change, then what failed."""
+    import statistics
+
+    head = [part for metric in metrics for part in (metric, "difference [95 %]")]
+    lines = [f"| change | seeds | {' | '.join(head)} |", "|---|---|" + "---|" * len(head)]
+    for change in changes_in(results):
+        runs = [r for r in results if r["change"] == change]
+        told = ", ".join(f"{k} = {v}" for k, v in change.items()) or "none"
+        cells = [told, " ".join(str(r["seed"]) for r in runs if "metrics" in r) or "none"]
+        for metric in metrics:
+            values = [r["metrics"][metric] for r in runs if _has(r, metric)]
+            spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
+            failed = "failed" if any("failed" in r for r in runs) else "not computed"
+            cells.append(f"{statistics.fmean(values):.4f}{spread}" if values else failed)
+            found = difference(results, change, metric) if change else None
+            cells.append(_told(found))
+        lines.append(f"| {' | '.join(cells)} |")
+    failed = [r for r in results if "failed" in r]
+    lines += ["", *(f"{name_of(r['change'], r['seed'])} failed: {r['failed']}" for r in failed)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _told(found: tuple[float, Any] | None) -> str:
+    if found is None:
+        return ""
+    value, interval = found
+    return f"{value:+.4f}" + (f" [{interval[0]:+.4f}, {interval[1]:+.4f}]" if interval else "")
 
 
 def plot(results: list[dict], vary: list[list[str]], metrics: list[str], path: Path) -> None:
-    """One row of panels for each metric, one column for each key; the unchanged config dashed."""
+    """One row of panels for each metric, one column for each key: every seed a point, means joined;
+    the unchanged config dashed.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(3.2 * len(vary), 2.6 * len(metrics)), layout="constrained")
@@ -167,13 +282,16 @@ def plot(results: list[dict], vary: list[list[str]], metrics: list[str], path: P
         enumerate(metrics), enumerate(vary)
     ):
         panel = panels[row][column]
+        means = []
         for place, text in enumerate(texts):
             wanted = plain(value_of(text))
             found = [r["metrics"][metric] for r in results
-                     if "metrics" in r and r["change"].get(key, _MISSING) == wanted]  # fmt: skip
-            panel.plot([place] * len(found), found, "o", color="tab:blue")
-        base = [r["metrics"][metric] for r in results if not r["change"] and "metrics" in r]
-        for value in base:
+                     if _has(r, metric) and r["change"].get(key, _MISSING) == wanted]  # fmt: skip
+            panel.plot([place] * len(found), found, "o", color="tab:blue", alpha=0.6)
+            means += [(place, sum(found) / len(found))] if found else []
+        if means:
+            panel.plot(*zip(*means, strict=True), color="tab:blue", linewidth=1)
+        for value in [r["metrics"][metric] for r in results if not r["change"] and _has(r, metric)]:
             panel.axhline(value, linestyle="--", color="tab:gray", linewidth=1)
         panel.set_xticks(range(len(texts)), texts)
         panel.set_xlabel(key.rsplit(".", 1)[-1])
@@ -181,7 +299,7 @@ def plot(results: list[dict], vary: list[list[str]], metrics: list[str], path: P
     figure.savefig(path, dpi=120)
 
 
-_MISSING = object()
+_MISSING = "(not in the config)"
 
 
 def main() -> int:
@@ -195,7 +313,7 @@ def main() -> int:
     (args.out / "table.md").write_text(text)
     plot(results, args.vary, args.metrics, args.out / "plot.png")
     print(text)
-    return FINDINGS if any("stopped" in result for result in results) else OK
+    return FINDINGS if any("failed" in result for result in results) else OK
 
 
 if __name__ == "__main__":

@@ -20,6 +20,26 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
+def paired_interval(
+    differences: Sequence[Sequence[float]], seed: int = 0, draws: int = 2000, level: float = 0.95
+) -> tuple[float, float] | None:
+    """Percentile bootstrap interval of the mean of paired differences (seeds, pairs).
+
+    Seeds and pairs are drawn anew, each with replacement: all pairs are seen under each seed. With
+    one seed the interval is over pairs alone, and the other way round; None for a single number.
+    """
+    table = np.asarray(differences, dtype=np.float64)
+    if table.size < 2:
+        return None
+    rng = np.random.default_rng(seed)
+    rows = rng.integers(table.shape[0], size=(draws, table.shape[0]))
+    columns = rng.integers(table.shape[1], size=(draws, table.shape[1]))
+    means = [table[np.ix_(row, column)].mean() for row, column in zip(rows, columns, strict=True)]
+    tail = (1 - level) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return float(low), float(high)
+
+
 def wilson_interval(wins: float, count: int, z: float = Z95) -> tuple[float, float]:
     """Wilson score interval of a share; (0, 1) where nothing was counted."""
     if count == 0:

@@ -2,6 +2,7 @@
 
 import copy
 import sys
+from pathlib import Path
 
 import pytest
 import toy
@@ -18,6 +19,8 @@ from vtonlab.engine.config.load import (
 )
 from vtonlab.engine.config.sources import static_text
 from vtonlab.engine.running.training import train
+
+ROOT = Path(__file__).parents[3]
 
 
 def test_data_root_option_arrives_in_every_data_set(toy_config_file, monkeypatch):
@@ -87,7 +90,7 @@ def test_static_text_runs_nothing(tmp_path):
     assert "raise SystemExit" in text and "read_base" in text
 
 
-def test_names_a_file_computes_with_are_dropped_and_cannot_be_set(toy_config_file, tmp_path):
+def test_names_a_file_computes_with_are_dropped_and_go_where_they_went(toy_config_file, tmp_path):
     text = toy_config_file.read_text()
     text = text.replace("model = dict(", "width = 12\nmodel = dict(hidden=width, ")
     path = toy_config_file.parent / "with_ingredient.py"
@@ -95,11 +98,42 @@ def test_names_a_file_computes_with_are_dropped_and_cannot_be_set(toy_config_fil
     config = load_config(path)
     assert "width" not in config and config.model.hidden == 12
     check_config(config)
-    with pytest.raises(ValueError, match=r"'width' is used only while.*model\.hidden"):
-        load_config(path, {"width": 3})
+    assert load_config(path, {"width": 3}).model.hidden == 3
+    with pytest.raises(ValueError, match=r"model\.hidden.*'wide'.*whole number"):
+        check_config(load_config(path, {"width": "wide"}))
     path.write_text(text + "\nunused = 3\n")
     with pytest.raises(ValueError, match="unknown key 'unused'"):
         check_config(load_config(path))
+
+
+def test_one_size_for_all_parts():
+    config = load_config(ROOT / "configs/catvton/unet_synthetic.py", {"size": "96x72"})
+    loaders = (config.train_dataloader, config.val_dataloader, config.test_dataloader)
+    assert config.model.size == (96, 72)
+    assert [loader.dataset.size for loader in loaders] == [(96, 72)] * 3
+    assert config.filename == str(ROOT / "configs/catvton/unet_synthetic.py")
+    options = {"people.framing": 0.2, "iterations": 80, "model.size": "32x24"}
+    config = load_config(ROOT / "configs/catvton/unet_synthetic.py", options)
+    assert config.test_dataloader.dataset.framing == 0.2
+    assert config.train_cfg.max_iters == config.param_scheduler[1].end == 80
+    assert config.model.size == (32, 24) and config.train_dataloader.dataset.size == (64, 48)
+    with pytest.raises(ValueError, match="cannot be read with supervised_layers=3"):
+        load_config(ROOT / "configs/leffa/unet_synthetic.py", {"supervised_layers": 3})
+
+
+def test_none_takes_a_loss_metric_or_hook_out():
+    options = {
+        "model.attention_losses.entropy": None,
+        "test_evaluator.0": None,
+        "custom_hooks.1": None,
+        "default_hooks.pictures": None,
+    }
+    config = load_config(ROOT / "configs/coral/dit_synthetic.py", options)
+    check_config(config)
+    assert list(config.model.attention_losses) == ["correspondence"]
+    assert [metric["type"] for metric in config.test_evaluator] == ["ImageErrors"]
+    assert [hook["type"] for hook in config.custom_hooks] == ["EMAHook"]
+    assert config.default_hooks.pictures is None
 
 
 def test_pretrained_reaches_the_parts_without_a_path(toy_config):

@@ -9,7 +9,8 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.config.utils import ConfigParsingError
 
-from vtonlab.engine.config.check import accepted_arguments, check_options, top_keys
+from vtonlab.engine.config.check import NAMED_PARTS, accepted_arguments, check_options, top_keys
+from vtonlab.engine.config.ingredients import as_size, read_with
 from vtonlab.engine.config.inherit import read
 from vtonlab.engine.config.names import find_config, shipped, short_name
 from vtonlab.engine.config.released import apply_released
@@ -53,7 +54,8 @@ def load_config(
     With ``as_released`` (of the file or an option) the file's table ``released`` is applied before
     the other options. Top-level names that the file only computes with (``size = (64, 48)``, used
     further down) are dropped once it is read: what remains is what a run sees, and all of it is
-    checked.
+    checked. Set by an option, the files are read with the new value. A loss, metric or hook that an
+    option sets to None is taken out.
 
     Args:
         path: a ``.py`` file in mmengine's ``read_base`` dialect (older dialects load too), or the
@@ -76,18 +78,61 @@ def load_config(
     except (ConfigParsingError, SyntaxError, NameError, ImportError, AttributeError) as error:
         raise ValueError(f"config {path} cannot be read: {error}") from error
     ingredients = {name for name in used_names(path) if name in config and name not in top_keys()}
-    if options:
-        for name in ingredients & {option.split(".")[0] for option in options}:
-            raise ValueError(_ingredient(name, config))
-        check_options(config, options)
+    options = {key: as_size(value, _at(config, key)) for key, value in (options or {}).items()}
+    computed = {key: v for key, v in options.items() if key.split(".")[0] in ingredients}
+    if computed:
+        again = read_with(path, computed)
+        if again is None:
+            raise ValueError(_ingredient(next(iter(computed)).split(".")[0], config))
+        config = again
+        options = {key: value for key, value in options.items() if key not in computed}
+    check_options(config, options)
     for name in ingredients:
         config.pop(name)
     apply_released(config, options or {})
     if options:
-        config.merge_from_dict(dict(options), allow_list_keys=True)
+        items = {key: v for key, v in options.items() if key.rpartition(".")[2].isdigit()}
+        others = {key: value for key, value in options.items() if key not in items}
+        config.merge_from_dict(others, allow_list_keys=True)
+        for key, value in items.items():  # mmengine merges dictionaries into items alone
+            parent, _, place = key.rpartition(".")
+            _at(config, parent)[int(place)] = value
         if safe:
             check_types(config._cfg_dict)
+    drop_nones(config._cfg_dict)
     return config
+
+
+def _at(config: Config, path: str) -> Any:
+    """What stands at a dotted path, or None."""
+    node: Any = config._cfg_dict
+    for part in path.split("."):
+        if isinstance(node, (list, tuple)) and part.isdigit() and int(part) < len(node):
+            node = node[int(part)]
+        elif isinstance(node, dict) and part in node:
+            node = node[part]
+        else:
+            return None
+    return node
+
+
+def drop_nones(node: Any, name: str = "") -> None:
+    """Take out, in place, each loss, metric, hook or transform that is None.
+
+    So ``model.attention_losses.entropy=None`` switches one loss off. ``default_hooks`` keep theirs:
+    mmengine adds what is not named there.
+    """
+    if isinstance(node, list):
+        if any(isinstance(item, dict) and "type" in item for item in node):
+            node[:] = [item for item in node if item is not None]
+        for item in node:
+            drop_nones(item)
+    elif isinstance(node, dict):
+        named = name in NAMED_PARTS and "type" not in node
+        for key in [key for key, value in node.items() if named and value is None]:
+            del node[key]
+        for key, value in node.items():
+            drop_nones(value, key)
 
 
 def _import_customs(config: Config) -> None:
@@ -132,7 +177,7 @@ def inject_data_root(config: Config) -> list[str]:
     if root is None:
         return kept
     for loader in LOADERS:
-        if config.get(loader):
+        if isinstance(config.get(loader), dict):
             _inject(config[loader].get("dataset"), str(root), f"{loader}.dataset", kept)
     return kept
 
@@ -241,7 +286,8 @@ def finalize(
     inject_pretrained(config)
     inject_seed(config)
     for loader in LOADERS:  # a worker that hangs on a file system is an error, not a wait for ever
-        workers = (config.get(loader) or {}).get("num_workers", 0)
+        settings = config.get(loader)
+        workers = settings.get("num_workers", 0) if isinstance(settings, dict) else 0
         if isinstance(workers, int) and workers > 0:
             config[loader].setdefault("timeout", LOADER_TIMEOUT_S)
     return config
