@@ -231,15 +231,22 @@ def meta_records(model: nn.Module, size: tuple[int, int], cached: bool, layers=(
     on the meta device, with pictures of ``size``: shapes alone, nothing is computed.
 
     ``model`` comes from ``MODELS.build(without_weights(config)[0])`` on that device.
+
+    Raises:
+        ValueError: what the network gives is no prediction of these latents.
     """
     with torch.device("meta"), torch.no_grad():
         model.train()
         batch, encode = _batch(size, 1), _fake_encode(model, cached)
         clean = model.conditioner.target(batch, encode)
         conditions = model.conditioner.prepare(batch, encode)
-        return model._run(
-            torch.zeros_like(clean), torch.full((1,), 0.5), conditions, layers
-        ).records
+        found = model._run(torch.zeros_like(clean), torch.full((1,), 0.5), conditions, layers)
+        if found.sample.shape != clean.shape:
+            raise ValueError(
+                f"the network gives {tuple(found.sample.shape)} where latents are "
+                f"{tuple(clean.shape)}: backbone.out_channels does not fit the codec"
+            )
+        return found.records
 
 
 def _forget_gradient(parameter: nn.Parameter) -> None:
