@@ -15,6 +15,7 @@ import small_test
 from vtonlab.apis import TryOnInferencer, init_model, list_models, read_pairs, try_on_folder
 from vtonlab.engine.checkpoints.files import save_safetensors, write_text
 from vtonlab.engine.config.load import finalize
+from vtonlab.engine.running.training import train
 from vtonlab.engine.testing.run import test as run_test
 from vtonlab.registry import DATASETS, MODELS
 from vtonlab.structures.sample import check_sample
@@ -208,3 +209,15 @@ def test_pairs_of_pictures_and_folders(tmp_path):
         read_pairs(place("a"), place("z"))
     with pytest.raises(ValueError, match="--garment is missing"):
         read_pairs(place("a"), [])
+
+
+def test_a_training_leaves_a_folder_that_builds_itself(folder, tmp_path):
+    config = small_test.small_config(folder)
+    config.train_cfg.max_iters = 1
+    config.custom_hooks = []
+    config.train_dataloader.update(num_workers=0, persistent_workers=False)
+    config.val_dataloader = config.val_cfg = config.val_evaluator = None
+    trained = train(finalize(config, work_dir=str(tmp_path)))
+    again = init_model(tmp_path, device="cpu")
+    for name, value in trained.bare_model.state_dict().items():
+        assert torch.equal(again.state_dict()[name], value), name
