@@ -43,6 +43,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         metavar="CKPT",
         help="continue from CKPT, or from the newest valid checkpoint of the work directory",
     )
+    parser.add_argument(
+        "--new-schedule",
+        action="store_true",
+        help="with --resume: rates and schedules of the config, the optimiser's state as saved",
+    )
     parser.add_argument("--amp", action="store_true", help="bfloat16 autocast, on CPU or GPU")
     parser.add_argument("--seed", type=int, help="replaces the config's seed")
     parser.add_argument(
@@ -132,6 +137,10 @@ def main() -> int:
     if args.resume:
         config.resume = True
         config.load_from = None if args.resume == "auto" else args.resume
+    if args.new_schedule:
+        if not args.resume:
+            raise ValueError("--new-schedule is for --resume: without it all schedules are new")
+        config.new_schedule = True
     fits = True
     if args.estimate is not None:
         fits = show_estimate(config, args.estimate, args.gpus)

@@ -40,6 +40,7 @@ TOP_LEVEL: Arguments = declared(
     as_released=bool,
     released=dict | None,
     partial_load=Sequence[str] | None,
+    new_schedule=bool,
     load_other_size=bool,
     load_parts=dict[str, str] | None,
     custom_imports=dict,

@@ -30,8 +30,10 @@ import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import get_world_size, is_main_process
+from mmengine.hooks import EMAHook
 from mmengine.logging import HistoryBuffer
 from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapperDict
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
@@ -86,6 +88,8 @@ def build_runner(config: Config) -> "SafeRunner":
 
 class SafeRunner(Runner):
     """mmengine's runner; see the module's list of differences."""
+
+    _resuming = False  # while `resume` loads a checkpoint
 
     @property
     def bare_model(self) -> nn.Module:
@@ -280,7 +284,12 @@ class SafeRunner(Runner):
         sharded = is_sharded(self.bare_model)
         checkpoint = read_checkpoint(filename, "cpu" if sharded else map_location, lazy=sharded)
         checkpoint.setdefault("meta", {}).pop("config", None)  # never executed: R30
-        checkpoint.setdefault("state_dict", {})
+        state = checkpoint.setdefault("state_dict", {})
+        if state and all(key.startswith("module.") for key in state):
+            self.logger.info(f"{filename}: 'module.' before every name is left out")
+            checkpoint["state_dict"] = _without_module(state)
+        if self._resuming:
+            self._take_raw_weights(checkpoint)
         saved, other_size = checkpoint["meta"].get("facts"), bool(self.cfg.get("load_other_size"))
         check_facts(self.model_facts(), saved, str(filename), other_size=other_size)
         if sharded:
@@ -292,6 +301,22 @@ class SafeRunner(Runner):
         self._has_loaded = True
         self.logger.info(f"Load checkpoint from {filename}")
         return checkpoint
+
+    def _take_raw_weights(self, checkpoint: dict) -> None:
+        """A run that averages no more goes on from the weights its optimiser moved, not from their
+        average, which a checkpoint of an averaging run has as its ``state_dict``.
+        """
+        averages = any(isinstance(hook, EMAHook) for hook in self.hooks)
+        if averages or "ema_state_dict" not in checkpoint:
+            return
+        raw = checkpoint.pop("ema_state_dict")
+        checkpoint["state_dict"] |= _without_module(
+            {key: value for key, value in raw.items() if key.startswith("module.")}
+        )
+        self.logger.warning(
+            "the checkpoint has averaged weights and this run no EMAHook: training goes on from "
+            "the weights that were not averaged"
+        )
 
     def _scatter(self, checkpoint: dict) -> None:
         """Weights of a file, which are whole, become this process's share; in place."""
@@ -380,9 +405,32 @@ class SafeRunner(Runner):
         """
         where = get_device() if map_location == "default" else map_location
         recent = self._check_resumable(filename)
-        super().resume(filename, resume_optimizer, resume_param_scheduler, where)
+        anew = bool(self.cfg.get("new_schedule"))
+        fresh = _group_settings(self.optim_wrapper) if anew else []
+        self._resuming = True
+        try:
+            super().resume(filename, resume_optimizer, resume_param_scheduler and not anew, where)
+        finally:
+            self._resuming = False
+        if anew:
+            self._schedule_anew(fresh)
         for name, (values, counts) in recent.items():
             self.message_hub.log_scalars[name] = HistoryBuffer(values, counts)
+
+    def _schedule_anew(self, fresh: list[dict[str, Any]]) -> None:
+        """The optimiser's state as saved; rates and schedules as the config says them, at the
+        iteration reached.
+        """
+        for group, settings in zip(_groups(self.optim_wrapper), fresh, strict=True):
+            group.update(settings)
+        self.param_schedulers = self.build_param_scheduler(self.cfg.param_scheduler)
+        several = isinstance(self.param_schedulers, dict)
+        lists = self.param_schedulers.values() if several else [self.param_schedulers]
+        schedulers = [one for schedules in lists for one in schedules or ()]
+        for _ in range(self.iter):
+            for scheduler in schedulers:
+                scheduler.step()
+        self.logger.info(f"new schedule: as if it had run from the start to iteration {self.iter}")
 
     def _check_resumable(self, filename: str) -> dict[str, list[list[float]]]:
         """Refuse what cannot be continued, show what changed; returns the recent log scalars."""
@@ -401,16 +449,20 @@ class SafeRunner(Runner):
                 f"number of processes so that they agree"
             )
         changes = config_changes(meta.get("cfg", ""), self.config_text())
+        how = "continue as saved (--new-schedule takes rates and schedules from the config)"
+        if self.cfg.get("new_schedule"):
+            how = "are the config's, the optimiser's state is the saved one"
         if changes:
             self.logger.warning(
                 "The config differs from the checkpoint's; optimiser and schedule settings "
-                "(learning rate among them) continue as saved:\n" + "\n".join(changes)
+                f"(learning rate among them) {how}:\n" + "\n".join(changes)
             )
         return checkpoint.get("message_hub", {}).get("recent_scalars", {})
 
 
 _NOT_A_CHANGE = (
     "resume",
+    "new_schedule",
     "load_from",
     "load_parts",
     "work_dir",
@@ -425,6 +477,23 @@ def config_changes(before: str, after: str) -> list[str]:
     lines = difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=0)
     changes = [line for line in lines if line[:1] in "+-" and line[:3] not in ("+++", "---")]
     return [line for line in changes if not line[1:].strip().startswith(_NOT_A_CHANGE)]
+
+
+def _without_module(state: dict[str, Any]) -> dict[str, Any]:
+    return {key.removeprefix("module."): value for key, value in state.items()}
+
+
+def _groups(wrapper: Any) -> list[dict[str, Any]]:
+    """Parameter groups of one optimiser, or of several in order."""
+    several = isinstance(wrapper, OptimWrapperDict)
+    wrappers = [one for _, one in wrapper.items()] if several else [wrapper]
+    return [group for one in wrappers for group in one.optimizer.param_groups]
+
+
+def _group_settings(wrapper: Any) -> list[dict[str, Any]]:
+    """Rates, decay and so on of each group, without its parameters, as before any schedule."""
+    found = [{k: v for k, v in g.items() if k != "params"} for g in _groups(wrapper)]
+    return [{**group, "lr": group.get("initial_lr", group["lr"])} for group in found]
 
 
 def plain_state(state: dict[str, Any]) -> dict[str, Any]:
