@@ -45,10 +45,9 @@ model = dict(
         correspondence=dict(
             type="CorrespondenceDistillationLoss",
             form="cross_entropy",
-            normalization="joint",  # supervised heads look at the garment, and at the right place
-            head_reduction="none",  # each of them: what they carry is one patch, not their mean
+            head_reduction="none",  # each head: together they carry one patch, not a mean of four
             layers=supervised_layers,
-            weight=0.3,
+            weight=0.1,
             t_max=None,
         ),
         entropy=dict(
