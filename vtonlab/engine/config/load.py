@@ -16,6 +16,7 @@ from vtonlab.engine.config.names import find_config, shipped, short_name
 from vtonlab.engine.config.released import apply_released
 from vtonlab.engine.config.safe_mode import check_file, check_types
 from vtonlab.engine.config.sources import used_names
+from vtonlab.engine.config.text import config_text
 from vtonlab.registry import DATASETS, MODELS
 from vtonlab.utils.plugins import import_plugins
 from vtonlab.zoo import weights_path
@@ -26,9 +27,9 @@ IN_THE_BOX = "zoo:"  # of `load_from`, before the name of shipped weights
 
 
 class RunConfig(Config):
-    """The config of a run, which does not change any more: its text is formatted once.
+    """The config of a run, which does not change any more: its text is made once.
 
-    Formatting takes seconds at real size, and mmengine asks for the text four times a run.
+    mmengine asks for it four times a run, and formats it for seconds each time.
     """
 
     @classmethod
@@ -42,7 +43,7 @@ class RunConfig(Config):
     def pretty_text(self) -> str:
         known = vars(self)
         if "_formatted" not in known:
-            known["_formatted"] = super().pretty_text
+            known["_formatted"] = config_text(self.to_dict())
         return known["_formatted"]
 
 
