@@ -3,20 +3,19 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import small_test
 from PIL import Image
+from ranks import run_ranks, run_script
 
 from vtonlab.evaluation.protocol import Protocol, load_protocol
 from vtonlab.evaluation.results import find_results, read_results
 from vtonlab.models import TryOnDiffusion
 
-WORKER = str(Path(__file__).with_name("small_test.py"))
+WORKER = Path(__file__).with_name("small_test.py")
 
 
 @pytest.fixture(scope="module")
@@ -51,13 +50,10 @@ def assert_same(out: Path, reference: Path):
 
 
 def worker(*arguments, processes: int = 1) -> int:
-    start = [sys.executable]
-    if processes > 1:
-        start += ["-m", "torch.distributed.run", f"--nproc-per-node={processes}"]
-        start += ["--master-port", str(29600 + os.getpid() % 300)]
-    command = [*start, WORKER, *map(str, arguments)]
-    env = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    return subprocess.run(command, env=env, capture_output=True, check=False).returncode
+    if processes == 1:
+        return run_script(WORKER, arguments)
+    run_ranks(WORKER, [arguments] * processes, port=29600 + os.getpid() % 300)
+    return 0
 
 
 def test_batch_size_changes_rounding_alone(folder):

@@ -100,6 +100,7 @@ class TryOnSynthesis(BaseModel):
         keep_only_trained(self.image_losses)  # perceptual networks come from their own files
         self.size, self.categories, self.seed = tuple(size), tuple(categories), seed
         self.noise_sizes = self.generator.noise_sizes(self.size)
+        self.region = self.generator.region  # kept here: ranks wrap the generator
 
     def train(self, mode: bool = True) -> "TryOnSynthesis":
         """As ``nn.Module.train``; the warping stays in evaluation mode."""
@@ -188,7 +189,7 @@ class TryOnSynthesis(BaseModel):
         picture = self.generator(
             garment,
             warp.flow,
-            getattr(warp, self.generator.region),
+            getattr(warp, self.region),
             self._retained(batch),
             self._condition(batch),
             [maps.to(garment) for maps in noise],
