@@ -16,6 +16,15 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
 
 
+@pytest.fixture(autouse=True)
+def registries_as_before():
+    """``--safe`` closes the registries of its process; the next test finds them open."""
+    yield
+    registered = sys.modules.get("vtonlab.engine.config.registered")
+    if registered is not None:
+        registered.reopen()
+
+
 @pytest.fixture
 def real_data() -> Path:
     """Folder of real photographs (``VTONLAB_REAL_DATA``); without it the test is skipped."""

@@ -33,7 +33,7 @@ PACKAGES = ("torch", "mmengine", "diffusers", "numpy", "pillow", "safetensors")
 
 def rows(full: bool) -> dict:
     """Name -> Row, in the order of the card."""
-    from reliability import files, inputs, processes, runs
+    from reliability import files, hostile_configs, inputs, processes, runs
     from reliability.card import Row
 
     found = {
@@ -99,6 +99,13 @@ def rows(full: bool) -> dict:
             "0 of 3",
             "2 or 3",
             inputs.hostile_files,
+        ),
+        "configs": Row(
+            "no config runs code, reads the environment, hangs or leaves its folder (--safe)",
+            "configs by somebody hostile, each of another kind, with a canary",
+            "0",
+            "executes them",
+            hostile_configs.hostile_configs_refused,
         ),
         "bomb": Row(
             "a decompression bomb costs no memory",

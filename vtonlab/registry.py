@@ -7,6 +7,8 @@ the packages themselves light; ``names(registry)`` lists what is there. Installe
 points of the group ``vtonlab.plugins``) are imported with them.
 """
 
+import inspect
+
 from mmengine.registry import DATA_SAMPLERS as _DATA_SAMPLERS
 from mmengine.registry import DATASETS as _DATASETS
 from mmengine.registry import HOOKS as _HOOKS
@@ -60,7 +62,8 @@ class _DiffusersRegistry(PackageRegistry):
             import diffusers
 
             found = getattr(diffusers, key, None)
-            found = found if isinstance(found, type) else None  # modules too have names there
+            if not (inspect.isclass(found) and issubclass(found, diffusers.ModelMixin)):
+                return None
         return found
 
 

@@ -238,7 +238,12 @@ def _extras(node: Mapping[str, Any], path: tuple[str, ...]) -> Arguments:
         if node.get("type") == "EMAHook":
             kind = node.get("ema_type", "ExponentialMovingAverage")
             averaged = ours.MODELS.get(kind) if isinstance(kind, str) else None
-            extra |= dict(parameters_of(averaged)[0]) if averaged else {}
+            if averaged is None:
+                raise ValueError(
+                    f"config key '{'.'.join(path)}.ema_type' is {kind!r}, which is not registered"
+                    + _hint(str(kind), _registered([ours.MODELS]))
+                )
+            extra |= dict(parameters_of(averaged)[0])
             extra.pop("model", None)
         return extra
     if _is_wrapper(node, path):

@@ -15,6 +15,7 @@ from typing import Any
 from mmengine.config import Config
 
 from vtonlab.engine.config.inherit import read
+from vtonlab.engine.config.safe_mode import read_safely
 from vtonlab.engine.config.sources import sources
 
 _SIZE = re.compile(r"(\d+)x(\d+)")
@@ -27,11 +28,12 @@ def as_size(value: Any, current: Any) -> Any:
     return (int(found[1]), int(found[2])) if found else value
 
 
-def read_with(path: Path, settings: Mapping[str, Any]) -> Config | None:
+def read_with(path: Path, settings: Mapping[str, Any], *, safe: bool = False) -> Config | None:
     """A config file read with other values of its top-level names; None where no file says one.
 
     Args:
         settings: name, or dotted path into it (``people.framing``), -> value.
+        safe: the copies too are worked out, not run: another value may take another branch.
 
     Raises:
         ValueError: a file does not work with the value.
@@ -47,8 +49,8 @@ def read_with(path: Path, settings: Mapping[str, Any]) -> Config | None:
         if said != set(settings):
             return None
         try:
-            config = read(Path(folder) / path.absolute().relative_to(root),
-                          import_custom_modules=False)  # fmt: skip
+            copy = Path(folder) / path.absolute().relative_to(root)
+            config = read_safely(copy) if safe else read(copy, import_custom_modules=False)
         except Exception as error:
             given = ", ".join(f"{name}={value!r}" for name, value in settings.items())
             raise ValueError(f"config {path} cannot be read with {given}: {error}") from error

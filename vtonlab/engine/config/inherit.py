@@ -7,6 +7,7 @@ the package, and ``_base_`` only over files of the older dialect. Here ``_base_ 
 
 import ast
 import importlib.util
+import re
 import tempfile
 from pathlib import Path
 
@@ -81,7 +82,24 @@ def read(path: Path, *, import_custom_modules: bool) -> Config:
         ValueError: bases read each other in a circle.
     """
     _check_circle(path)
+    _refuse_environment(path)
     return _read(path, import_custom_modules)
+
+
+def _refuse_environment(path: Path) -> None:
+    """mmengine would put a variable's value into the config, every checkpoint and the log."""
+    if path.suffix == ".py" and Config._is_lazy_import(str(path)):
+        return
+    found = re.search(r"\{\{\s*\$\s*(\w+)", path.read_text(encoding="utf-8"))
+    if found:
+        raise ValueError(
+            f"config {path} reads the environment variable {found[1]!r}, whose value would stand "
+            "in every checkpoint and log: set the key with --cfg-options instead"
+        )
+    for base in Config._get_base_files(str(path)):
+        file = find_config(base) if base.startswith("vtonlab::") else path.parent / base
+        if file.is_file():
+            _refuse_environment(file)
 
 
 def _read(path: Path, custom: bool) -> Config:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,18 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.config.utils import ConfigParsingError
 
-from vtonlab.engine.config.check import NAMED_PARTS, accepted_arguments, check_options, top_keys
+from vtonlab.engine.config.check import (
+    NAMED_PARTS,
+    accepted_arguments,
+    check_config,
+    check_options,
+    top_keys,
+)
 from vtonlab.engine.config.ingredients import as_size, read_with
 from vtonlab.engine.config.inherit import read
 from vtonlab.engine.config.names import find_config, shipped, short_name
 from vtonlab.engine.config.released import apply_released
-from vtonlab.engine.config.safe_mode import check_file, check_types
+from vtonlab.engine.config.safe_mode import check_types, read_safely
 from vtonlab.engine.config.sources import used_names
 from vtonlab.engine.config.text import config_text
 from vtonlab.registry import DATASETS, MODELS
@@ -62,19 +69,16 @@ def load_config(
         path: a ``.py`` file in mmengine's ``read_base`` dialect (older dialects load too), or the
             name of a shipped config (``coral/dit_synthetic``).
         options: dotted path -> value; list items by number (``custom_hooks.0.interval``).
-        safe: refuse files that do more than describe values, and types outside the registries.
+        safe: refuse files that do more than describe values, and types outside the registries;
+            from then on this process resolves registered names only.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: the file cannot be read as a config, or an option names an unknown key.
     """
     path = find_config(path)
-    if safe:
-        check_file(path)
     try:
-        config = read(path, import_custom_modules=False)
-        if safe:
-            check_types(config._cfg_dict)
+        config = read_safely(path) if safe else read(path, import_custom_modules=False)
         _import_customs(config)
     except (ConfigParsingError, SyntaxError, NameError, ImportError, AttributeError) as error:
         raise ValueError(f"config {path} cannot be read: {error}") from error
@@ -82,7 +86,7 @@ def load_config(
     options = {key: as_size(value, _at(config, key)) for key, value in (options or {}).items()}
     computed = {key: v for key, v in options.items() if key.split(".")[0] in ingredients}
     if computed:
-        again = read_with(path, computed)
+        again = read_with(path, computed, safe=safe)
         if again is None:
             raise ValueError(_ingredient(next(iter(computed)).split(".")[0], config))
         config = again
@@ -98,10 +102,22 @@ def load_config(
         for key, value in items.items():  # mmengine merges dictionaries into items alone
             parent, _, place = key.rpartition(".")
             _at(config, parent)[int(place)] = value
-        if safe:
-            check_types(config._cfg_dict)
     drop_nones(config._cfg_dict)
+    if safe:
+        check_types(config._cfg_dict)
+        _check_as_run(config)
     return config
+
+
+def _check_as_run(config: Config) -> None:
+    """`check_config`, of the config as `finalize` will leave it."""
+    copy = deepcopy(config)
+    if copy.get("pretrained") is None:
+        copy.pretrained = "not set yet"
+    inject_data_root(copy)
+    inject_pretrained(copy)
+    inject_seed(copy)
+    check_config(copy)
 
 
 def _at(config: Config, path: str) -> Any:

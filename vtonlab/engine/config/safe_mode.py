@@ -1,103 +1,84 @@
 """``--safe``: read somebody else's config without letting it run code (reliability.md R29).
 
-A guard rail, not a sandbox. A config file may hold values, ``dict(...)``, simple arithmetic and
-relative ``read_base`` imports of files that obey the same rules; every ``type`` must be the plain
-name of a registered class. Whatever a registered class does with its arguments, it still does.
+An allow-list by construction. The file is worked out, not run (`evaluate`): no environment, no
+imports, bounded work. Its values are plain; paths lead inside the folder where vtonlab runs, and
+what is written goes below ``work_dirs``. From then on this process resolves registered names only
+(`registered`). What the command line says is the user's own word and is not held to the rules of
+paths.
 """
 
-import ast
-import inspect
 import json
+import re
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from mmengine.config import read_base
+from mmengine.config import Config
 
-from vtonlab.engine.config.sources import sources
+from vtonlab.engine.config import registered
+from vtonlab.engine.config.evaluate import FILE_BYTES, Budget, Refused, evaluate_file
 
-_FUNCTIONS = frozenset(
-    "dict list tuple set range len min max sum sorted zip enumerate round abs int float str bool "
-    "read_base".split()
+_SCALARS = (str, int, float, bool, type(None))
+_REFUSED_KEYS = {
+    "custom_imports": "it would import code that is not ours",
+    "_scope_": "names are looked up in vtonlab and mmengine only",
+    "_base_": "write `with read_base(): from .base import *`",
+    "trust_remote_code": "it would run code from the Hub",
+    "init_backend": "it would import another launcher",
+    **dict.fromkeys(["backend_args", "file_client_args"], "files are local"),
+    **dict.fromkeys(
+        ["out_dir", "save_dir", "out_file_path", "config_save_file", "log_dir", "result_path"],
+        "a run writes into its work directory; give it with --work-dir",
+    ),
+}
+_ADVICE = (
+    "read it with `tools/print_config.py --static`, and drop --safe if you trust it (or say it on "
+    "the command line)"
 )
-_METHODS = frozenset("update append extend insert pop copy get items keys values".split())
-_NODES = (
-    *(ast.Module, ast.Expr, ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Delete, ast.Pass),
-    *(ast.If, ast.For, ast.With, ast.withitem, ast.ImportFrom, ast.alias),
-    *(ast.Call, ast.keyword, ast.Name, ast.Attribute, ast.Subscript, ast.Slice, ast.Starred),
-    *(ast.Constant, ast.Dict, ast.List, ast.Tuple, ast.Set, ast.JoinedStr, ast.FormattedValue),
-    *(ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.IfExp),
-    *(ast.ListComp, ast.DictComp, ast.SetComp, ast.GeneratorExp, ast.comprehension),
-    *(ast.operator, ast.unaryop, ast.boolop, ast.cmpop, ast.expr_context),
-)
-_PRIVATE = ("_base_", "_scope_", "_import_")
 
 
-def check_file(path: str | Path) -> None:
-    """Refuse a config file that does more than describe values; nothing is executed.
+def read_safely(path: Path) -> Config:
+    """A config by a stranger as plain values; closes the registries of this process.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: names file, line and what is not allowed.
+        ValueError: names file, line or key and what is not allowed.
     """
-    path = Path(path)
-    if path.suffix == ".json":
-        _check_json(path)
-        return
-    if path.suffix != ".py":
-        raise ValueError(f"--safe reads .py and .json configs, not {path}")
-    for file, text, tree in sources(path, missing_is_error=True):
-        if "{{" in text:
-            raise ValueError(f"--safe refuses {file}: mmengine would substitute its '{{{{...}}}}'")
-        for node in ast.walk(tree):
-            problem = _problem(node)
-            if problem:
-                line = getattr(node, "lineno", 0)
-                raise ValueError(
-                    f"--safe refuses {file}, line {line}: {problem}; read it with "
-                    f"`tools/print_config.py --static`, and drop --safe if you trust it"
-                )
+    registered.close()
+    try:
+        if path.suffix == ".json":
+            values = _read_json(path)
+        elif path.suffix == ".py":
+            values = evaluate_file(path, Budget())
+        else:
+            raise ValueError(f"--safe reads .py and .json configs, not {path}")
+        check_types(values)
+        _check_paths(values, "")
+    except Refused as error:
+        raise ValueError(f"--safe refuses {error}; {_ADVICE}") from None
+    try:
+        return Config(values, filename=str(path))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"--safe refuses {path}: {error}") from None
 
 
-def _check_json(path: Path) -> None:
+def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"no config at {path}")
-    found = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(found, dict) or "_base_" in found:
-        raise ValueError(f"--safe refuses {path}: a JSON config is one object without '_base_'")
-    check_types(found)
-
-
-def _problem(node: ast.AST) -> str | None:
-    if not isinstance(node, _NODES):
-        return f"{type(node).__name__} is more than a config needs"
-    if isinstance(node, ast.ImportFrom):
-        return _import_problem(node)
-    if isinstance(node, ast.Call):
-        return _call_problem(node.func)
-    if isinstance(node, ast.Attribute) and node.attr.startswith("_"):
-        return f"private attribute {node.attr!r}"
-    if isinstance(node, ast.Name) and (node.id.startswith("__") or node.id in _PRIVATE):
-        return f"private name {node.id!r}"
-    return None
-
-
-def _import_problem(node: ast.ImportFrom) -> str | None:
-    if node.level and node.module:
-        return None
-    if (node.module or "").startswith("vtonlab.configs."):
-        return None
-    if node.module == "mmengine.config" and [name.name for name in node.names] == ["read_base"]:
-        return None
-    return f"it imports from {node.module or '.'}"
-
-
-def _call_problem(function: ast.expr) -> str | None:
-    if isinstance(function, ast.Name) and function.id in _FUNCTIONS:
-        return None
-    if isinstance(function, ast.Attribute) and function.attr in _METHODS:
-        return None
-    return f"it calls {ast.unparse(function)}"
+    if path.stat().st_size > FILE_BYTES:
+        raise Refused(f"{path}: it is larger than {FILE_BYTES} bytes")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        Budget().weigh(found)
+    except RecursionError:
+        raise Refused(f"{path}: it is nested too deeply") from None
+    except Refused as error:
+        raise Refused(f"{path}: {error}") from None
+    except ValueError as error:
+        raise Refused(f"{path}: it is not JSON ({error})") from None
+    if not isinstance(found, dict):
+        raise Refused(f"{path}: a JSON config is one object")
+    return found
 
 
 def check_types(config: Mapping[str, Any]) -> None:
@@ -108,31 +89,63 @@ def check_types(config: Mapping[str, Any]) -> None:
     Raises:
         ValueError: names the key.
     """
-    if config.get("custom_imports"):
-        raise ValueError("--safe refuses 'custom_imports': it would import code that is not ours")
     if config.get("default_scope", "vtonlab") != "vtonlab":
         raise ValueError(f"--safe refuses default_scope={config['default_scope']!r}")
-    # mmengine leaves the name read_base of a file in the config
-    _check_types({k: v for k, v in config.items() if v is not read_base}, "")
+    _check_types(config, "")
 
 
 def _check_types(node: Any, path: str) -> None:
-    if isinstance(node, (list, tuple)):
+    if isinstance(node, (list, tuple, set)):
         for number, item in enumerate(node):
             _check_types(item, f"{path}.{number}")
     elif isinstance(node, Mapping):
         for key, value in node.items():
             here = f"{path}.{key}".lstrip(".")
-            if key == "_scope_":
-                raise ValueError(f"--safe refuses {here!r}")
-            if key in ("type", "constructor") and not _plain(value):
+            if key in _REFUSED_KEYS and (path or value):
+                raise ValueError(f"--safe refuses {here!r}: {_REFUSED_KEYS[key]}")
+            names_class = str(key) in ("type", "constructor") or str(key).endswith("_type")
+            if names_class and value is not None and not _plain(value):
                 raise ValueError(
                     f"--safe refuses {here}={value!r}: only the plain name of a registered class"
                 )
             _check_types(value, here)
-    elif callable(node) or inspect.ismodule(node):
+    elif not isinstance(node, (*_SCALARS, range)):
         raise ValueError(f"--safe refuses {path}={node!r}: it is no plain value")
 
 
 def _plain(value: Any) -> bool:
-    return isinstance(value, str) and value.isidentifier()
+    return isinstance(value, str) and (value.isidentifier() or ("-" in value and "." not in value))
+
+
+def _check_paths(node: Any, path: str) -> None:
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            here = f"{path}.{key}".lstrip(".")
+            _check_paths(key, f"a key of {path}")
+            written = key in ("work_dir", "cache_dir") and value is not None
+            if written and PurePosixPath(str(value)).parts[:1] != ("work_dirs",):
+                raise ValueError(
+                    f"--safe refuses {here}={value!r}: what is written goes below work_dirs/; say "
+                    "another folder on the command line"
+                )
+            _check_paths(value, here)
+    elif isinstance(node, (list, tuple, set)):
+        for number, item in enumerate(node):
+            _check_paths(item, f"{path}.{number}")
+    elif isinstance(node, str) and _leaves(node):
+        raise ValueError(
+            f"--safe refuses {path}={node[:80]!r}: an address, a template or a path that leaves "
+            f"this folder; say it with --cfg-options {path}=... if you mean it"
+        )
+
+
+def _leaves(text: str) -> bool:
+    windows = PureWindowsPath(text)
+    return bool(
+        "\0" in text
+        or "{{" in text  # mmengine substitutes it where the saved config is read again
+        or re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text)
+        or text.startswith(("/", "~", "\\"))
+        or windows.drive
+        or ".." in windows.parts
+    )

@@ -180,4 +180,25 @@ OVERRIDES = (
         "base configs of a package are found without pkg_resources, and on PYTHONPATH",
         "-",
     ),
+    Override(
+        "mmengine.registry:Registry.get",
+        "key",
+        "config.registered",
+        "with --safe plain names of registered classes only",
+        "-",
+    ),
+    Override(
+        "mmengine.registry:Registry.switch_scope_and_registry",
+        "scope",
+        "config.registered",
+        "with --safe `_scope_` imports no package",
+        "-",
+    ),
+    Override(
+        "mmengine.registry.registry:get_object_from_string",
+        "obj_name",
+        "config.registered",
+        "with --safe no name is imported",
+        "-",
+    ),
 )
