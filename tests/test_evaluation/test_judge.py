@@ -3,6 +3,10 @@
 import importlib
 import json
 import sys
+import threading
+import time
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -207,3 +211,101 @@ def test_answers_that_are_none(text):
 
 def test_a_code_fence_is_forgiven():
     assert parse_answer('```json\n{"score": 4, "reason": "ok"}\n```', "fit_and_pose") == (4, "ok")
+
+
+SECRET = "judge-key-9c1e"
+
+
+@contextmanager
+def answering(code: int, body: bytes, headers: dict | None = None, slow: bool = False):
+    """A server that gives one answer to everything; yields its base address and what it got."""
+    got: list[tuple[str, str | None]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            got.append((self.command, self.headers.get("Authorization")))
+            self.send_response(code)
+            for name, value in (headers or {}).items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            with suppress(OSError):
+                for place in range(0, len(body), 1 if slow else len(body) or 1):
+                    self.wfile.write(body[place : place + 1] if slow else body)
+                    time.sleep(0.05 if slow else 0)
+
+        do_GET = do_POST  # noqa: N815 - the name http.server calls
+
+        def log_message(self, *args):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/v1", got
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def said(content) -> bytes:
+    return json.dumps({"choices": [{"message": {"content": content}}]}).encode()
+
+
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+def test_the_key_goes_to_the_given_address_alone(code, monkeypatch):
+    monkeypatch.setenv("VTONLAB_JUDGE_KEY", SECRET)
+    with answering(200, said("five")) as (other, stolen):
+        location = {"Location": f"{other}/chat/completions?{SECRET}"}
+        with answering(code, b"", location) as (base, got):
+            with pytest.raises(Unusable, match="points to") as told:
+                OpenAIEndpoint(base, "m", timeout_s=2).ask("", [], "", 0)
+    assert got == [("POST", f"Bearer {SECRET}")] and not stolen
+    assert SECRET not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"choices":' + b"[" * 200_000,
+        said(None),
+        said([SECRET]),
+        said({"a": 1}),
+        b"x" * (2**20 + 1),
+        SECRET.encode(),
+        b'"' + SECRET.encode() + b'"',
+        b"\xff\xfe",
+    ],
+    ids=["deep", "null", "list", "object", "large", "echo", "echo in JSON", "bytes"],
+)
+@pytest.mark.parametrize("code", [200, 401, 503])
+def test_hostile_replies_are_one_sentence_without_the_key(code, body, monkeypatch):
+    monkeypatch.setenv("VTONLAB_JUDGE_KEY", SECRET)
+    with answering(code, body) as (base, _):
+        with pytest.raises((NoAnswer, Unusable)) as told:
+            OpenAIEndpoint(base, "m", timeout_s=5).ask("", [], "", 0)
+    assert SECRET not in str(told.value) and len(str(told.value)) < 500
+
+
+def test_an_echoed_key_is_not_kept_in_answers(monkeypatch):
+    monkeypatch.setenv("VTONLAB_JUDGE_KEY", SECRET)
+    with answering(200, said(f"Bearer {SECRET}")) as (base, _):
+        assert OpenAIEndpoint(base, "m").ask("", [], "", 0) == "Bearer [key]"
+
+
+def test_a_reply_that_drips_is_given_up():
+    with answering(200, b" " * 2000, slow=True) as (base, _):
+        with pytest.raises(NoAnswer, match="took more than"):
+            OpenAIEndpoint(base, "m", timeout_s=0.4).ask("", [], "", 0)
+
+
+def test_keys_and_addresses_that_cannot_be_are_not_told(monkeypatch):
+    monkeypatch.setenv("VTONLAB_JUDGE_KEY", f"{SECRET}\nX-Other: 1")
+    with pytest.raises(Unusable, match="characters") as told:
+        OpenAIEndpoint("http://127.0.0.1:9/v1", "m").ask("", [], "", 0)
+    assert SECRET not in str(told.value)
+    with pytest.raises(ValueError, match="VTONLAB_JUDGE_KEY") as told:
+        OpenAIEndpoint(f"http://me:{SECRET}@host/v1", "m")
+    assert SECRET not in str(told.value)

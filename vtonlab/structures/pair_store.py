@@ -17,12 +17,13 @@ import hashlib
 import io
 import json
 import os
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
+
+from vtonlab.utils.bounded import read_json, read_npz
 
 FORMAT = 1
 
@@ -74,7 +75,7 @@ def neighbours(directory: Path, pattern: str, identity: Mapping) -> str:
 
 def read_manifest(path: Path) -> dict:
     try:
-        manifest = json.loads(path.read_text())
+        manifest = read_json(path.read_bytes())
         if manifest["format"] != FORMAT:
             raise ValueError(f"format {manifest['format']}, this vtonlab reads {FORMAT}")
         return manifest
@@ -195,9 +196,10 @@ class PairStore:
         """
         path = self.path(person_id, garment_id)
         try:
-            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
+            arrays = read_npz(path)
             stored = arrays.pop("checksum").tobytes()
+            if arrays["images"].dtype.kind != "S":
+                raise ValueError("its hashes of files are no texts")
             if _checksum(arrays) != stored:
                 raise ValueError("its checksum does not match")
         except FileNotFoundError:
@@ -207,7 +209,7 @@ class PairStore:
                 f"{self.directory}; "
                 + (f"making them failed: {reason}" if reason else f"run {self.command} again")
             ) from None
-        except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
+        except (ValueError, KeyError, OSError) as error:
             raise ValueError(
                 f"{self.entry} file {path} is damaged ({error}); run the same {self.command} "
                 "command again to recompute it"

@@ -1,9 +1,6 @@
 """From files to the maps of a sample: placement on the wanted size, masks, keypoints."""
 
-import io
-import json
 import logging
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +22,7 @@ from vtonlab.ops.resize import (
 from vtonlab.ops.skeleton import coco_to_body_25
 from vtonlab.structures.correspondences import apply_affine
 from vtonlab.structures.sample import MASKS
+from vtonlab.utils.bounded import read_json, read_npz
 from vtonlab.utils.images import read_image
 
 THRESHOLD = 127  # JPEG masks are not binary
@@ -247,7 +245,7 @@ def read_keypoints(path: Path, size: Size) -> np.ndarray:
         ValueError: neither form, or another number of points.
     """
     try:
-        content = json.loads(path.read_text())
+        content = read_json(path.read_text())
         if "keypoints" in content:
             values = np.array(content["keypoints"], dtype=np.float32)[:, :3]
             size = DRESSCODE_KEYPOINTS
@@ -324,11 +322,11 @@ def read_arrays(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
         ValueError: no such arrays.
     """
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-            return {name: file[name] for name in names}
+        arrays = read_npz(path.read_bytes())
+        return {name: arrays[name] for name in names}
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} does not exist") from None
-    except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile, TypeError) as error:
+    except (ValueError, KeyError, OSError) as error:
         raise ValueError(
             f"{path} is no .npz file with {', '.join(names)} ({error}); pickles are not opened: "
             "save their arrays with numpy.savez"

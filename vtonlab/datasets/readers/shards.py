@@ -12,7 +12,6 @@ written from. The tar format is read with Python's own library.
 """
 
 import io
-import json
 import os
 import tarfile
 import zlib
@@ -31,6 +30,7 @@ from vtonlab.datasets.samplers import ResumableSampler
 from vtonlab.registry import DATA_SAMPLERS, DATASETS
 from vtonlab.structures.correspondences import Correspondences
 from vtonlab.structures.pair_store import describe_difference, plain_settings
+from vtonlab.utils.bounded import read_json, read_npz, tar_members
 from vtonlab.utils.images import MAX_PIXELS, MemoryFile
 from vtonlab.utils.paths import check_name
 
@@ -300,7 +300,7 @@ class ShardDataset(TryOnDataset):
 def _read_index(storage: Storage) -> dict:
     path = join(storage.root, INDEX)
     try:
-        index = json.loads(storage.read(INDEX))
+        index = read_json(storage.read(INDEX))
         if index["format"] != FORMAT:
             raise ValueError(f"format {index['format']}, this vtonlab reads {FORMAT}")
         return index
@@ -334,15 +334,11 @@ def untar(data: bytes, name: str) -> dict[str, MemoryFile]:
         ValueError: not tar.
     """
     try:
-        with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
-            found = {}
-            for member in archive:
-                if member.isreg():
-                    content = archive.extractfile(member).read()
-                    kind = member.name.split(".")[1]
-                    found[kind] = MemoryFile(f"{name}:{member.name}", content)
-            return found
-    except (tarfile.TarError, IndexError, ValueError, EOFError) as error:
+        return {
+            member.split(".")[1]: MemoryFile(f"{name}:{member}", content)
+            for member, content in tar_members(data)
+        }
+    except (IndexError, ValueError) as error:
         raise ValueError(f"{name} is no tar file where a sample should be ({error})") from None
 
 
@@ -371,8 +367,8 @@ def pack_matches(matches: Correspondences) -> bytes:
 
 def unpack_matches(data: bytes) -> Correspondences:
     """Inverse of `pack_matches`."""
-    with np.load(io.BytesIO(data), allow_pickle=False) as file:
-        return Correspondences.from_dict({name: file[name] for name in _ARRAYS})
+    arrays = read_npz(data)
+    return Correspondences.from_dict({name: arrays[name] for name in _ARRAYS})
 
 
 @DATA_SAMPLERS.register_module()

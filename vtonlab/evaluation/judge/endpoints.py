@@ -4,15 +4,18 @@ import base64
 import json
 import os
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
-from http.client import HTTPException
 from typing import Protocol
 from urllib.parse import urlsplit
 
+import requests
+import urllib3
+
+from vtonlab.utils.bounded import read_json
+
 KEY_VARIABLE = "VTONLAB_JUDGE_KEY"
 _LONGEST_WAIT_S = 30.0
+_REPLY_BYTES = 2**20
 
 
 class Unusable(Exception):  # noqa: N818 - a state of the endpoint, told to the user as a sentence
@@ -40,7 +43,8 @@ class Endpoint(Protocol):
 class OpenAIEndpoint:
     """``POST <base>/chat/completions`` with data URLs, temperature 0.
 
-    The key is read from the environment variable ``VTONLAB_JUDGE_KEY`` and written nowhere.
+    The key is read from the environment variable ``VTONLAB_JUDGE_KEY``, sent to ``base`` alone (no
+    redirect is followed) and written nowhere: a reply that echoes it is cleaned first.
 
     Args:
         base: such as ``http://localhost:8000/v1``.
@@ -59,6 +63,8 @@ class OpenAIEndpoint:
             raise ValueError(
                 f"--endpoint {base!r} is no http(s) address such as http://host:8000/v1"
             )
+        if "@" in urlsplit(base).netloc:
+            raise ValueError(f"--endpoint holds a name or password: a key goes into {KEY_VARIABLE}")
         self.base, self.model, self.name = base.rstrip("/"), model, model
         self.timeout_s, self.max_tokens = timeout_s, max_tokens
 
@@ -81,36 +87,81 @@ class OpenAIEndpoint:
         }
         answer = self._post(json.dumps(body).encode())
         try:
-            return str(answer["choices"][0]["message"]["content"])
+            said = answer["choices"][0]["message"]["content"]
         except (KeyError, IndexError, TypeError):
-            raise NoAnswer(f"the endpoint's reply holds no message: {str(answer)[:80]}") from None
+            said = None
+        if not isinstance(said, str):
+            raise NoAnswer(f"the endpoint's reply holds no message: {_clean(str(answer))[:80]}")
+        return _clean(said)
 
     def _post(self, body: bytes) -> dict:
-        request = urllib.request.Request(f"{self.base}/chat/completions", body)
-        request.add_header("Content-Type", "application/json")
-        if os.environ.get(KEY_VARIABLE):
-            request.add_header("Authorization", f"Bearer {os.environ[KEY_VARIABLE]}")
+        headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+        if _key():
+            headers["Authorization"] = f"Bearer {_key()}"
+        deadline = time.monotonic() + self.timeout_s
         try:
-            with urllib.request.urlopen(request, timeout=self.timeout_s) as reply:
-                return json.loads(reply.read())
-        except urllib.error.HTTPError as error:
-            self._refused(error)
-        except (OSError, HTTPException) as error:  # refused, reset, cut short, too slow
-            raise NoAnswer(
-                f"{self.base} did not answer ({error or type(error).__name__})"
-            ) from None
+            with requests.post(
+                f"{self.base}/chat/completions",
+                data=body,
+                headers=headers,
+                auth=_as_it_is,
+                timeout=self.timeout_s,
+                allow_redirects=False,
+                stream=True,
+            ) as reply:
+                if reply.status_code != 200:
+                    self._refused(reply, self._content(reply, deadline))
+                return read_json(self._content(reply, deadline))
+        except (OSError, urllib3.exceptions.HTTPError) as error:  # refused, reset, cut, too slow
+            why = _clean(str(error)) or type(error).__name__
+            raise NoAnswer(f"{self.base} did not answer ({why})") from None
         except ValueError as error:
-            raise NoAnswer(f"{self.base} answered no JSON ({error})") from None
+            raise NoAnswer(f"{self.base} answered no JSON ({_clean(str(error))})") from None
 
-    def _refused(self, error: urllib.error.HTTPError) -> None:
-        said = error.read(200).decode(errors="replace").replace("\n", " ")
-        if error.code in (408, 409, 425, 429) or error.code >= 500:
-            wait = error.headers.get("Retry-After", "0")
-            if wait.replace(".", "", 1).isdigit():
+    def _content(self, reply: requests.Response, deadline: float) -> bytes:
+        """The body as it was sent: a small packed one cannot grow here."""
+        found = b""
+        while piece := reply.raw.read1(2**16, decode_content=False):
+            found += piece
+            if len(found) > _REPLY_BYTES:
+                raise NoAnswer(f"{self.base} answered more than {_REPLY_BYTES} bytes")
+            if time.monotonic() > deadline:
+                raise NoAnswer(f"{self.base} took more than {self.timeout_s} s to answer")
+        return found
+
+    def _refused(self, reply: requests.Response, body: bytes) -> None:
+        said = _clean(body.decode(errors="replace"))[:200].replace("\n", " ")
+        code = reply.status_code
+        if 200 <= code < 400:
+            where = _clean(reply.headers.get("Location", "elsewhere"))[:200]
+            raise Unusable(
+                f"{self.base} answers {code} and points to {where}: pictures and key go to the "
+                "given address alone; give the one that answers as --endpoint"
+            )
+        if code in (408, 409, 425, 429) or code >= 500:
+            wait = reply.headers.get("Retry-After", "0")
+            if wait.isascii() and wait.replace(".", "", 1).isdigit():
                 time.sleep(min(float(wait), _LONGEST_WAIT_S))
-            raise NoAnswer(f"{self.base} answered {error.code} ({said})")
-        key = f"; the key is read from {KEY_VARIABLE}" if error.code in (401, 403) else ""
-        raise Unusable(f"{self.base} refuses model {self.model!r}: {error.code} ({said}){key}")
+            raise NoAnswer(f"{self.base} answered {code} ({said})")
+        key = f"; the key is read from {KEY_VARIABLE}" if code in (401, 403) else ""
+        raise Unusable(f"{self.base} refuses model {self.model!r}: {code} ({said}){key}")
+
+
+def _key() -> str:
+    key = os.environ.get(KEY_VARIABLE, "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise Unusable(f"{KEY_VARIABLE} holds characters that no key has")
+    return key
+
+
+def _clean(text: str) -> str:
+    """Without the key, should somebody have echoed it."""
+    return text.replace(_key(), "[key]") if _key() else text
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Keeps requests from putting a password of ~/.netrc in the key's place."""
+    return request
 
 
 class LocalModel:
