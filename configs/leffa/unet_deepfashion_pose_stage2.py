@@ -20,7 +20,7 @@ model.conditioner.update(inputs=["pose"])  # 7 channels with the noisy latents
 dataset = dict(type="DeepFashionDataset", size=size, task="pose_transfer")
 train_maps = ["agnostic", "mask", "pose"]
 train_dataloader.update(
-    batch_size=2,  # 8 processes x 2 x 4 = 64
+    batch_size=2,  # 8 processes x 2 x 4 = 64, ours: the paper gives none
     dataset=dict(**dataset, split="train", maps=train_maps),
 )
 test_dataloader.update(

@@ -99,6 +99,14 @@ def recorded_noise(
     handle.remove()
 
 
+def guided_pair(calls: list[Tensor]) -> Tensor:
+    """What the first step's network calls saw or said, as the authors order it: unconditional,
+    then conditional. Ours are in one call or in two, conditional first.
+    """
+    both = calls[0] if len(calls[0]) == 2 else torch.cat(calls[:2])
+    return both.flip(0)
+
+
 def difference(ours, theirs) -> float:
     """Largest absolute difference of two pictures or tensors."""
     ours, theirs = (np.asarray(value, np.float64) for value in (ours, theirs))

@@ -11,7 +11,7 @@ from parity_numbers import drawn_weights
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools/convert"))
 import leffa as converter
-from drawing import batch_of, difference, recorded_noise, tensors
+from drawing import batch_of, difference, guided_pair, recorded_noise, tensors
 
 from vtonlab.models import TryOnDiffusion
 
@@ -74,9 +74,9 @@ def test_every_step_and_the_picture(parity, kind):
     def compare(what, ours, theirs, tolerance, unit=""):
         parity.compare(SYSTEM, f"{name}: {what}", ours, numbers[theirs], tolerance, unit)
 
-    first = torch.cat(watched.inputs[:2][::-1])  # theirs: unconditional, then conditional
+    first = guided_pair(watched.inputs)
     compare("network input at step 1", first, "sample/step1_input", 1e-5)
-    answers = torch.cat(watched.outputs[:2][::-1])
+    answers = guided_pair(watched.outputs)
     compare("network output at step 1", answers, "sample/step1_output", 5e-5)
     for step in (1, 2, 4, 8):
         theirs = f"sample/latents_after_{step}"

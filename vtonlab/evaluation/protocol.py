@@ -16,6 +16,7 @@ from mmengine.config import Config
 from PIL import Image
 
 from vtonlab.evaluation.base import NotComputableError
+from vtonlab.ops.repaint import BLUR
 from vtonlab.ops.resize import Size, resize_picture
 from vtonlab.registry import METRICS
 from vtonlab.structures.pair_store import plain_settings
@@ -53,6 +54,7 @@ class Protocol:
         real_size: ``"file"`` (untouched) or ``"compared"`` (as resized and encoded above).
         repaint: whether the photograph is pasted back outside the mask before scoring; None takes
             the pictures as they are.
+        repaint_blur: how soft that paste is: its Gaussian is ``height // repaint_blur``; 0 is hard.
         same_dataset: False: the model must have been trained on another data set (cross-data-set).
         paired, unpaired: metric configs of the two settings.
         notes: printed with the numbers.
@@ -70,6 +72,7 @@ class Protocol:
     real_set: str = "list"
     real_size: str = "file"
     repaint: bool | None = None
+    repaint_blur: int = BLUR
     same_dataset: bool = True
     paired: Sequence[Mapping] = ()
     unpaired: Sequence[Mapping] = ()

@@ -154,7 +154,8 @@ def pair_sample(
     if paste:
         if "mask" not in sample:
             raise ValueError(f"the photograph cannot be pasted back: {truth.lacking['mask']}")
-        image = repaint(image, sample["person"], sample["mask"])
+        blur = protocol.repaint_blur
+        image = repaint(image, sample["person"], sample["mask"], blur=blur)
     sample["image"] = image
     sample["generated"] = image if paste else generated
     real = answer if setting == "paired" else true["person"]
