@@ -8,6 +8,11 @@ Example:
     python tools/fuzz_configs.py --cases 320 --out work_dirs/fuzz
     python tools/fuzz_configs.py configs/coral/dit_synthetic.py --cases 40
 
+Accepted on purpose, though a fuzz must ask: other names and None of `cache_dir`; None where a class
+documents what it means (`categories`, `layers`, `mp_start_method`); 0 that switches something off
+(`weight_decay`, `num_workers`, a loss's `weight`, `lr`); huge intervals, windows and counts of kept
+files ("only at the end", "all"); batches of validation and test larger than the data.
+
 Writes `cases.json` and `table.md` into `--out`. Exit codes: 0 no traceback and no hang, 1 some.
 """
 

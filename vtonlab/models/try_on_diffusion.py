@@ -131,6 +131,8 @@ class TryOnDiffusion(BaseModel):
             )
         check_loss_names("attention_losses", attention_losses or {})
         check_probe(probe)
+        if not 0.0 <= condition_dropout < 1.0:
+            raise ValueError(f"condition_dropout={condition_dropout}: a share in [0, 1) is needed")
         self.attention_losses = nn.ModuleDict(
             {name: ATTENTION_LOSSES.build(cfg) for name, cfg in (attention_losses or {}).items()}
         )

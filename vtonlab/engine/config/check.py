@@ -15,6 +15,7 @@ from mmengine.config import Config
 from mmengine.registry import Registry
 from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
+from torch.distributed import Backend
 from torch.utils.data import DataLoader
 
 from vtonlab import registry as ours
@@ -70,7 +71,10 @@ _FIXED: dict[str, Arguments] = {
         opencv_num_threads=Annotated[int, Within(0, 1024)],
     ),
     "env_cfg.dist_cfg": declared(
-        backend=str, timeout=Annotated[float, Within(1)] | None, init_backend=str, port=int | None
+        backend=Literal[(*Backend.backend_list, "cpu:gloo,cuda:nccl")],
+        timeout=Annotated[float, Within(1)] | None,
+        init_backend=str,
+        port=int | None,
     ),
     "randomness": declared(
         seed=Annotated[int, Within(0, 2**32 - 1)] | None, diff_rank_seed=bool, deterministic=bool
@@ -350,14 +354,14 @@ def _check(node: Any, path: tuple[str, ...]) -> None:
         here = (*path, str(key))
         if valid is not None and key not in valid and not several:
             raise ValueError(_unknown(here, valid, "the config"))
-        if valid is not None and key in valid and path[:1] != ("released",):  # filled in later
+        if valid is not None and key in valid and path[:1] != ("released",):  # applied or not
             _check_value(value, valid[key], here)
         _check(value, here)
 
 
 def _check_value(value: Any, parameter: inspect.Parameter, path: tuple[str, ...]) -> None:
     problem = problem_of(value, parameter)
-    if problem is None:
+    if problem is None or (value is None and path[-1] == "path"):  # filled with `pretrained`
         return
     if isinstance(value, Mapping) and problem_of({}, parameter) is None:
         for key, item in value.items():  # one of its values is wrong: name that

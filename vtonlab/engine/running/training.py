@@ -22,7 +22,7 @@ from vtonlab.datasets.samplers import SampleKey
 from vtonlab.engine.checkpoints.files import find_problem
 from vtonlab.engine.config.agreement import check_agreement
 from vtonlab.engine.config.check import check_config
-from vtonlab.engine.config.load import optim_wrappers
+from vtonlab.engine.config.load import LOADERS, optim_wrappers
 from vtonlab.engine.config.naming import naming_keys
 from vtonlab.engine.hooks import SampleTraceHook, SaveOnSignalHook
 from vtonlab.engine.parallel.processes import WorkDirLock
@@ -122,7 +122,7 @@ def check_batch(config: Config, sample: dict) -> None:
         ValueError: naming the loader's keys.
     """
     loader = config.train_dataloader
-    count, workers = loader.get("batch_size", 1), loader.get("num_workers", 0)
+    count = loader.get("batch_size", 1)
     arrays = (value for value in sample.values() if hasattr(value, "nbytes"))
     needed = sum(value.nbytes for value in arrays) * count
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -131,11 +131,35 @@ def check_batch(config: Config, sample: dict) -> None:
             f"train_dataloader.batch_size={count}: a batch of these pictures takes "
             f"{needed / 2**30:.1f} GiB and the machine has {memory / 2**30:.1f}"
         )
-    if workers > MOST_WORKERS * (os.cpu_count() or 1):
-        raise ValueError(
-            f"train_dataloader.num_workers={workers}: this machine has {os.cpu_count()} cores, "
-            f"more than {MOST_WORKERS} workers each only wait for one another"
-        )
+
+
+def check_workers(config: Config) -> None:
+    """Refuse loaders with more workers than the machine's cores can use.
+
+    Raises:
+        ValueError: naming the loader's key.
+    """
+    for name in LOADERS:
+        workers = (config.get(name) or {}).get("num_workers", 0)
+        if workers > MOST_WORKERS * (os.cpu_count() or 1):
+            raise ValueError(
+                f"{name}.num_workers={workers}: this machine has {os.cpu_count()} cores, more than "
+                f"{MOST_WORKERS} workers each only wait for one another"
+            )
+
+
+def check_not_empty(model: nn.Module) -> None:
+    """Refuse a network with a layer of width 0, which torch builds and cannot run.
+
+    Raises:
+        ValueError: naming the first such part.
+    """
+    for name, parameter in model.named_parameters():
+        if 0 in parameter.shape:
+            raise ValueError(
+                f"model.{name.rpartition('.')[0]} has a parameter of shape "
+                f"{tuple(parameter.shape)}: some width of this network is 0"
+            )
 
 
 def prepare(config: Config) -> SafeRunner:
@@ -148,10 +172,12 @@ def prepare(config: Config) -> SafeRunner:
     load_from = config.get("load_from")
     if load_from and not Path(load_from).is_file():
         raise FileNotFoundError(f"load_from: no checkpoint at {load_from}")
+    check_workers(config)
     check_agreement(config)
     with naming_keys(config):
         samples = check_data(config, "train_dataloader", "val_dataloader")
         runner = build_runner(config)
+        check_not_empty(runner.bare_model)
         check_samples(runner.bare_model, samples)
         with torch.random.fork_rng(devices=[]):  # a check must not change what is trained
             check_test_data(config, runner)
