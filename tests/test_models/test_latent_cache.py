@@ -220,6 +220,7 @@ def test_the_tool_and_a_training_run(tree, tmp_path, capsys, monkeypatch):
     assert first == {p.name: p.stat().st_mtime_ns for p in (out / "pairs").iterdir()}
     config = load_config("configs/coral/dit_tiny_vitonhd.py", options)
     config.train_dataloader.dataset.update(latents=str(out), size=(64, 48))
+    config.test_dataloader.dataset.size = (64, 48)
     config.train_dataloader.batch_size = 2
     config.model.update(size=(64, 48), lazy_codec=True)
     config.model.attention_losses = {}
