@@ -13,7 +13,7 @@ sys.path.append(str(Path(__file__).parents[1] / "test_evaluation"))
 import small_test
 
 from vtonlab.apis import TryOnInferencer, init_model, list_models, read_pairs, try_on_folder
-from vtonlab.engine.checkpoints.files import save_safetensors, write_text
+from vtonlab.engine.checkpoints.files import read_checkpoint, save_safetensors, write_text
 from vtonlab.engine.config.load import finalize
 from vtonlab.engine.running.training import train
 from vtonlab.engine.testing.run import test as run_test
@@ -221,3 +221,10 @@ def test_a_training_leaves_a_folder_that_builds_itself(folder, tmp_path):
     again = init_model(tmp_path, device="cpu")
     for name, value in trained.bare_model.state_dict().items():
         assert torch.equal(again.state_dict()[name], value), name
+    weights = tmp_path / "model.safetensors"
+    found = read_checkpoint(weights)
+    save_safetensors(found["state_dict"], weights, {**found["meta"], "as_released": True})
+    with open(tmp_path / "config.py", "a", encoding="utf-8") as file:
+        file.write('\nreleased = {"model.repaint_blur": 0}\n')
+    assert again.cfg.model.get("repaint_blur") is None
+    assert init_model(tmp_path, device="cpu").cfg.model.repaint_blur == 0  # without a word

@@ -7,6 +7,7 @@ import torch
 from vtonlab.backbones.pretrained import DTYPES
 from vtonlab.engine.checkpoints.models import load_model
 from vtonlab.engine.config.load import finalize, load_config
+from vtonlab.engine.config.released import released_options
 from vtonlab.engine.testing.run import drop_training
 from vtonlab.zoo import Card, card, cards, weights_path
 
@@ -27,6 +28,9 @@ def init_model(
     safe: bool = True,
 ):
     """A model with its weights, in evaluation mode; its config is its ``cfg``.
+
+    Weights that `tools/convert/` made from published ones sample as their authors' program does
+    (the config's table `released`).
 
     Args:
         model: a name of `list_models`, a folder with ``config.py`` and ``model.safetensors`` (what
@@ -63,11 +67,12 @@ def _found(model: str | Path, checkpoint: str | Path | None, safe: bool):
                     f"{folder} has no {name}: a model's folder holds {CONFIG} and {WEIGHTS}, as a "
                     "finished training's work directory does"
                 )
-        return load_config(folder / CONFIG, safe=safe), checkpoint or folder / WEIGHTS
+        weights = checkpoint or folder / WEIGHTS
+        return _config_for(weights, folder / CONFIG, safe=safe), weights
     if str(model) in {known.name for known in list_models()}:
         return load_config(card(str(model)).config), checkpoint or weights_path(str(model))
     try:
-        config = load_config(model)
+        config = _config_for(checkpoint, model)
     except FileNotFoundError as error:
         names = ", ".join(known.name for known in list_models()) or "none yet"
         raise FileNotFoundError(f"{error}; shipped models: {names}") from None
@@ -77,3 +82,10 @@ def _found(model: str | Path, checkpoint: str | Path | None, safe: bool):
             "model.safetensors of its training)"
         )
     return config, checkpoint
+
+
+def _config_for(checkpoint: str | Path | None, path: str | Path, safe: bool = False):
+    """The config at ``path``, as released where the weights were converted from published ones."""
+    config = load_config(path, safe=safe)
+    options = {} if checkpoint is None else released_options({}, checkpoint=checkpoint)
+    return load_config(path, options, safe=safe) if options else config
