@@ -300,6 +300,11 @@ def test_stages_and_ports_have_the_losses_they_name(path, losses):
     assert list(load(path).model.attention_losses) == losses
 
 
+def test_mpv_reads_its_own_mesh():
+    """What a base config names is its own: updating its mesh does not reach its transforms."""
+    assert "data/deepfashion" not in str(load("configs/gcl3d/warp_mpv.py").to_dict())
+
+
 def leaves(node, path: str = "") -> dict[str, object]:
     """Dotted path -> value, so that a failure names the key."""
     if isinstance(node, (dict, list, tuple)) and node:

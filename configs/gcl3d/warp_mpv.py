@@ -12,6 +12,7 @@ data_root = "data/mpv"
 size = (256, 192)
 iterations = 130000  # 20 epochs of 52 236 pairs in batches of 8
 mesh.update(faces="data/mpv/smpl/smpl_faces.npy", mirror="data/mpv/smpl/vertices_symm_idxs.npy")
+truth = [dict(type="BodyFlow", matcher=mesh)]  # a base's own list keeps the base's mesh
 model.update(size=size)
 dataset = dict(type="MPVDataset", size=size, task="person_to_person")
 train_dataloader.update(dataset=dict(**dataset, split="train", maps=maps, transforms=truth))
