@@ -149,7 +149,9 @@ def shrink_sd(path: str, folder: Path):
 def shrink_reference_unets(path: str, folder: Path):
     """As the SD ones, but without the names of the large UNet's layers."""
     config = shrink_sd(path, folder)
-    del config.model.conditioner["num_heads"]
+    config.model.conditioner.pop("num_heads", None)
+    if config.model.codec.path is not None:  # a VAE of its own: the tiny folder's stands for it
+        config.model.codec.update(path=str(folder / "sd"), subfolder="vae")
     flow = config.model.attention_losses.get("flow")
     if flow:
         flow.update(layers=["*.attn1"], sink_dims=None, min_grid_ratio=0.0)
@@ -216,6 +218,7 @@ SHRINK = {
     "configs/stableviton/unet_synthetic_atv.py": shrink_second_stage,
     "configs/stableviton/vae_vitonhd.py": shrink_vae,
     **dict.fromkeys([*LEFFA, *CATVTON], shrink_reference_unets),
+    "configs/catvton/unet_dresscode.py": shrink_reference_unets,
     "configs/leffa/unet_tiny_vitonhd.py": shrink_tiny_vitonhd,
     "configs/stableviton/unet_vitonhd.py": shrink_sd,
     "configs/stableviton/unet_vitonhd_atv.py": shrink_sd,

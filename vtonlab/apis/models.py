@@ -85,7 +85,10 @@ def _found(model: str | Path, checkpoint: str | Path | None, safe: bool):
 
 
 def _config_for(checkpoint: str | Path | None, path: str | Path, safe: bool = False):
-    """The config at ``path``, as released where the weights were converted from published ones."""
-    config = load_config(path, safe=safe)
+    """The config at ``path``, as released where the weights were converted from published ones.
+
+    Building a model writes nothing: paths of where it was trained may stand in the config.
+    """
+    config = load_config(path, safe=safe, inside=False)
     options = {} if checkpoint is None else released_options({}, checkpoint=checkpoint)
-    return load_config(path, options, safe=safe) if options else config
+    return load_config(path, options, safe=safe, inside=False) if options else config

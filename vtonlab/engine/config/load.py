@@ -55,7 +55,11 @@ class RunConfig(Config):
 
 
 def load_config(
-    path: str | Path, options: dict[str, Any] | None = None, *, safe: bool = False
+    path: str | Path,
+    options: dict[str, Any] | None = None,
+    *,
+    safe: bool = False,
+    inside: bool = True,
 ) -> Config:
     """Read a config and apply ``--cfg-options``.
 
@@ -71,6 +75,7 @@ def load_config(
         options: dotted path -> value; list items by number (``custom_hooks.0.interval``).
         safe: refuse files that do more than describe values, and types outside the registries;
             from then on this process resolves registered names only.
+        inside: of a safe config: see `read_safely`.
 
     Raises:
         FileNotFoundError: no such file.
@@ -78,7 +83,9 @@ def load_config(
     """
     path = find_config(path)
     try:
-        config = read_safely(path) if safe else read(path, import_custom_modules=False)
+        config = (
+            read_safely(path, inside=inside) if safe else read(path, import_custom_modules=False)
+        )
         _import_customs(config)
     except (ConfigParsingError, SyntaxError, NameError, ImportError, AttributeError) as error:
         raise ValueError(f"config {path} cannot be read: {error}") from error

@@ -37,8 +37,14 @@ _ADVICE = (
 )
 
 
-def read_safely(path: Path) -> Config:
+def read_safely(path: Path, *, inside: bool = True) -> Config:
     """A config by a stranger as plain values; closes the registries of this process.
+
+    Args:
+        path: a ``.py`` or ``.json`` file.
+        inside: also refuse paths that leave this folder, and writes elsewhere than ``work_dirs/``;
+            False for a model that is only built, whose config tells where it was trained.
+            Addresses are refused in any case.
 
     Raises:
         FileNotFoundError: no such file.
@@ -53,7 +59,7 @@ def read_safely(path: Path) -> Config:
         else:
             raise ValueError(f"--safe reads .py and .json configs, not {path}")
         check_types(values)
-        _check_paths(values, "")
+        _check_paths(values, "", inside)
     except Refused as error:
         raise ValueError(f"--safe refuses {error}; {_ADVICE}") from None
     try:
@@ -117,34 +123,40 @@ def _plain(value: Any) -> bool:
     return isinstance(value, str) and (value.isidentifier() or ("-" in value and "." not in value))
 
 
-def _check_paths(node: Any, path: str) -> None:
+def _check_paths(node: Any, path: str, inside: bool) -> None:
     if isinstance(node, Mapping):
         for key, value in node.items():
             here = f"{path}.{key}".lstrip(".")
-            _check_paths(key, f"a key of {path}")
-            written = key in ("work_dir", "cache_dir") and value is not None
+            _check_paths(key, f"a key of {path}", inside)
+            written = inside and key in ("work_dir", "cache_dir") and value is not None
             if written and PurePosixPath(str(value)).parts[:1] != ("work_dirs",):
                 raise ValueError(
                     f"--safe refuses {here}={value!r}: what is written goes below work_dirs/; say "
                     "another folder on the command line"
                 )
-            _check_paths(value, here)
+            _check_paths(value, here, inside)
     elif isinstance(node, (list, tuple, set)):
         for number, item in enumerate(node):
-            _check_paths(item, f"{path}.{number}")
-    elif isinstance(node, str) and _leaves(node):
+            _check_paths(item, f"{path}.{number}", inside)
+    elif isinstance(node, str) and (_leaves(node) if inside else _is_address(node)):
         raise ValueError(
             f"--safe refuses {path}={node[:80]!r}: an address, a template or a path that leaves "
             f"this folder; say it with --cfg-options {path}=... if you mean it"
         )
 
 
-def _leaves(text: str) -> bool:
-    windows = PureWindowsPath(text)
+def _is_address(text: str) -> bool:
     return bool(
         "\0" in text
         or "{{" in text  # mmengine substitutes it where the saved config is read again
         or re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text)
+    )
+
+
+def _leaves(text: str) -> bool:
+    windows = PureWindowsPath(text)
+    return bool(
+        _is_address(text)
         or text.startswith(("/", "~", "\\"))
         or windows.drive
         or ".." in windows.parts
