@@ -82,6 +82,7 @@ def test_every_step_and_the_picture(parity):
     compare("picture, photograph pasted back", result["repainted"], "repainted", 1, "levels")
 
 
+@pytest.mark.slow
 def test_guidance_of_one_or_less_is_none(parity):
     _, watched = drawn(parity, 0.5, "mode")
     theirs = parity.arrays("catvton/tiny.npz")["mode/guidance05_latents_final"]

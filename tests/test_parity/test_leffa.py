@@ -86,6 +86,7 @@ def test_every_step_and_the_picture(parity, kind):
     compare("picture, photograph pasted back", result["repainted"], "sample/final", 1, "levels")
 
 
+@pytest.mark.slow
 def test_the_reference_unet_run_once(parity):
     recipe = parity.facts("leffa/tiny_sd15_keys.json")
     _, watched, numbers = drawn(parity, "sd15", recipe, reference_timestep=376.0)

@@ -224,7 +224,7 @@ def test_departures(parity):
     parity.departs(
         TITLE,
         "the loss is the paper's mean over layers and samples; theirs sums both (B1)",
-        effect="18 times the weight with nine layers and two samples a process",
+        effect="6 times the weight with three layers and two samples a process",
         switch="KeypointAttentionLoss(layer_reduction='sum', sample_reduction='sum', "
         "probability_floor=1e-8); as_released",
         reason="ranks then agree with one large batch",
