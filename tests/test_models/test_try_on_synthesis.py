@@ -110,7 +110,8 @@ def test_noise_of_training_depends_on_seed_and_position():
 def test_results_are_those_of_other_models_and_the_pasted_warp():
     results = predicted(make(), batch())
     keys = (
-        "id garment_id category index image repainted target mask flow warped warped_mask worn_mask"
+        "id garment_id category index image repainted garment target mask flow warped warped_mask "
+        "worn_mask"
     )
     assert set(results[0]) == set(keys.split())
     one, given = results[0], batch()

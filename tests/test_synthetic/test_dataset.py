@@ -227,7 +227,7 @@ def test_shuffled_points_come_from_another_sample_one_by_one():
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"split": "trian"}, "split must be one of train, val, test, not 'trian'"),
+        ({"split": "trian"}, "split must be one of train, val, test, base, bench, not 'trian'"),
         ({"setting": "pairs"}, "setting must be one of"),
         ({"size": (8, 48)}, "at least 16x16"),
         ({"hardness": (0.5, 1.2)}, "range within"),
