@@ -106,7 +106,7 @@ class PairPrompt(TextSource):
         Raises:
             ValueError: one is not kept, or is of other text encoders.
         """
-        kept = {sentence: self._load(sentence) for sentence in set(sentences)}
+        kept = {sentence: self._load(sentence) for sentence in dict.fromkeys(sentences)}
         tokens = [kept[sentence][0] for sentence in sentences]
         lengths = [len(each) for each in tokens]
         longest, device = max(lengths), self._place.device

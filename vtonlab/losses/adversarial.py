@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vtonlab.losses.weights import check_weight
 from vtonlab.registry import LOSSES
 
 
@@ -42,6 +43,8 @@ class NonSaturatingLoss(nn.Module):
         self, *, weight: float = 1.0, r1_weight: float = 10.0, r1_interval: int = 16
     ) -> None:
         super().__init__()
+        check_weight("weight", weight)
+        check_weight("r1_weight", r1_weight)
         if r1_interval < 1:
             raise ValueError(f"NonSaturatingLoss: r1_interval must be >= 1, not {r1_interval}")
         self.weight, self.r1_weight, self.r1_interval = weight, r1_weight, r1_interval

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vtonlab.losses.queries import QuerySet
 from vtonlab.losses.record_views import known_garment_mass, mean_logit, take_queries
+from vtonlab.losses.weights import check_weight
 from vtonlab.structures.attention_record import AttentionRecord
 
 
@@ -62,8 +63,8 @@ class AttentionLoss(nn.Module):
         self.choose("head_reduction", head_reduction, self.head_reductions)
         self.choose("layer_reduction", layer_reduction, ("mean", "sum"))
         self.choose("sample_reduction", sample_reduction, ("mean", "sum"))
-        for name, value in (("weight", weight), ("start_iter", start_iter),
-                            ("warmup_iters", warmup_iters)):  # fmt: skip
+        check_weight("weight", weight)
+        for name, value in (("start_iter", start_iter), ("warmup_iters", warmup_iters)):
             if not 0 <= value < math.inf:
                 raise ValueError(f"{name}={value}: a number from 0 on is needed")
         if t_max is not None and not 0 < t_max <= 1000:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vtonlab.losses.correlation_regularization import visible_points
+from vtonlab.losses.weights import check_weight
 from vtonlab.registry import LOSSES
 from vtonlab.structures.truth import SOURCES
 
@@ -45,6 +46,7 @@ class FlowRegressionLoss(nn.Module):
         inside_garment: bool = True,
     ) -> None:
         super().__init__()
+        check_weight("weight", weight)
         for name, value, known in (
             ("normalisation", normalisation, NORMALISATIONS),
             ("truth", truth, SOURCES),

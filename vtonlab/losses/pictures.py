@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from vtonlab.losses.weights import check_weight
 from vtonlab.registry import LOSSES
 
 VGG19 = "vgg19-dcbb9e9d.pth"
@@ -29,6 +30,7 @@ class L1Loss(nn.Module):
 
     def __init__(self, *, weight: float = 1.0, masked: bool = False) -> None:
         super().__init__()
+        check_weight("weight", weight)
         self.weight, self.masked = weight, masked
 
     def forward(self, found: Tensor, wanted: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -75,6 +77,7 @@ class PerceptualLoss(nn.Module):
         path: str | Path | None = None,
     ) -> None:
         super().__init__()
+        check_weight("weight", weight)
         if outside not in OUTSIDE:
             raise ValueError(f"PerceptualLoss: outside {outside!r} is none of {', '.join(OUTSIDE)}")
         self.weight, self.masked = weight, masked

@@ -61,8 +61,8 @@ class DDPMSchedule:
                 f"loss_on={loss_on!r} with network_predicts={network_predicts!r}: 'epsilon', or "
                 "'clean' for a network that predicts 'clean'"
             )
-        if shift <= 0:
-            raise ValueError(f"shift={shift}: a positive number is needed")
+        if not 1e-3 <= shift <= 1e3:
+            raise ValueError(f"shift={shift}: a number within [0.001, 1000] is needed")
         self.num_timesteps, self.beta_start, self.beta_end = num_timesteps, beta_start, beta_end
         self.snr_gamma, self.snr_reduction = snr_gamma, snr_reduction
         self.network_predicts, self.loss_on, self.shift = network_predicts, loss_on, shift

@@ -1,7 +1,5 @@
 """Rectified-flow noising: straight lines from data to noise."""
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -41,8 +39,8 @@ class FlowMatchingSchedule:
         self.network_predicts, self.min_sigma = network_predicts, min_sigma
         if density not in ("uniform", "logit_normal"):
             raise ValueError(f"density={density!r}: choose 'uniform' or 'logit_normal'")
-        if shift <= 0 or not math.isfinite(shift):
-            raise ValueError(f"shift={shift}: a positive number is needed")
+        if not 1e-3 <= shift <= 1e3:
+            raise ValueError(f"shift={shift}: a number within [0.001, 1000] is needed")
         self.density, self.shift, self.mean, self.std = density, shift, mean, std
 
     def draw(self, generator: torch.Generator) -> Tensor:
