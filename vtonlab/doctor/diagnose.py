@@ -158,8 +158,10 @@ def _survey(root: Path, kind: Kind, report: Report) -> list[Part]:
     for part in parts:
         open_folders(root, kind, part, report)
     if kind.layout.parents == ("{split}",):
-        for split in set(SPLITS) - {split for part in parts for split in part.splits}:
-            report.add("split-missing", split)
+        found = {split for part in parts for split in part.splits}
+        for split in SPLITS:
+            if split not in found:
+                report.add("split-missing", split)
     lists = read_lists(root, kind, parts, report)
     listed = [(*pair, entry.split) for entry in lists for pair in entry.pairs]
     for part in parts:

@@ -149,8 +149,9 @@ class PairListDataset(FileTryOnDataset):
             if (record.get("split") or self.folder_split) not in (self.split, self.folder_split):
                 continue
             try:
-                for column in set(record) - {"category", "split"}:
-                    check_name(record[column]) if record[column] else None
+                for column in record:
+                    if record[column] and column not in ("category", "split"):
+                        check_name(record[column])
             except ValueError as error:
                 raise ValueError(f"pair list {path}, line {number}: {error}") from None
             ids = (_id(stem(record[c]), short[c]) for c in ("person", "garment"))
