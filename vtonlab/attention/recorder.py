@@ -119,9 +119,10 @@ class AttentionRecorder:
             with the most keys is handed over: that of the image over all tokens.
 
     Raises:
-        ValueError: where an entry of ``layers`` matches nothing; during the call, where a layer's
-            attention cannot be seen, is causal, has a mask that differs between heads, or runs
-            under reentrant checkpointing.
+        ValueError: where an entry of ``layers`` matches nothing; on entering with gradients, where
+            a layer's block is compiled and recomputed in the backward pass; during the call, where
+            a layer's attention cannot be seen, is causal, has a mask that differs between heads, or
+            runs under reentrant checkpointing.
         RuntimeError: on leaving, where a chosen layer never ran.
     """
 
@@ -145,6 +146,8 @@ class AttentionRecorder:
     def __enter__(self) -> "AttentionRecorder":
         if self._is_open:
             raise RuntimeError("This AttentionRecorder is already open: make one for each call.")
+        if torch.is_grad_enabled():
+            self._check_recomputed_as_run()
         self._calls, self._records = [], []
         self._masks: dict[int, tuple[Tensor, Tensor | None]] = {}
         self._with_grad = torch.is_grad_enabled()
@@ -168,6 +171,23 @@ class AttentionRecorder:
         self._check_all_ran({name for name, _ in calls})
         records = (self._make_record(name, call) for name, call in calls)
         self._records = [record for record in records if record is not None]
+
+    def _check_recomputed_as_run(self) -> None:
+        """Recording breaks a compiled block's graph, and the recomputation is not recorded."""
+        modules = self._backbone.modules()
+        if not any(getattr(module, "gradient_checkpointing", False) for module in modules):
+            return
+        for name in self.names:
+            parts = name.split(".")
+            for n in range(len(parts) + 1):
+                if self._backbone.get_submodule(".".join(parts[:n]))._compiled_call_impl is None:
+                    continue
+                raise ValueError(
+                    f"AttentionRecorder cannot record layer '{name}' with gradients: its block is "
+                    "compiled, and recomputed in the backward pass as another graph; leave the "
+                    "block as it is (compile_blocks(..., supervised=[...])), or switch gradient "
+                    "checkpointing off."
+                )
 
     def _delegate(self, name: str, module: nn.Module) -> None:
         """Put a recording processor in front of the module's own."""

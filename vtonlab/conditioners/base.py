@@ -50,6 +50,10 @@ class Conditioner(nn.Module):
         backbone (which inherits its gradient checkpointing). By default nothing.
         """
 
+    def recorded(self, backbone: nn.Module) -> nn.Module:
+        """The module that the ``layers`` of `forward` are names in: the backbone, or own blocks."""
+        return backbone
+
     def target(self, batch: dict, encode: Encode) -> Tensor:
         """Clean latents that training noises and sampling ends at."""
         raise NotImplementedError

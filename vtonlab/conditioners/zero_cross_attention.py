@@ -103,6 +103,10 @@ class ZeroCrossAttentionConditioner(Conditioner):
         self.encoder = SpatialEncoder(backbone, latent_channels=latent, sees=self.encoder_sees)
         self.cross = ZeroCrossAttention(backbone, num_heads=self.num_heads)
 
+    def recorded(self, backbone: nn.Module) -> nn.Module:
+        """The zero cross-attention blocks."""
+        return self.cross
+
     @property
     def needs(self) -> tuple[str, ...]:
         """Maps of the person that the network is shown."""

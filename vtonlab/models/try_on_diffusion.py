@@ -9,6 +9,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vtonlab.attention import select_layers
 from vtonlab.backbones.blocks import compile_blocks
 from vtonlab.backbones.codec import LazyCodec, decode_latents, encode_pictures
 from vtonlab.backbones.pretrained import half_precision
@@ -60,8 +61,9 @@ class TryOnDiffusion(BaseModel):
         trainable: glob patterns of backbone parameters to train; ``None`` trains all (or LoRA
             alone).
         gradient_checkpointing: recompute the backbone's blocks in the backward pass.
-        compile: ``torch.compile`` the backbone's repeated blocks, in training and sampling: True,
-            or its arguments, such as ``dict(mode="max-autotune-no-cudagraphs")``.
+        compile: ``torch.compile`` the backbone's repeated blocks, in training and sampling, but for
+            those whose attention a loss reads: True, or its arguments, such as
+            ``dict(mode="max-autotune-no-cudagraphs")``.
         mask_loss_weight: weight of the diffusion loss inside the mask (1 treats the whole diptych
             alike, METHODS.md A4).
         condition_dropout: share of training samples whose garment is withheld, as the conditioner's
@@ -158,7 +160,7 @@ class TryOnDiffusion(BaseModel):
         elif trainable is not None:
             train_only(self.backbone, trainable)
         if compile:
-            compile_blocks(self.backbone, compile)
+            compile_blocks(self.backbone, compile, supervised=self._supervised_in_backbone())
         saved = [f"conditioner.{name}" for name in self.conditioner.saved_when_frozen]
         keep_only_trained(self, also=saved)
 
@@ -236,6 +238,13 @@ class TryOnDiffusion(BaseModel):
         """
         with half_precision(self.backbone):
             return self.conditioner(self.backbone, noisy, sigmas, conditions, layers)
+
+    def _supervised_in_backbone(self) -> list[str]:
+        """Names of the backbone's attention layers that any attention loss reads."""
+        inside = self.conditioner.recorded(self.backbone) is self.backbone
+        if not inside or not self.attention_losses:
+            return []
+        return select_layers(self.backbone, self.supervised_layers)
 
     @property
     def supervised_layers(self) -> list[str]:
