@@ -39,12 +39,15 @@ def _conftest():
 sample = _conftest().sample
 
 
-def make_model() -> TryOnDiffusion:
+COMPILED = dict(gradient_checkpointing=True, compile=dict(backend="aot_eager"))
+
+
+def make_model(**changes) -> TryOnDiffusion:
     """``dit_synthetic.py`` at 32x24; a gate that some samples miss, entropy from the start."""
     torch.manual_seed(0)
     settings = load_config(CONFIG).model.to_dict()
     del settings["type"]
-    settings |= dict(size=(32, 24), seed=0)
+    settings |= dict(size=(32, 24), seed=0) | changes
     settings["attention_losses"]["correspondence"] |= dict(t_max=700.0, weight=1.0)
     settings["attention_losses"]["entropy"] |= dict(start_iter=0, warmup_iters=0, weight=1.0)
     return TryOnDiffusion(**settings)
@@ -66,10 +69,16 @@ def main(rendezvous: str, rank: int, world_size: int, output: str) -> None:
     dist.init_process_group(
         "gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=world_size
     )
-    # as `finalize(config, launcher=...)` wraps it without a GPU
-    model = MMDistributedDataParallel(make_model(), broadcast_buffers=False, device_ids=None)
     numbers = list(range(BATCH))[rank::world_size]
+
+    def wrapped(**changes) -> MMDistributedDataParallel:
+        """As `finalize(config, launcher=...)` wraps it without a GPU."""
+        model = make_model(**changes)
+        return MMDistributedDataParallel(model, broadcast_buffers=False, device_ids=None)
+
+    model = wrapped()
     results = {name: step(model, numbers, unmatched) for name, unmatched in UNMATCHED.items()}
+    results["compiled"] = step(wrapped(**COMPILED), numbers, ())
     for result in results.values():
         dist.all_reduce(result["total"])
         result["total"] /= world_size

@@ -49,8 +49,8 @@ def case_config(case: str, folder: Path, ranks: int, resume: Path | None = None)
     ]
     if case == "recomputed":  # a pass without gradients after each step changes nothing
         config.custom_hooks.append(dict(type="SampleGridHook", interval=1, samples=1, people=0))
-    if case == "half":
-        config.model.compile = dict(backend="eager")
+    if case in ("recomputed", "half"):
+        config.model.compile = dict(backend="aot_eager")
     if case == "lora":
         config.model.update(lora=dict(rank=4), trainable=None)
         config.model.backbone.dtype = "bfloat16"

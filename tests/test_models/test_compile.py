@@ -1,5 +1,7 @@
 """Compiled blocks give the losses, gradients, records and checkpoints of plain ones."""
 
+from itertools import product
+
 import pytest
 import torch
 from torch import nn
@@ -15,13 +17,9 @@ LOSSES = dict(
     entropy=dict(type="AttentionEntropyLoss", layers=SUPERVISED, t_max=None),
 )
 # A graph of a recomputed block saves other tensors where it is cut in two: AOTAutograd shows it.
-MATRIX = [
-    pytest.param(backend, checkpointing, lora, losses, marks=marks)
-    for backend, marks in (("aot_eager", ()), ("inductor", pytest.mark.slow))
-    for checkpointing, lora, losses in (
-        (True, True, True), (True, False, True), (False, False, True), (True, False, False),
-    )
-]  # fmt: skip
+FAST = [("aot_eager", True, True, True), ("aot_eager", True, False, True)]
+MATRIX = list(product(("aot_eager", "inductor"), *[(True, False)] * 3))
+MATRIX = [pytest.param(*c, marks=() if c in FAST else pytest.mark.slow) for c in MATRIX]
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +73,7 @@ def test_layers_no_loss_reads_are_recorded_without_gradients(make_model, make_ba
     settings = dict(gradient_checkpointing=True, attention_losses=LOSSES)
     plain, compiled = make_model(**settings), make_model(compile=dict(backend=counter), **settings)
     batch = make_batch(plain)
-    layers = ["transformer_blocks.*.attn", "single_transformer_blocks.0.attn"]
+    layers = ["single_transformer_blocks.0.attn"]
     seen = []
     for _ in range(2):
         trained(compiled, batch)
@@ -120,5 +118,5 @@ def test_a_compiled_and_recomputed_block_is_not_recorded_with_gradients(make_mod
     model = make_model(compile=True, gradient_checkpointing=True, attention_losses=LOSSES)
     layers = ["transformer_blocks.0.attn"]
     recorder = AttentionRecorder(model.backbone, layers=layers, to_record=lambda *a: None)
-    with pytest.raises(ValueError, match="transformer_blocks.0.attn.*compiled"), recorder:
+    with pytest.raises(ValueError, match=r"transformer_blocks\.0\.attn.*compiled"), recorder:
         pass

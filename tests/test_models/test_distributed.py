@@ -47,6 +47,18 @@ def test_gradients_of_two_ranks_equal_one_process(ranks, case):
             )
 
 
+def test_compiled_and_recomputed_two_ranks_equal_one_plain_process(ranks):
+    expected = worker.step(worker.make_model(), list(range(worker.BATCH)), ())
+    largest = max(g.abs().max() for k, g in expected.items() if k != "total")
+    for rank in ranks:
+        assert rank["compiled"].keys() == expected.keys()
+        for name, gradient in expected.items():
+            # float32 in another order of sums than the plain blocks'
+            torch.testing.assert_close(
+                rank["compiled"][name], gradient, rtol=1e-4, atol=1e-5 * float(largest), msg=name
+            )
+
+
 def test_the_cases_differ_in_supervision():
     """Without matches the distillation vanishes; nothing above compared zeros with zeros."""
     model = worker.make_model()
