@@ -59,8 +59,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def build(row: str, supervised: bool, args: argparse.Namespace):
-    """The shipped config's model with random weights, and a drawn batch."""
+def build(row: str, supervised: bool, args: argparse.Namespace, **changes):
+    """The shipped config's model with random weights, and a drawn batch.
+
+    `changes` are keys of the model's config.
+    """
     import torch
 
     from vtonlab.engine.config.load import load_config
@@ -81,6 +84,7 @@ def build(row: str, supervised: bool, args: argparse.Namespace):
         pooled_dim=shapes.get("pooled_projection_dim", 768),
     )
     settings.update(size=tuple(args.size), gradient_checkpointing=not args.no_checkpointing)
+    settings.update(changes)
     losses = settings["attention_losses"] if supervised else {}
     for loss in losses.values():
         loss.update(t_max=None, start_iter=0, warmup_iters=0)

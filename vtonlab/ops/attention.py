@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vtonlab.ops.attention_backend import choose_backend
-from vtonlab.ops.attention_pass import fused_width, replace_sharp, run_pass
+from vtonlab.ops.attention_kernel_pass import kernel_pass, kernels_refusal
+from vtonlab.ops.attention_pass import RawMoments, fused_width, replace_sharp, run_pass
 from vtonlab.ops.attention_precision import at_full_precision, statistics_dtype, working_dtype
 
 
@@ -59,20 +60,19 @@ class AttentionPass:
         graded: bool = False,
     ) -> None:
         self._dtype = statistics_dtype(query, key)
-        working = working_dtype(query, key, scale)
-        self._query, self._key, self._scale = query.to(working), key.to(working), scale
-        self._bias = None if bias is None else bias.to(working)
-        with at_full_precision(query):
-            self._raw = run_pass(
-                self._query,
-                self._key,
-                _batched_values(values, self._query, self._key),
-                scale,
-                entropy,
-                choose_backend(self._query, self._key, backend),
-                self._bias,
-                graded,
-            )
+        self._sharp = query, key, scale, bias
+        chosen = choose_backend(query, key, backend, values)
+        if chosen == "kernels":
+            values = _batched_values(values, query, key, torch.float32)
+            self._raw = RawMoments(*kernel_pass(query, key, values, scale, entropy, bias), None)
+        else:
+            working = working_dtype(query, key, scale)
+            query, key = query.to(working), key.to(working)
+            values = _batched_values(values, query, key, working)
+            bias = None if bias is None else bias.to(working)
+            self._sharp = query, key, scale, bias
+            with at_full_precision(query):
+                self._raw = run_pass(query, key, values, scale, entropy, chosen, bias, graded)
         self.mean = None if values is None else self._raw.mean.to(self._dtype)
         self.logsumexp = self._raw.logsumexp.to(self._dtype)
         self.has_entropy = self._raw.entropy is not None
@@ -82,8 +82,7 @@ class AttentionPass:
         """(B, H, Nq), nats, never negative; sharp queries are summed anew, as -p log p."""
         entropy, sharp = self._raw.entropy, self._raw.sharp
         if sharp is not None:
-            tensors = entropy, sharp, self._query, self._key
-            entropy = replace_sharp(*tensors, self._scale, self._bias)
+            entropy = replace_sharp(entropy, sharp, *self._sharp)
         return entropy.to(self._dtype)
 
 
@@ -168,6 +167,8 @@ def attention_share(logsumexp: Tensor, other_logsumexp: Tensor | None) -> Tensor
 
 def entropy_is_cheap(query: Tensor, channels: int) -> bool:
     """Whether a pass with `channels` values gives the entropy for at most a quarter more work."""
+    if kernels_refusal(query, query) is None:
+        return True
     size = query.shape[-1]
     return fused_width(query, size + channels) <= 1.25 * size
 
@@ -177,7 +178,9 @@ def _token_rows(tensor: Tensor) -> Tensor:
     return tensor.transpose(1, 2).flatten(0, 1)
 
 
-def _batched_values(values: Tensor | None, query: Tensor, key: Tensor) -> Tensor | None:
+def _batched_values(
+    values: Tensor | None, query: Tensor, key: Tensor, dtype: torch.dtype
+) -> Tensor | None:
     if values is None:
         return None
     wanted = (key.shape[0], key.shape[2])
@@ -187,4 +190,4 @@ def _batched_values(values: Tensor | None, query: Tensor, key: Tensor) -> Tensor
             f"Values under attention must be (Nk, C) or (B, Nk, C) with B, Nk = {wanted}, "
             f"not {tuple(values.shape)}."
         )
-    return batched.to(device=query.device, dtype=query.dtype)
+    return batched.to(device=query.device, dtype=dtype)

@@ -6,11 +6,14 @@ from contextvars import ContextVar
 
 from torch import Tensor
 
+from vtonlab.ops.attention_kernel_pass import kernels_refusal
+from vtonlab.ops.attention_precision import statistics_dtype
 from vtonlab.utils.compat import fused_attention_refusal
 
-# "fused": the kernels behind scaled_dot_product_attention. "chunked": chunks of queries, always
-# right. "materialised": the whole map under plain autograd, what all this is measured against.
-BACKENDS = ("auto", "fused", "chunked", "materialised")
+# "kernels": our own, for GPUs, in the dtype of query and key. "fused": those behind
+# scaled_dot_product_attention, in float32. "chunked": chunks of queries, always right.
+# "materialised": the whole map under plain autograd, what all this is measured against.
+BACKENDS = ("auto", "kernels", "fused", "chunked", "materialised")
 
 _forced: ContextVar[str] = ContextVar("attention_backend", default="auto")
 
@@ -31,23 +34,34 @@ def attention_backend(name: str) -> Iterator[None]:
         _forced.reset(token)
 
 
-def choose_backend(query: Tensor, key: Tensor, backend: str | None = None) -> str:
-    """Name of the backend that takes (B, H, Nq, D), (B, H, Nk, D): the forced one, else fused.
-
-    Where the fused kernels cannot take the tensors, "auto" is "chunked".
+def choose_backend(
+    query: Tensor, key: Tensor, backend: str | None = None, values: Tensor | None = None
+) -> str:
+    """Name of the backend that takes (B, H, Nq, D), (B, H, Nk, D): the forced one, else the first
+    of "kernels" (which may refuse `values`), "fused" and "chunked" that can.
 
     Raises:
-        ValueError: if the backend is unknown, or "fused" is forced where it cannot be.
+        ValueError: if the backend is unknown, or "kernels" or "fused" is forced where it cannot be.
     """
     name = forced_backend(backend)
-    if name not in ("auto", "fused"):
-        return name
-    refusal = fused_attention_refusal(query, key)
-    if refusal is None:
-        return "fused"
-    if name == "fused":
-        raise ValueError(f"Attention backend 'fused' was forced, but {refusal}; use 'auto'.")
-    return "chunked"
+    if name in ("auto", "kernels"):
+        refusal = kernels_refusal(query, key, values)
+        if refusal is None:
+            return "kernels"
+        if name == "kernels":
+            raise ValueError(_forced_in_vain(name, refusal))
+    if name in ("auto", "fused"):
+        refusal = fused_attention_refusal(query, key, statistics_dtype(query, key))
+        if refusal is None:
+            return "fused"
+        if name == "fused":
+            raise ValueError(_forced_in_vain(name, refusal))
+        return "chunked"
+    return name
+
+
+def _forced_in_vain(name: str, refusal: str) -> str:
+    return f"Attention backend {name!r} was forced, but {refusal}; use 'auto'."
 
 
 def forced_backend(backend: str | None = None) -> str:

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from vtonlab.ops.attention_backend import forced_backend
+from vtonlab.ops.attention_backend import choose_backend, forced_backend
+from vtonlab.ops.attention_kernel_pass import kernel_head_mean
 from vtonlab.ops.attention_mask import added
 from vtonlab.ops.attention_precision import (
     at_full_precision,
@@ -98,6 +99,8 @@ def head_mean_moments(
         `HeadMeanMoments` of shapes (R, ...) with `rows`, else (B, Nq, ...), in float32 (float64
         where an input is), differentiable once in query, key and values.
     """
+    if choose_backend(query, key, values=values) == "kernels" and (rows is None or len(rows[0])):
+        return _kernel_moments(query, key, scale, values, entropy, rows, bias)
     dtype, working = statistics_dtype(query, key), working_dtype(query, key, scale)
     if values is not None:
         values = values.to(device=query.device, dtype=working)
@@ -112,6 +115,35 @@ def head_mean_moments(
         shape = (query.shape[0], query.shape[2])
         parts = [None if part is None else part.unflatten(0, shape) for part in parts]
     return HeadMeanMoments(*parts)
+
+
+def _kernel_moments(query, key, scale, values, entropy, rows, bias) -> HeadMeanMoments:
+    """`head_mean_moments` by kernels, which take as many queries of every sample."""
+    if values is not None:
+        values = values.to(device=query.device, dtype=torch.float32)
+        values = values.expand(query.shape[0], *values.shape[-2:])
+    if rows is None:
+        return HeadMeanMoments(*kernel_head_mean(query, key, values, scale, entropy, bias))
+    index, place = _rows_by_sample(rows, len(query))
+    taken = index[:, None, :, None].expand(-1, query.shape[1], -1, query.shape[3])
+    parts = kernel_head_mean(query.gather(2, taken), key, values, scale, entropy, bias)
+    return HeadMeanMoments(*(None if p is None else p.flatten(0, 1)[place] for p in parts))
+
+
+def _rows_by_sample(rows: Rows, batches: int) -> tuple[Tensor, Tensor]:
+    """Rows (R,) as a padded list (B, Q) of each sample's queries, and their places in it, (R,)."""
+    batch, query = rows
+    if batches == 1:
+        return query[None], torch.arange(len(query), device=query.device)
+    counts = torch.bincount(batch, minlength=batches)
+    longest = int(counts.max())
+    order = torch.argsort(batch, stable=True)
+    first = (counts.cumsum(0) - counts)[batch[order]]
+    position = torch.empty_like(order)
+    position[order] = torch.arange(len(order), device=order.device) - first
+    index = query.new_zeros(batches, longest)
+    index[batch, position] = query
+    return index, batch * longest + position
 
 
 def attention_map(query: Tensor, key: Tensor, scale: float, bias: Tensor | None = None) -> Tensor:

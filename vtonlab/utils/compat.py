@@ -61,13 +61,16 @@ _FUSED_ATTENTION_DTYPES = {
 }
 
 
-def fused_attention_refusal(query: Tensor, key: Tensor) -> str | None:
+def fused_attention_refusal(
+    query: Tensor, key: Tensor, dtype: torch.dtype | None = None
+) -> str | None:
     """Why the fused operators cannot take these tensors, or None where they can.
 
     Args:
         query, key: (B, H, Nq, D) and (B, H, Nk, D).
+        dtype: that they will be raised to; None for their own.
     """
-    device, dtype = query.device.type, query.dtype
+    device, dtype = query.device.type, dtype or query.dtype
     if device not in _FUSED_ATTENTION_OPERATORS:
         return f"there is no fused attention with logsumexp for device {device!r}"
     if dtype not in _FUSED_ATTENTION_DTYPES[device]:
