@@ -26,7 +26,7 @@ import argparse
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    from vtonlab.engine.cli import add_cfg_options
+    from vtonlab.engine.cli import add_cfg_options, parse
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -39,7 +39,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--device", default="cpu", help="of the encoder (default: %(default)s)")
     parser.add_argument("--dtype", choices=("float32", "float16"), default="float32")
     add_cfg_options(parser)
-    return parser.parse_args(argv)
+    return parse(parser, argv)
 
 
 def build(config, loader: str):

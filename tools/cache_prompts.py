@@ -22,14 +22,14 @@ import argparse
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    from vtonlab.engine.cli import add_cfg_options
+    from vtonlab.engine.cli import add_cfg_options, parse
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("config", help="a config of a diffusion model whose prompt is a PairPrompt")
     add_cfg_options(parser)
-    return parser.parse_args(argv)
+    return parse(parser, argv)
 
 
 def sentences_of(config, prompt) -> list[str]:

@@ -39,7 +39,7 @@ LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    from vtonlab.engine.cli import add_cfg_options
+    from vtonlab.engine.cli import add_cfg_options, parse
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -63,7 +63,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="a sample whose files cannot be used: stop (default), or leave it out and say so",
     )
     add_cfg_options(parser)
-    return parser.parse_args(argv)
+    return parse(parser, argv)
 
 
 def load_datasets(config_path: str, options: dict, loaders: list[str]) -> list:

@@ -38,6 +38,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    from vtonlab.engine.config.early import check_early
+
+    if not args.static:
+        check_early(args.config, args.cfg_options, whole=False)
     from vtonlab.engine.config.load import finalize, load_config
     from vtonlab.engine.config.sources import static_text
 

@@ -31,7 +31,7 @@ PROTOCOLS = Path(__file__).parents[1] / "configs/_base_/protocols"
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    from vtonlab.engine.cli import add_cfg_options, add_safe
+    from vtonlab.engine.cli import add_cfg_options, add_safe, parse
     from vtonlab.evaluation.options import add_protocol_options
 
     parser = argparse.ArgumentParser(
@@ -60,7 +60,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--launcher", default="none", choices=("none", "pytorch", "slurm"))
     add_safe(parser)
     add_cfg_options(parser)
-    args = parser.parse_args(argv)
+    args = parse(parser, argv)
     if args.model and args.config:
         parser.error("--model brings its config and its weights: leave CONFIG and CHECKPOINT out")
     if not args.model and not args.checkpoint:

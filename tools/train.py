@@ -27,7 +27,7 @@ from pathlib import Path
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line; importable without torch."""
-    from vtonlab.engine.cli import add_cfg_options, add_safe
+    from vtonlab.engine.cli import add_cfg_options, add_safe, parse
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -85,7 +85,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add_safe(parser)
     add_cfg_options(parser)
     parser.add_argument("--local-rank", "--local_rank", type=int, help=argparse.SUPPRESS)
-    return parser.parse_args(argv)
+    return parse(parser, argv)
 
 
 def remember_command(work_dir: str) -> None:

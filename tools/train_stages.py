@@ -79,6 +79,10 @@ def hand_over(config, weights: str) -> None:
 
 def main() -> None:
     args = parse_args()
+    from vtonlab.engine.config.early import check_early
+
+    for path in args.configs:
+        check_early(path, args.cfg_options)
     from vtonlab.engine.config.load import run_name
     from vtonlab.engine.running.training import train
 

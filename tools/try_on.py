@@ -25,7 +25,7 @@ import argparse
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    from vtonlab.structures.sample import CATEGORIES
+    from vtonlab.structures.categories import CATEGORIES
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -21,7 +21,8 @@ def tools() -> dict[str, Path]:
     """Name on the command line -> file: ``train``, ``convert/leffa``."""
     found = {}
     for path in sorted([*TOOLS.glob("*.py"), *TOOLS.glob("*/*.py")]):
-        if 'if __name__ == "__main__"' in path.read_text(encoding="utf-8"):
+        text = path.read_text(encoding="utf-8")
+        if 'if __name__ == "__main__"' in text and "parse_args(" in text:
             found[path.relative_to(TOOLS).with_suffix("").as_posix()] = path
     return found
 

@@ -79,7 +79,7 @@ def test_a_misspelt_key_is_one_sentence_and_code_two(config_file, tmp_path):
         ("test", ["CONFIG", "no/such.pth"], "no checkpoint at no/such.pth"),
         ("train", ["CONFIG", "--launcher", "pytorch"], "start with `torchrun"),
         ("train", ["CONFIG", "--safe"], "--safe refuses 'custom_imports'"),
-        ("test", ["CONFIG", "x.pth", "--safe"], "--safe refuses 'custom_imports'"),
+        ("test", ["CONFIG", "CONFIG", "--safe"], "--safe refuses 'custom_imports'"),
         ("print_config", ["CONFIG", "--safe"], "--safe refuses 'custom_imports'"),
         ("train", ["CONFIG", "--auto-scale-lr"], "base_batch_size"),
         ("train", ["CONFIG", "--cfg-options", "train_cfg.max_iters=0"], "max_iters must be"),

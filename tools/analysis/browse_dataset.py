@@ -28,7 +28,7 @@ OVERVIEW = ("person", "garment", "agnostic", "mask", "pose", "parse", "flow")
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    from vtonlab.engine.cli import add_cfg_options
+    from vtonlab.engine.cli import add_cfg_options, parse
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -46,7 +46,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="folder of the pages; default work_dirs/<config>/browse_<loader>",
     )
     add_cfg_options(parser)
-    return parser.parse_args(argv)
+    return parse(parser, argv)
 
 
 def build_dataset(config_path: str, loader: str, options: dict):

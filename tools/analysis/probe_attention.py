@@ -31,7 +31,7 @@ from pathlib import Path
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    from vtonlab.engine.cli import add_cfg_options
+    from vtonlab.engine.cli import add_cfg_options, parse
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -47,7 +47,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--results", help="results folder whose per_image.csv is correlated")
     parser.add_argument("--out", default="work_dirs/probe", help="folder of probe.json, probe.png")
     add_cfg_options(parser)
-    args = parser.parse_args(argv)
+    args = parse(parser, argv)
     if not all(0 < sigma <= 1 for sigma in args.sigmas):
         parser.error(f"--sigmas {args.sigmas} must lie in (0, 1]")
     if args.pairs < 1:

@@ -26,12 +26,11 @@ import json
 from pathlib import Path
 
 import numpy as np
-import torch
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    from vtonlab.engine.cli import add_cfg_options
+    from vtonlab.engine.cli import add_cfg_options, parse
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -54,7 +53,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--out", default="work_dirs/vis_attention", help="folder of the pictures")
     parser.add_argument("--height", type=int, default=192, help="of each picture, pixels")
     add_cfg_options(parser)
-    args = parser.parse_args(argv)
+    args = parse(parser, argv)
     wrong = [h for h in args.heads if h not in ("mean", "each") and not h.isdigit()]
     if wrong:
         parser.error(f"--heads {wrong[0]!r} is none of mean, each or a number")
@@ -78,6 +77,8 @@ def point(text: str) -> tuple[float, float]:
 
 def main() -> None:
     args = parse_args()
+    import torch
+
     from vtonlab.visualization import save_png
     from vtonlab.visualization.points import choose_points
 
@@ -90,7 +91,8 @@ def main() -> None:
     out, summary = Path(args.out), []
     for sample in samples:
         points, truth = choose_points(sample, args.points)
-        pages, numbers = look(models, sample, points, truth, args)
+        with torch.no_grad():
+            pages, numbers = look(models, sample, points, truth, args)
         stem = f"{sample['id']}__{sample['garment_id']}".replace("/", "_")
         for kind, page in pages.items():
             save_png(out / f"{stem}_{kind}.png", page)
@@ -150,7 +152,6 @@ def samples_of(args: argparse.Namespace) -> list[dict]:
     return [found[name] for name in args.ids]
 
 
-@torch.no_grad()
 def look(models: dict, sample: dict, points: np.ndarray, truth: np.ndarray, args) -> tuple:
     """Pictures of one pair by kind, and one row of numbers per point and view."""
     from vtonlab.structures.sample import collate

@@ -27,7 +27,7 @@ import numpy as np
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    from vtonlab.engine.cli import add_cfg_options
+    from vtonlab.engine.cli import add_cfg_options, parse
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -42,7 +42,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--out", default="work_dirs/vis_matches", help="folder of the pictures")
     parser.add_argument("--height", type=int, default=768, help="of each picture, pixels")
     add_cfg_options(parser)
-    args = parser.parse_args(argv)
+    args = parse(parser, argv)
     if (args.config is None) == (args.photos is None):
         parser.error("give a config, or --photos PERSON GARMENT")
     return args

@@ -192,10 +192,10 @@ def write_shards(dataset, folder: Path) -> None:
 
 
 def main() -> int:
+    args = parse_args()
     import cv2
     import torch
 
-    args = parse_args()
     for name in ("workers", "batch_size", "samples", "rounds"):
         if getattr(args, name) < 1:
             raise ValueError(f"--{name.replace('_', '-')} must be at least 1")

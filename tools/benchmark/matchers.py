@@ -313,10 +313,14 @@ def run_matcher(settings: dict, args: argparse.Namespace, textures: list[str]) -
 
 def main() -> None:
     args = parse_args()
+    import cv2
+    import torch
     from mmengine.config import Config
 
     from vtonlab.synthetic.outfit import TEXTURES
 
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
     textures = args.textures or sorted(TEXTURES)
     unknown = set(textures) - set(TEXTURES)
     if unknown:
@@ -340,11 +344,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    import cv2
-    import torch
-
     from vtonlab.engine.cli import run_tool
 
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
     run_tool(main)

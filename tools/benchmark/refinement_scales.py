@@ -23,7 +23,7 @@ from collections.abc import Callable
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line; importable without torch."""
-    from vtonlab.engine.cli import add_cfg_options
+    from vtonlab.engine.cli import add_cfg_options, parse
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -31,7 +31,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("config", help="of a TryOnWarping")
     parser.add_argument("--batch-size", type=int, default=1)
     add_cfg_options(parser)
-    return parser.parse_args(argv)
+    return parse(parser, argv)
 
 
 def measure(run: Callable) -> tuple[float, float, object]:

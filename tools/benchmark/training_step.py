@@ -26,7 +26,7 @@ from pathlib import Path
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line; importable without torch."""
-    from vtonlab.engine.cli import add_cfg_options
+    from vtonlab.engine.cli import add_cfg_options, parse
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -35,7 +35,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=1)
     parser.add_argument("--steps", type=int, default=1, help="the last one's seconds are printed")
     add_cfg_options(parser)
-    return parser.parse_args(argv)
+    return parse(parser, argv)
 
 
 def noise_batch(size: tuple[int, int], batch_size: int) -> dict:

@@ -17,6 +17,8 @@ program does (``as_released``). The last lines are a self-check: each attention,
 Exit codes: 0 done, 2 bad input.
 """
 
+from __future__ import annotations
+
 import sys
 from pathlib import Path
 
@@ -29,13 +31,15 @@ import re
 from bisect import bisect_right
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
 from self_check import statistics
-from torch import Tensor, nn
 from zero_cross_attention import read, write
 
-from vtonlab.structures.sample import CATEGORIES
+from vtonlab.structures.categories import CATEGORIES
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 FOLDERS = {  # as published -> categories
     "mix-48k-1024": list(CATEGORIES),
@@ -66,6 +70,7 @@ def build_unet(overrides: Mapping | None = None) -> nn.Module:
     Args:
         overrides: arguments of ``UNet2DConditionModel``, for other sizes.
     """
+    import torch
     from diffusers import UNet2DConditionModel
 
     with torch.device("meta"):
@@ -83,6 +88,8 @@ def forward(theirs: Mapping[str, Tensor], unet: nn.Module) -> dict[str, Tensor]:
     Raises:
         ValueError: a key is unknown, missing, of another shape, or disagrees with its second name.
     """
+    import torch
+
     known = attentions(unet)
     numbers = sorted(int(k.removesuffix(_FIRST)) for k in theirs if k.endswith(_FIRST))
     found: dict[str, Tensor] = {}
@@ -163,13 +170,14 @@ def source_file(path: Path) -> tuple[Path, list[str] | None]:
     )
 
 
-@torch.no_grad()
 def check(ours: Mapping[str, Tensor], unet: nn.Module) -> list[str]:
     """Each attention called once on noise; lines of the first, the middle and the last.
 
     Raises:
         ValueError: an answer is not finite.
     """
+    import torch
+
     generator, lines = torch.Generator().manual_seed(0), []
     known = attentions(unet)
     for number, (name, module) in enumerate(known.items()):
@@ -177,7 +185,8 @@ def check(ours: Mapping[str, Tensor], unet: nn.Module) -> list[str]:
         own = {k.removeprefix(prefix): v.float() for k, v in ours.items() if k.startswith(prefix)}
         module.load_state_dict(own, strict=True, assign=True)
         tokens = torch.randn(1, 12, own["to_q.weight"].shape[1], generator=generator)
-        line = statistics(name, module(tokens))
+        with torch.no_grad():
+            line = statistics(name, module(tokens))
         if number in (0, len(known) // 2, len(known) - 1):
             lines.append(line)
     return lines

@@ -17,6 +17,8 @@ and what came out is printed.
 Exit codes: 0 done, 2 bad input.
 """
 
+from __future__ import annotations
+
 import sys
 from pathlib import Path
 
@@ -27,11 +29,13 @@ import tools.environment  # noqa: F401
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
 from ldm_keys import to_ours, to_theirs
-from torch import Tensor, nn
 from zero_cross_attention import read
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 FLUX_FILL = dict(in_channels=384, out_channels=64, guidance_embeds=True)
 CATEGORIES = {
@@ -47,6 +51,7 @@ def build_backbone(overrides: Mapping | None = None) -> nn.Module:
     Args:
         overrides: arguments of ``FluxTransformer2DModel``, for other sizes.
     """
+    import torch
     from diffusers import FluxTransformer2DModel
 
     with torch.device("meta"):
@@ -118,13 +123,14 @@ def read_parts(path: Path) -> dict[str, Tensor]:
     return state
 
 
-@torch.no_grad()
 def try_out(ours: Mapping[str, Tensor], backbone: nn.Module) -> str:
     """One call on drawn tokens; one line about what came out. Fills ``backbone``.
 
     Raises:
         ValueError: it is not finite.
     """
+    import torch
+
     theirs = {name: ours[_PREFIX + name] for name, _ in backbone.named_parameters()}
     backbone.load_state_dict(theirs, strict=True, assign=True)
     settings, dtype = backbone.config, next(iter(theirs.values())).dtype
@@ -133,16 +139,17 @@ def try_out(ours: Mapping[str, Tensor], backbone: nn.Module) -> str:
     def drawn(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=random).to(dtype)
 
-    out = backbone.eval()(
-        hidden_states=drawn(1, 4, settings.in_channels),
-        encoder_hidden_states=drawn(1, 4, settings.joint_attention_dim),
-        pooled_projections=drawn(1, settings.pooled_projection_dim),
-        timestep=torch.full((1,), 0.5, dtype=dtype),
-        img_ids=torch.tensor([[0.0, y, x] for y in range(2) for x in range(2)]),
-        txt_ids=torch.zeros(4, 3),
-        guidance=torch.full((1,), 30.0) if settings.guidance_embeds else None,
-        return_dict=False,
-    )[0].float()
+    with torch.no_grad():
+        out = backbone.eval()(
+            hidden_states=drawn(1, 4, settings.in_channels),
+            encoder_hidden_states=drawn(1, 4, settings.joint_attention_dim),
+            pooled_projections=drawn(1, settings.pooled_projection_dim),
+            timestep=torch.full((1,), 0.5, dtype=dtype),
+            img_ids=torch.tensor([[0.0, y, x] for y in range(2) for x in range(2)]),
+            txt_ids=torch.zeros(4, 3),
+            guidance=torch.full((1,), 30.0) if settings.guidance_embeds else None,
+            return_dict=False,
+        )[0].float()
     if not bool(torch.isfinite(out).all()):
         raise ValueError("the transformer with these weights gives values that are not finite")
     return (

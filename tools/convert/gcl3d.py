@@ -16,6 +16,8 @@ came out is printed.
 Exit codes: 0 done, 2 bad input.
 """
 
+from __future__ import annotations
+
 import sys
 from pathlib import Path
 
@@ -25,8 +27,8 @@ import tools.environment  # noqa: F401
 # isort: split
 import argparse
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-import torch
 from gcl3d_keys import (
     discriminator_source,
     generator_kernels,
@@ -35,8 +37,10 @@ from gcl3d_keys import (
     to_theirs,
     warping_source,
 )
-from torch import Tensor, nn
 from zero_cross_attention import read
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 ARITHMETIC = dict(
     corners=True, row_fraction=True, outside="zeros", shrinking="points", region="correlation"
@@ -128,28 +132,30 @@ def backward(ours: Mapping[str, Tensor], stage: str, network: nn.Module) -> dict
     return to_theirs(ours, sources, kernels)
 
 
-@torch.no_grad()
 def try_out(stage: str, network: nn.Module, overrides: Mapping | None = None) -> str:
     """One call on drawn pictures; one line about what came out.
 
     Raises:
         ValueError: it is not finite.
     """
+    import torch
+
     random = torch.Generator().manual_seed(0)
 
     def drawn(channels: int, size=SMALL) -> Tensor:
         return torch.rand(1, channels, *size, generator=random)
 
-    if stage == "warping":
-        out = _tried_warp(network, drawn)
-    elif stage == "generator":
-        noise = [2 * drawn(1, side) - 1 for side in network.noise_sizes(SMALL)]
-        flow = drawn(2).permute(0, 2, 3, 1)
-        pictures = [2 * drawn(3) - 1 for _ in range(2)]
-        out = network(pictures[0], flow, drawn(1), pictures[1], 2 * drawn(3) - 1, noise)
-    else:
-        size = (overrides or {}).get("size", SIZE)
-        out = network(2 * drawn(3, size) - 1, 2 * drawn(3, size) - 1)
+    with torch.no_grad():
+        if stage == "warping":
+            out = _tried_warp(network, drawn)
+        elif stage == "generator":
+            noise = [2 * drawn(1, side) - 1 for side in network.noise_sizes(SMALL)]
+            flow = drawn(2).permute(0, 2, 3, 1)
+            pictures = [2 * drawn(3) - 1 for _ in range(2)]
+            out = network(pictures[0], flow, drawn(1), pictures[1], 2 * drawn(3) - 1, noise)
+        else:
+            size = (overrides or {}).get("size", SIZE)
+            out = network(2 * drawn(3, size) - 1, 2 * drawn(3, size) - 1)
     if not bool(torch.isfinite(out).all()):
         raise ValueError(f"the {stage} with these weights gives values that are not finite")
     spread = out.std(unbiased=False)
@@ -159,6 +165,8 @@ def try_out(stage: str, network: nn.Module, overrides: Mapping | None = None) ->
 
 
 def _tried_warp(network: nn.Module, drawn) -> Tensor:
+    import torch
+
     levels = torch.tensor([24.0, 255.0, 255.0]).reshape(1, 3, 1, 1)
     maps = {key: (drawn(3) * levels).round().byte() for key in ("iuv", "garment_iuv")}
     mask = torch.zeros(1, 1, *SMALL)
@@ -234,6 +242,8 @@ def run(args: argparse.Namespace, overrides: Mapping | None = None) -> str:
 
 
 def _back(state: Mapping[str, Tensor], args: argparse.Namespace, overrides) -> str:
+    import torch
+
     prefix = f"{args.back}."
     if any(name.startswith("generator.") for name in state):
         state = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}

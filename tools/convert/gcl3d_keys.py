@@ -5,12 +5,16 @@ unit are one matrix here and two there; smoothing layers count (row, column) the
 here; ones in shapes; and keys that say nothing: blur kernels, and second names of the PReLU slopes.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
 
 BLUR = (1.0, 3.0, 3.0, 1.0)
 _KERNEL = re.compile(r".*\.kernel")
@@ -165,6 +169,8 @@ def to_ours(
         ValueError: a key is missing, left over, of another shape, or says something else than it
             must; the sentence names it.
     """
+    import torch
+
     ours = {}
     for name, source in sources.items():
         for key in source.keys:
@@ -193,6 +199,8 @@ def _alike(value: Tensor, shape: Iterable[int]) -> bool:
 
 
 def _check_rest(theirs: Mapping[str, Tensor], left: Iterable[str]) -> None:
+    import torch
+
     left = sorted(left)
     unknown = [key for key in left if not (_KERNEL.fullmatch(key) or _SLOPE.fullmatch(key))]
     if unknown:
@@ -212,6 +220,8 @@ def _check_rest(theirs: Mapping[str, Tensor], left: Iterable[str]) -> None:
 
 def kernel(key: str) -> Tensor:
     """The blur that a key holds: four times as strong where zeros were put between pixels."""
+    import torch
+
     taps = torch.tensor(BLUR) / sum(BLUR)
     gain = 4.0 if re.search(r"(\.blur|upsample)\.kernel$", "." + key) else 1.0
     return gain * taps[:, None] * taps

@@ -6,11 +6,15 @@ names: attention of the VAE is a 1x1 convolution there and linear here, and quer
 of the token mapper are one matrix there and three here.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 Rules = tuple[tuple[str, str], ...]
 _RESNET: Rules = (
@@ -182,6 +186,8 @@ def to_ours(theirs: Mapping[str, Tensor], names: Mapping[str, str], shapes) -> d
 
 def to_theirs(ours: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:
     """Inverse of :func:`to_ours`."""
+    import torch
+
     theirs: dict[str, Tensor] = {}
     thirds: dict[str, dict[int, Tensor]] = {}
     for name, place in names.items():

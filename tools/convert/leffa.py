@@ -18,6 +18,8 @@ weights say that they are published ones: testing them samples as the authors' p
 Exit codes: 0 done, 2 bad input.
 """
 
+from __future__ import annotations
+
 import sys
 from pathlib import Path
 
@@ -28,15 +30,16 @@ import tools.environment  # noqa: F401
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import torch
 from ldm_keys import to_ours, to_theirs
 from self_check import check_try_on
-from torch import Tensor, nn
 from zero_cross_attention import read, write
 
-from vtonlab.structures.sample import CATEGORIES
+from vtonlab.structures.categories import CATEGORIES
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 PARTS = {  # ours -> theirs
     "backbone.": "unet.",
@@ -113,6 +116,8 @@ def build_model(weights: str, overrides: Mapping | None = None) -> nn.Module:
         weights: a key of ``WEIGHTS``.
         overrides: ``unet`` and ``vae`` arguments, for other sizes.
     """
+    import torch
+
     from vtonlab.models import TryOnDiffusion
 
     release = WEIGHTS[weights]

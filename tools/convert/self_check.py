@@ -4,12 +4,13 @@ A key can have its place and its shape and still be the wrong one. Random input 
 picture is right; it shows weights that were never filled, overflow, and a scale that is far off.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor, nn
-
-from vtonlab.backbones.codec import encode_pictures, unscale_latents, weights_dtype
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 def statistics(what: str, value: Tensor) -> str:
@@ -29,7 +30,6 @@ def statistics(what: str, value: Tensor) -> str:
     )
 
 
-@torch.no_grad()
 def check_try_on(model: nn.Module, state: Mapping[str, Tensor], side: int = 64) -> list[str]:
     """Call VAE and network of a ``TryOnDiffusion`` once, on random input of ``side`` pixels.
 
@@ -43,6 +43,17 @@ def check_try_on(model: nn.Module, state: Mapping[str, Tensor], side: int = 64) 
     Raises:
         ValueError: something is not finite.
     """
+    import torch
+
+    with torch.no_grad():
+        return _called(model, state, side)
+
+
+def _called(model: nn.Module, state: Mapping[str, Tensor], side: int) -> list[str]:
+    import torch
+
+    from vtonlab.backbones.codec import encode_pictures, unscale_latents, weights_dtype
+
     weights = {k: v for k, v in state.items() if k in dict(model.named_parameters())}
     model.load_state_dict(weights, strict=False, assign=True)
     model.eval()
@@ -64,6 +75,8 @@ def check_try_on(model: nn.Module, state: Mapping[str, Tensor], side: int = 64) 
 
 def given_conditions(conditioner: nn.Module, batch: dict, encode) -> dict:
     """``prepare``'s answer; a CLIP whose constants were left on the meta device is not asked."""
+    import torch
+
     if not hasattr(conditioner, "image_encoder"):
         return conditioner.prepare(batch, encode)
     garment = encode(batch["garment"])

@@ -5,15 +5,19 @@ convolution) are called ``released.<key>`` and kept in a file beside the convert
 converting back gives the same file.
 """
 
+from __future__ import annotations
+
 import argparse
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
 from ldm_keys import to_ours, to_theirs, token_name, unet_name, vae_name
 from self_check import check_try_on
-from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 KEPT = "released."
 # Keys of the authors' files without a counterpart: tables that follow from the betas, constants,
@@ -36,6 +40,8 @@ def build_model(overrides: Mapping | None = None) -> nn.Module:
     Args:
         overrides: ``unet``, ``vae``, ``token`` and ``heads``, for other sizes.
     """
+    import torch
+
     from vtonlab.models import TryOnDiffusion
 
     sizes = dict(overrides or {})
@@ -177,6 +183,8 @@ def read(path: str | Path) -> dict[str, Tensor]:
         return load_file(path) | {KEPT + key: value for key, value in kept.items()}
     import pickle
 
+    import torch
+
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -212,6 +220,8 @@ def write(
 
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix != ".safetensors":
+        import torch
+
         torch.save({"state_dict": {k: v.contiguous() for k, v in state.items()}}, path)
         return
     kept = {key.removeprefix(KEPT): v for key, v in state.items() if key.startswith(KEPT)}

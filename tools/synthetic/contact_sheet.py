@@ -17,12 +17,7 @@ import tools.environment  # noqa: F401
 import argparse
 from pathlib import Path
 
-import cv2
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from vtonlab.ops.geometry import warp
-from vtonlab.synthetic import SyntheticTryOn
 
 CATEGORIES = ("upper_body", "lower_body", "dresses")
 LIMBS = (
@@ -38,6 +33,10 @@ def main() -> int:
     parser.add_argument("--size", default="128x96", help="HEIGHTxWIDTH of each picture")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
+    import cv2
+
+    from vtonlab.synthetic import SyntheticTryOn
+
     size = tuple(int(n) for n in args.size.split("x"))
     rows = []
     for i in range(args.count):
@@ -60,6 +59,10 @@ def main() -> int:
 
 def tiles(sample: dict) -> list[np.ndarray]:
     """All maps of a sample as RGB pictures of one size."""
+    import cv2
+
+    from vtonlab.ops.geometry import warp
+
     flow, visible = sample["flow"].flow.numpy(), sample["flow"].visible.numpy()
     field = np.zeros_like(sample["person"])
     field[visible] = np.concatenate(
@@ -75,6 +78,8 @@ def tiles(sample: dict) -> list[np.ndarray]:
 
 
 def skeleton(sample: dict) -> np.ndarray:
+    import cv2
+
     picture = (sample["person"] // 2).copy()
     h, w = picture.shape[:2]
     points = (sample["keypoints"][:, :2] * [w, h]).astype(int)

@@ -1,15 +1,17 @@
-"""What the command-line tools share: one sentence and an exit code instead of a traceback."""
+"""What the command-line tools share: one sentence and an exit code instead of a traceback.
+
+Neither torch nor mmengine is imported: help and slips of the finger are answered at once.
+"""
 
 import argparse
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
-import torch
-from mmengine.config import DictAction
-
-from vtonlab.engine.running.loops import LoaderError
+from vtonlab.engine.config.early import check_early
+from vtonlab.engine.running.errors import LoaderError
 
 OK, FINDINGS, BAD_INPUT = 0, 1, 2
 _OUT_OF_MEMORY = (
@@ -19,21 +21,57 @@ _OUT_OF_MEMORY = (
 )
 
 
-class _Options(DictAction):
-    """mmengine's, and ``key="{a: 1, b: text}"`` for a dictionary."""
+class _Options(argparse.Action):
+    """``KEY=VALUE`` as mmengine's `DictAction` reads it, and ``key="{a: 1, b: text}"``."""
 
     def __call__(self, parser, namespace, values, option_string=None) -> None:
-        import yaml
+        options = dict(getattr(namespace, self.dest, None) or {})
+        for word in values:
+            key, equals, text = word.partition("=")
+            if not equals:
+                parser.error(f"--cfg-options {word}: write KEY=VALUE")
+            options[key] = _mapping(parser, key, text) if text.startswith("{") else as_value(text)
+        setattr(namespace, self.dest, options)
 
-        given = dict(value.partition("=")[::2] for value in values)
-        mappings = {key: text for key, text in given.items() if text.startswith("{")}
-        others = [value for value in values if value.partition("=")[0] not in mappings]
-        super().__call__(parser, namespace, others, option_string)
-        for key, text in mappings.items():
-            try:
-                getattr(namespace, self.dest)[key] = yaml.safe_load(text)
-            except yaml.YAMLError:
-                parser.error(f"--cfg-options {key}={text}: write a dictionary as '{{a: 1, b: x}}'")
+
+def _mapping(parser: argparse.ArgumentParser, key: str, text: str) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        parser.error(f"--cfg-options {key}={text}: write a dictionary as '{{a: 1, b: x}}'")
+
+
+def as_value(text: str) -> Any:
+    """A number, truth value, None, text, list (``1,2`` or ``[1,2]``) or tuple (``(1,2)``)."""
+    text = text.strip("'\"").replace(" ", "")
+    items = _items(text)
+    if len(items) > 1 or text.endswith(","):
+        return [as_value(item) for item in items]
+    kind = {"()": tuple, "[]": list}.get(text[:1] + text[-1:])
+    return kind(map(as_value, _items(text[1:-1]))) if kind else _single(text)
+
+
+def _items(text: str) -> list[str]:
+    """Parts between the commas that stand outside all brackets."""
+    found, depth, start = [], 0, 0
+    for place, letter in enumerate(text):
+        depth += (letter in "([") - (letter in ")]")
+        if letter == "," and depth == 0:
+            found.append(text[start:place])
+            start = place + 1
+    return found + ([text[start:]] if text[start:] else [])
+
+
+def _single(text: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    words = {"true": True, "false": False}
+    return None if text == "None" else words.get(text.lower(), text)
 
 
 def add_cfg_options(parser: argparse.ArgumentParser) -> None:
@@ -55,6 +93,20 @@ def add_safe(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="refuse a config that could run code, and types outside the registries",
     )
+
+
+def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line, of which `config`, `cfg_options`, `checkpoint` and `resume` are looked at.
+
+    Raises:
+        FileNotFoundError, ValueError: what can be seen to be wrong at once (`check_early`).
+    """
+    args = parser.parse_args(argv)
+    resume = getattr(args, "resume", None)
+    checkpoints = [getattr(args, "checkpoint", None), None if resume == "auto" else resume]
+    options = getattr(args, "cfg_options", None)
+    check_early(getattr(args, "config", None), options, checkpoints=checkpoints)
+    return args
 
 
 def run_tool(main: Callable[[], int | None]) -> None:
@@ -90,7 +142,8 @@ def exit_code(error: BaseException) -> int | None:
 
 def _no_memory(error: BaseException) -> bool:
     words = "can't allocate memory"  # torch's on a CPU
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+    torch = sys.modules.get("torch")
+    return isinstance(error, (MemoryError, *([torch.OutOfMemoryError] if torch else []))) or (
         isinstance(error, RuntimeError) and words in str(error)
     )
 

@@ -1,11 +1,13 @@
 """The options that tools/evaluate.py and tools/test.py share."""
 
+from __future__ import annotations
+
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from vtonlab.evaluation.evaluate import at_size
-from vtonlab.evaluation.protocol import Protocol, load_protocol
-from vtonlab.evaluation.weights import set_weights_folder
+if TYPE_CHECKING:
+    from vtonlab.evaluation.protocol import Protocol
 
 
 def add_protocol_options(
@@ -40,6 +42,10 @@ def protocol_from(name: str, args: argparse.Namespace, folder: Path) -> Protocol
     Raises:
         FileNotFoundError, ValueError: no such protocol or weights folder, or no size.
     """
+    from vtonlab.evaluation.evaluate import at_size
+    from vtonlab.evaluation.protocol import load_protocol
+    from vtonlab.evaluation.weights import set_weights_folder
+
     if args.weights is not None:
         set_weights_folder(args.weights)
     size = None

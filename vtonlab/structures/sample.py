@@ -48,11 +48,11 @@ import torch
 from mmengine.registry import FUNCTIONS
 from torch.utils.data import get_worker_info
 
+from vtonlab.structures.categories import CATEGORIES
 from vtonlab.structures.correspondences import Correspondences
 from vtonlab.structures.flow_field import FlowField
 from vtonlab.utils.shared_batches import ship
 
-CATEGORIES = ("upper_body", "lower_body", "dresses")
 REQUIRED = ("id", "garment_id", "category", "index", "position", "person", "garment")
 IUV_MAPS = ("iuv", "garment_iuv")
 PICTURES = ("person", "garment", "agnostic", "pose", "garment_pose", "target", *IUV_MAPS)

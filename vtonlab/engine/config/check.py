@@ -19,39 +19,15 @@ from torch.distributed import Backend
 from torch.utils.data import DataLoader
 
 from vtonlab import registry as ours
+from vtonlab.engine.config.sentences import hint, unknown_key
+from vtonlab.engine.config.top_level import TOP_LEVEL, Arguments, declared
 from vtonlab.engine.config.values import Within, parameters_of, problem_of
 from vtonlab.engine.running import registries as running
 from vtonlab.engine.running.optimizers import FiniteOptimWrapper
 
-Arguments = dict[str, inspect.Parameter]
 _LEVELS = Literal["CRITICAL", "FATAL", "ERROR", "WARNING", "WARN", "INFO", "DEBUG", "NOTSET"]
 
 
-def declared(**annotations: Any) -> Arguments:
-    """Keys and their types, of what no single function or class takes."""
-    kind = inspect.Parameter.KEYWORD_ONLY
-    return {k: inspect.Parameter(k, kind, annotation=a) for k, a in annotations.items()}
-
-
-# What this package reads at the top of a config beside mmengine's runner. A plugin that reads a key
-# of its own adds it here: ``TOP_LEVEL.update(declared(my_key=int | None))``.
-TOP_LEVEL: Arguments = declared(
-    data_root=str | None,
-    pretrained=str | None,
-    as_released=bool,
-    released=dict | None,
-    partial_load=Sequence[str] | None,
-    new_schedule=bool,
-    load_other_size=bool,
-    load_parts=dict[str, str] | None,
-    custom_imports=dict,
-    model_wrapper_cfg=dict,
-    find_unused_parameters=bool,
-    sharding=dict | None,
-    sync_bn=str | None,
-    activation_checkpointing=Sequence[str] | str | None,
-    efficient_conv_bn_eval=Sequence[str] | str | None,
-)
 _LOADER = parameters_of(DataLoader)[0] | declared(
     batch_size=int,
     num_batch_per_epoch=int | None,
@@ -189,13 +165,13 @@ def check_options(config: Mapping[str, Any], options: Mapping[str, Any]) -> None
         *parents, last = option.split(".")
         for part in parents:
             if not _has(node, part):
-                raise ValueError(_unknown((*path, part), _names(node), "--cfg-options"))
+                raise ValueError(unknown_key((*path, part), _names(node), "--cfg-options"))
             node = node[int(part)] if isinstance(node, (list, tuple)) else node[part]
             path = (*path, part)
         valid = allowed_keys(node, path) if isinstance(node, Mapping) else None
         if not _has(node, last) and last not in (valid or ()):
             names = valid if not path else [*_names(node), *(valid or ())]
-            raise ValueError(_unknown((*path, last), names, "--cfg-options"))
+            raise ValueError(unknown_key((*path, last), names, "--cfg-options"))
 
 
 def _as_dict(config: Any) -> Mapping[str, Any]:
@@ -245,7 +221,7 @@ def _extras(node: Mapping[str, Any], path: tuple[str, ...]) -> Arguments:
             if averaged is None:
                 raise ValueError(
                     f"config key '{'.'.join(path)}.ema_type' is {kind!r}, which is not registered"
-                    + _hint(str(kind), _registered([ours.MODELS]))
+                    + hint(str(kind), _registered([ours.MODELS]))
                 )
             extra |= dict(parameters_of(averaged)[0])
             extra.pop("model", None)
@@ -291,7 +267,7 @@ def _resolve(node: Mapping[str, Any], path: tuple[str, ...]) -> Any:
     names = _registered(_ALL if preferred is None else [preferred])
     raise ValueError(
         f"config key '{'.'.join(path)}.type' is {wanted!r}, which is not registered"
-        + _hint(wanted, names)
+        + hint(wanted, names)
     )
 
 
@@ -353,7 +329,7 @@ def _check(node: Any, path: tuple[str, ...]) -> None:
             continue  # private, or a name that the config file imported
         here = (*path, str(key))
         if valid is not None and key not in valid and not several:
-            raise ValueError(_unknown(here, valid, "the config"))
+            raise ValueError(unknown_key(here, valid, "the config"))
         if valid is not None and key in valid and path[:1] != ("released",):  # applied or not
             _check_value(value, valid[key], here)
         _check(value, here)
@@ -392,7 +368,7 @@ def _check_slots(hooks: Mapping[str, Any]) -> None:
     names = [str(name) for name in hooks]
     for place, name in enumerate(names):
         if difflib.get_close_matches(name, names[:place], cutoff=0.85):
-            raise ValueError(_unknown(("default_hooks", name), names[:place], "the config"))
+            raise ValueError(unknown_key(("default_hooks", name), names[:place], "the config"))
 
 
 def _check_clip(node: Mapping[str, Any], path: tuple[str, ...]) -> None:
@@ -401,7 +377,7 @@ def _check_clip(node: Mapping[str, Any], path: tuple[str, ...]) -> None:
     if inspect.isclass(wrapper) and issubclass(wrapper, FiniteOptimWrapper):
         for key in node["clip_grad"]:
             if key not in _CLIP:
-                raise ValueError(_unknown((*path, "clip_grad", key), _CLIP, "the config"))
+                raise ValueError(unknown_key((*path, "clip_grad", key), _CLIP, "the config"))
 
 
 def _check_parts(node: Mapping[str, Any]) -> None:
@@ -420,7 +396,7 @@ def _check_parts(node: Mapping[str, Any]) -> None:
         names = _registered([running.OPTIM_WRAPPER_CONSTRUCTORS])
         raise ValueError(
             f"optim_wrapper.constructor is {constructor!r}, which is not registered"
-            + _hint(constructor, names)
+            + hint(constructor, names)
         )
     for name, part in node.items():
         if name not in {*_ALWAYS, "constructor", "paramwise_cfg"} and not (
@@ -429,18 +405,3 @@ def _check_parts(node: Mapping[str, Any]) -> None:
             raise ValueError(
                 f"optim_wrapper.{name} has no optimizer: each part is dict(type=..., optimizer=...)"
             )
-
-
-def _unknown(path: tuple[str, ...], names: Iterable[str], where: str) -> str:
-    return f"unknown key {'.'.join(path)!r} in {where}" + _hint(path[-1], names)
-
-
-def _hint(wanted: str, names: Iterable[str]) -> str:
-    names = sorted({name for name in names if not name.startswith("_")})
-    near = difflib.get_close_matches(wanted, names, n=1, cutoff=0.6)
-    if near:
-        return f": did you mean {near[0]!r}?"
-    if not names:
-        return ": there is nothing to set here"
-    shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
-    return f": valid names here are {shown}"

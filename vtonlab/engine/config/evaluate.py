@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import ConfigDict
-
 from vtonlab.engine.config.names import OURS
 
 STEPS = 100_000  # a shipped config takes 3 000
@@ -55,13 +53,17 @@ class Budget:
             self.spend(len(value) // 100)
 
 
-def evaluate_file(path: Path, budget: Budget, above: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """All top-level names of a config file, those of its bases among them.
+def evaluate_file(path: Path, budget: Budget) -> dict[str, Any]:
+    """All top-level names of a config file, those of its bases among them, as plain values.
 
     Raises:
         FileNotFoundError: no such file, or a base is missing.
         Refused: names file, line and what is not allowed.
     """
+    return _plain(_evaluate(path, budget, ()))
+
+
+def _evaluate(path: Path, budget: Budget, above: tuple[Path, ...]) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"no config at {path}")
     budget.files -= 1
@@ -144,11 +146,13 @@ class _Scope:
             self.budget.weigh(key)
             if not isinstance(holder, (dict, list)) or isinstance(key, slice):
                 raise Refused("only an item of a dictionary or list is set")
+            self.budget.weigh(value)
             holder[key] = value
         elif isinstance(target, ast.Attribute):
             holder = self.value(target.value)
             if not isinstance(holder, dict) or target.attr.startswith("_"):
                 raise Refused(f"it sets the attribute {target.attr!r}")
+            self.budget.weigh(value)
             holder[target.attr] = value
         else:
             raise Refused(f"it assigns to a {type(target).__name__}")
@@ -199,7 +203,7 @@ class _Scope:
             file = OURS.joinpath(*parts[2:]).with_suffix(".py")
         else:
             raise Refused(f"it imports from {'.' * node.level}{node.module or ''}")
-        found = _unshared(evaluate_file(file, self.budget, self.above))
+        found = _unshared(_evaluate(file, self.budget, self.above))
         for name in node.names:
             if name.name == "*":
                 self.names.update(found)
@@ -387,14 +391,47 @@ class _Scope:
         raise Refused(f"it calls {name}")
 
 
-def _unshared(value: Any) -> Any:
-    """A copy in which nothing stands at two places, as mmengine makes of what a base file gives:
-    its dictionaries merge deeply when they are updated.
+class _Inherited(dict):
+    """What a base file gives. As mmengine's `ConfigDict`: its dictionaries merge deeply when they
+    are updated, and what is put in is copied.
     """
+
+    def __init__(self, values: Any = ()) -> None:
+        super().__init__()
+        for key, value in dict(values).items():
+            self[key] = value
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        super().__setitem__(key, _unshared(value) if type(value) is not _Inherited else value)
+
+    def update(self, *others: Any, **more: Any) -> None:
+        for key, value in dict(*others, **more).items():
+            if isinstance(self.get(key), dict) and isinstance(value, dict):
+                self[key].update(value)
+            else:
+                self[key] = value
+
+    def copy(self) -> "_Inherited":
+        return _Inherited(self)
+
+    def pop(self, key: Any, default: Any = None) -> Any:
+        return super().pop(key, default)
+
+
+def _unshared(value: Any) -> Any:
+    """A copy in which nothing stands at two places, as mmengine makes of what a base file gives."""
     if isinstance(value, dict):
-        return ConfigDict({key: _unshared(item) for key, item in value.items()})
+        return _Inherited({key: _unshared(item) for key, item in value.items()})
     if isinstance(value, (list, tuple)):
         return type(value)(_unshared(item) for item in value)
+    return value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_plain(item) for item in value)
     return value
 
 

@@ -15,6 +15,7 @@ import mmengine.config.config as upstream
 from mmengine.config import Config
 
 from vtonlab.engine.config.names import find_config
+from vtonlab.engine.config.sources import base_files, is_base
 
 
 def installed_path(package: str) -> str:
@@ -31,40 +32,6 @@ def installed_path(package: str) -> str:
 
 
 upstream.get_installed_path = installed_path  # listed in vtonlab.engine.running.upstream
-
-
-def base_files(path: Path) -> list[Path]:
-    """Files that ``_base_`` of a Python config names: paths beside it, or ``vtonlab::NAME``.
-
-    Raises:
-        FileNotFoundError: names the base that is not there.
-        ValueError: ``_base_`` is no literal.
-    """
-    if path.suffix != ".py":
-        return []
-    found = [n for n in ast.parse(path.read_text(encoding="utf-8")).body if _is_base(n)]
-    if not found:
-        return []
-    try:
-        named = ast.literal_eval(found[-1].value)
-    except ValueError as error:
-        raise ValueError(f"config {path}: _base_ must be a plain list of names") from error
-    names = [named] if isinstance(named, str) else list(named)
-    others = [n for n in names if "::" in n and not n.startswith("vtonlab::")]  # mmengine's to find
-    return [_find(name, path) for name in names if name not in others]
-
-
-def _is_base(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Assign) and getattr(node.targets[0], "id", None) == "_base_"
-
-
-def _find(name: str, path: Path) -> Path:
-    beside = path.parent / name
-    if name.startswith("vtonlab::"):
-        return find_config(name)
-    if not beside.is_file():
-        raise FileNotFoundError(f"config {path}: its base {name} is not beside it")
-    return beside
 
 
 def _check_circle(path: Path, above: tuple[Path, ...] = ()) -> None:
@@ -124,7 +91,7 @@ def _is_lazy(path: Path) -> bool:
 
 def _without_bases(path: Path, custom: bool) -> Config:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    tree.body = [node for node in tree.body if not _is_base(node)]
+    tree.body = [node for node in tree.body if not is_base(node)]
     with tempfile.TemporaryDirectory() as folder:
         bare = Path(folder) / path.name
         bare.write_text(ast.unparse(tree) + "\n", encoding="utf-8")

@@ -4,8 +4,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from vtonlab.engine.config.inherit import base_files
-from vtonlab.engine.config.names import OURS
+from vtonlab.engine.config.names import OURS, find_config
 
 
 def static_text(path: str | Path) -> str:
@@ -69,3 +68,38 @@ def _bases(path: Path, tree: ast.Module) -> Iterator[Path]:
             yield path.absolute().parent.joinpath(*up, *parts).with_suffix(".py")
         elif parts[:2] == ["vtonlab", "configs"]:
             yield OURS.joinpath(*parts[2:]).with_suffix(".py")
+
+
+def base_files(path: Path) -> list[Path]:
+    """Files that ``_base_`` of a Python config names: paths beside it, or ``vtonlab::NAME``.
+
+    Raises:
+        FileNotFoundError: names the base that is not there.
+        ValueError: ``_base_`` is no literal.
+    """
+    if path.suffix != ".py":
+        return []
+    found = [n for n in ast.parse(path.read_text(encoding="utf-8")).body if is_base(n)]
+    if not found:
+        return []
+    try:
+        named = ast.literal_eval(found[-1].value)
+    except ValueError as error:
+        raise ValueError(f"config {path}: _base_ must be a plain list of names") from error
+    names = [named] if isinstance(named, str) else list(named)
+    others = [n for n in names if "::" in n and not n.startswith("vtonlab::")]  # mmengine's to find
+    return [_find(name, path) for name in names if name not in others]
+
+
+def is_base(node: ast.stmt) -> bool:
+    """Whether a statement is ``_base_ = ...``."""
+    return isinstance(node, ast.Assign) and getattr(node.targets[0], "id", None) == "_base_"
+
+
+def _find(name: str, path: Path) -> Path:
+    beside = path.parent / name
+    if name.startswith("vtonlab::"):
+        return find_config(name)
+    if not beside.is_file():
+        raise FileNotFoundError(f"config {path}: its base {name} is not beside it")
+    return beside

@@ -46,7 +46,7 @@ def _share_shown(model: nn.Module, generator: torch.Generator) -> float:
 
 @HOOKS.register_module()
 class SupervisedShareHook(Hook):
-    """Prints a line before training: a gate written for another noise schedule may leave a loss
+    """Says it before training: a gate written for another noise schedule may leave a loss
     next to nothing to act on.
 
     Args:
@@ -58,11 +58,13 @@ class SupervisedShareHook(Hook):
 
     def __init__(self, *, least: float = 0.05) -> None:
         self.least = least
+        self.shares: dict[str, float] = {}  # of this run, for its start screen
 
     def before_train(self, runner) -> None:
         """Say each loss's share; warn below ``least``."""
         model = runner.bare_model
-        for name, share in supervised_shares(model).items():
+        self.shares = supervised_shares(model)
+        for name, share in self.shares.items():
             limit = model.attention_losses[name].t_max
             gate = "at all noise levels" if limit in (None, math.inf) else f"below t_max={limit:g}"
             text = f"{name} supervises {share:.1%} of the training samples, those {gate}"

@@ -4,11 +4,8 @@ from mmengine.optim import OptimWrapperDict
 from mmengine.runner import BaseLoop
 from torch.utils.data import DataLoader
 
+from vtonlab.engine.running.errors import LoaderError
 from vtonlab.registry import LOOPS
-
-
-class LoaderError(RuntimeError):
-    """A worker of the training loader died or hung."""
 
 
 @LOOPS.register_module()

@@ -7,6 +7,7 @@ What differs from ``mmengine.runner.Runner`` (0.10.7; upstream #1655, #1520):
   the config text inside a checkpoint;
 - ``load_or_resume``: the newest *valid* checkpoint;
 - ``resume``: refuses another number of samples per iteration and shows how the config changed.
+- the start of a run is one screen; the rest of what is said goes to the log file.
 
 A model may say ``checkpoint_meta()`` (facts that a checkpoint must share with it),
 ``frozen_prefixes`` (parameters that come from pretrained folders: neither saved nor expected) and
@@ -31,7 +32,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import EMAHook
-from mmengine.logging import HistoryBuffer
+from mmengine.logging import HistoryBuffer, MMLogger
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapperDict
 from mmengine.runner import BaseLoop, Runner
@@ -56,6 +57,7 @@ from vtonlab.engine.parallel.sharding import (
     scattered_state,
     shard_model,
 )
+from vtonlab.engine.running.start_screen import quieten, tell_start
 from vtonlab.version import __version__
 
 _RUNNERS = itertools.count()
@@ -90,6 +92,22 @@ class SafeRunner(Runner):
     """mmengine's runner; see the module's list of differences."""
 
     _resuming = False  # while `resume` loads a checkpoint
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.data_notes: dict[str, str] = {}  # loader -> what it reads, for the start screen
+
+    def build_logger(self, *args, **kwargs) -> MMLogger:
+        """mmengine's; its console is quiet until the start is told."""
+        logger = super().build_logger(*args, **kwargs)
+        quieten(logger)
+        return logger
+
+    def call_hook(self, fn_name: str, **kwargs) -> None:
+        """mmengine's; once all is built, one screen says what starts."""
+        super().call_hook(fn_name, **kwargs)
+        if fn_name in ("before_train", "before_test"):
+            tell_start(self, training=fn_name == "before_train")
 
     @property
     def bare_model(self) -> nn.Module:

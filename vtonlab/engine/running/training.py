@@ -17,6 +17,7 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 from torch import nn
+from torch.utils.data import Dataset
 
 from vtonlab.datasets.samplers import SampleKey
 from vtonlab.engine.checkpoints.files import find_problem
@@ -53,28 +54,35 @@ def _is_first_process() -> bool:
     return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0
 
 
-def check_data(config: Config, *loaders: str) -> dict[str, dict]:
+def check_data(config: Config, *loaders: str) -> tuple[dict[str, dict], dict[str, str]]:
     """Build the data sets of ``loaders``; each looks at its files and gives one sample.
 
     This comes before any model is built.
 
     Returns:
-        The sample of each loader, for `check_samples`.
+        The sample of each loader, for `check_samples`, and a sentence about its data set.
 
     Raises:
         ValueError, FileNotFoundError: what is missing or damaged, in one sentence.
     """
-    samples = {}
+    samples, notes = {}, {}
     for loader in loaders:
         if config.get(loader):
             dataset = DATASETS.build(config[loader].dataset.to_dict())
             verify = getattr(dataset, "verify", None)  # data sets read from files have it
-            if verify is not None and _is_first_process():
-                print_log(f"{loader}: {verify()}", logger="current")
+            found = verify() if verify is not None and _is_first_process() else ""
+            notes[loader] = data_note(loader, dataset, found)
             samples[loader] = dataset[SampleKey(0, 0)]
             if loader == "train_dataloader":
                 check_batch(config, samples[loader])
-    return samples
+    return samples, notes
+
+
+def data_note(loader: str, dataset: Dataset, found: str) -> str:
+    """What a loader reads, and what its files were found to be."""
+    use = loader.removesuffix("_dataloader")
+    text = f"{use}: {len(dataset)} samples of {type(dataset).__name__}"
+    return f"{text}: {found}" if found else text
 
 
 def check_samples(model: nn.Module, samples: Mapping[str, dict]) -> None:
@@ -175,8 +183,9 @@ def prepare(config: Config) -> SafeRunner:
     check_workers(config)
     check_agreement(config)
     with naming_keys(config):
-        samples = check_data(config, "train_dataloader", "val_dataloader")
+        samples, notes = check_data(config, "train_dataloader", "val_dataloader")
         runner = build_runner(config)
+        runner.data_notes = notes
         check_not_empty(runner.bare_model)
         check_samples(runner.bare_model, samples)
         with torch.random.fork_rng(devices=[]):  # a check must not change what is trained

@@ -19,6 +19,20 @@ class Override(NamedTuple):
 
 OVERRIDES = (
     Override(
+        "mmengine.runner:Runner.build_logger",
+        "log_level log_file kwargs",
+        "running.runner:SafeRunner",
+        "the console is quiet while a run is built",
+        "-",
+    ),
+    Override(
+        "mmengine.runner:Runner.call_hook",
+        "fn_name kwargs",
+        "running.runner:SafeRunner",
+        "one screen says what starts, when all is built",
+        "-",
+    ),
+    Override(
         "mmengine.runner:Runner.save_checkpoint",
         "out_dir filename file_client_args save_optimizer save_param_scheduler meta by_epoch "
         "backend_args",

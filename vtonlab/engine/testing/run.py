@@ -104,8 +104,9 @@ def test(
         ]
     config.load_from, config.resume, config.work_dir = str(checkpoint), False, str(out)
     digest = sha256(checkpoint) if manifest_path(checkpoint).is_file() else None
-    samples = check_data(config, "test_dataloader")
+    samples, notes = check_data(config, "test_dataloader")
     runner = build_runner(config)
+    runner.data_notes = notes
     check_samples(runner.bare_model, samples)
     claim(Path(out), _identity(config, checkpoint, runner.seed, truth), restart)
     metrics = runner.test()
