@@ -1,4 +1,4 @@
-"""What no model at all would score: one colour, and copying by the true correspondence."""
+"""What no model at all would score: one colour, one for the garment, and copying by the truth."""
 
 import numpy as np
 
@@ -12,8 +12,18 @@ def mean_colour_fill(target: np.ndarray, mask: np.ndarray) -> np.ndarray:
     do.
     """
     filled, inside = target.copy(), mask.astype(bool)
+    if not inside.any():
+        return filled
     filled[inside] = np.rint(target[inside].mean(0)).astype(np.uint8)
     return filled
+
+
+def plain_picture(target: np.ndarray, mask: np.ndarray, flow: FlowField) -> np.ndarray:
+    """``target`` with its visible garment inside the mask in one colour, the mean of what it hides.
+
+    Everything else stays true: what a model would score that knows all but the print.
+    """
+    return mean_colour_fill(target, flow.visible.numpy() & mask.astype(bool))
 
 
 def copied_picture(

@@ -3,7 +3,12 @@
 import numpy as np
 
 from vtonlab.evaluation.base import PairMetric, mean, psnr
-from vtonlab.evaluation.bounds import copied_picture, mean_colour_fill, share_of_the_way
+from vtonlab.evaluation.bounds import (
+    copied_picture,
+    mean_colour_fill,
+    plain_picture,
+    share_of_the_way,
+)
 from vtonlab.evaluation.prints import print_scores
 from vtonlab.registry import METRICS
 
@@ -54,16 +59,21 @@ class ImageErrors(PairMetric):
     ``l1_inside_copy`` is what copying by it would (see ``copied_picture``), ``share_of_the_way`` is
     ``(fill - error) / (fill - copy)`` of the means, and ``print_contrast`` and
     ``print_orientation`` tell whether the print of the worn garment is there and runs the right way
-    (see ``print_scores``), over the garments that have one.
+    (see ``print_scores``), over the garments that have one. ``l1_inside_plain`` is what the truth
+    with the visible garment in its mean colour would score, and ``share_of_the_print`` is
+    ``(plain - error) / (plain - copy)`` over the visible garment inside the mask alone: 0 is one
+    colour there, 1 is copying by the truth.
     """
 
     names = ("l1_inside", "ssim_inside", "psnr_outside", "l1_inside_fill")
-    of_flow = ("l1_inside_copy", "print_contrast", "print_orientation")
+    of_flow = ("l1_inside_copy", "l1_inside_plain", "print_contrast", "print_orientation")
+    of_cloth = ("l1_cloth", "l1_cloth_copy", "l1_cloth_plain")
     directions = {
         "l1_inside": "down",
         "ssim_inside": "up",
         "psnr_outside": "up",
         "share_of_the_way": "up",
+        "share_of_the_print": "up",
         "print_orientation": "up",
     }
     needs = ("image", "target", "mask")
@@ -75,7 +85,7 @@ class ImageErrors(PairMetric):
         image, target, mask = sample["image"], sample["target"], sample["mask"]
         known = "flow" in sample and "garment" in sample
         if not mask.any():
-            return dict.fromkeys((*self.names, *(self.of_flow if known else ())))
+            return dict.fromkeys((*self.names, *(self.of_flow + self.of_cloth if known else ())))
         outside = psnr_outside(image, target, mask) if not mask.all() else None
         scores = dict(
             l1_inside=l1_inside(image, target, mask),
@@ -87,18 +97,31 @@ class ImageErrors(PairMetric):
             flow = sample["flow"]
             copied = copied_picture(sample["garment"], target, mask, flow)
             cloth = flow.visible.numpy() & mask.astype(bool)
+            plain = plain_picture(target, mask, flow)
             scores |= dict(l1_inside_copy=l1_inside(copied, target, mask))
+            scores |= dict(l1_inside_plain=l1_inside(plain, target, mask))
             scores |= print_scores(image, target, cloth)
+            drawings = zip(self.of_cloth, (image, copied, plain), strict=True)
+            scores |= {
+                name: l1_inside(drawing, target, cloth) if cloth.any() else None
+                for name, drawing in drawings
+            }
         return scores
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """Means over pictures, the share of the way that follows, and how many pictures."""
         found = super().compute_metrics(results)
         if any("l1_inside_copy" in row for row in results):
-            found |= {name: mean([row.get(name) for row in results]) for name in self.of_flow}
+            found |= {
+                name: mean([row.get(name) for row in results])
+                for name in (*self.of_flow, *self.of_cloth)
+            }
             error, fill, copy = (
                 found[name] for name in ("l1_inside", "l1_inside_fill", "l1_inside_copy")
             )
             if None not in (error, fill, copy):
                 found["share_of_the_way"] = share_of_the_way(error, fill, copy)
+            error, copy, plain = (found[name] for name in self.of_cloth)
+            if None not in (error, copy, plain):
+                found["share_of_the_print"] = share_of_the_way(error, plain, copy)
         return found | {"pictures": len(results)}

@@ -14,7 +14,7 @@ from vtonlab.registry import DATASETS
 from vtonlab.structures import Correspondences, FlowField
 from vtonlab.synthetic.cache import SampleCache
 from vtonlab.synthetic.garments import ALL_KINDS, KINDS
-from vtonlab.synthetic.outfit import TEXTURES, draw_flat
+from vtonlab.synthetic.outfit import BOLD, TEXTURES, draw_flat
 from vtonlab.synthetic.person_to_person import second_view
 from vtonlab.synthetic.render import FIRST_GARMENT, render
 from vtonlab.synthetic.scene import draw_backdrop, draw_companions, draw_person
@@ -53,7 +53,9 @@ class SyntheticTryOn(Dataset):
             clothes).
         categories: any of upper_body, lower_body, dresses; all by default.
         garments: any of t_shirt, long_sleeve, sleeveless, trousers, skirt, dress; all by default.
-        textures: kinds of cloth for ``garment``; all by default.
+        textures: kinds of cloth for ``garment``; by default all of everyday clothes. ``"bold"`` is
+            those whose look is decided by the place on the garment (bands, patchwork, panels,
+            zigzag, letters, figures), where one colour explains little; each has a name too.
         hardness: range of the pose dial in [0, 1].
         framing: how freely people stand in the picture, in [0, 1]: 0 as in VITON-HD, 1 shifted,
             tilted and up to twice as small.
@@ -88,7 +90,7 @@ class SyntheticTryOn(Dataset):
         setting: str = "paired",
         categories: Sequence[str] | None = None,
         garments: Sequence[str] | None = None,
-        textures: Sequence[str] | None = None,
+        textures: str | Sequence[str] | None = None,
         hardness: tuple[float, float] = (0.0, 1.0),
         framing: float = 0.0,
         maps: Sequence[str] | None = None,
@@ -110,7 +112,8 @@ class SyntheticTryOn(Dataset):
         self.length, self.seed = int(length), int(seed)
         self.categories = _some_of("categories", categories, tuple(KINDS))
         self.garments = _some_of("garments", garments, ALL_KINDS)
-        self.textures = _some_of("textures", textures, tuple(TEXTURES))
+        textures = tuple(TEXTURES) if textures is None else BOLD if textures == "bold" else textures
+        self.textures = _some_of("textures", textures, (*TEXTURES, *BOLD))
         self.kinds = {
             c: [k for k in KINDS[c] if k in self.garments]
             for c in self.categories
@@ -200,7 +203,7 @@ class SyntheticTryOn(Dataset):
         category = names[int(choice.integers(len(names)))]
         kind = self.kinds[category][int(choice.integers(len(self.kinds[category])))]
         texture = None
-        if len(self.textures) < len(TEXTURES):
+        if set(self.textures) != set(TEXTURES):
             texture = self.textures[int(choice.integers(len(self.textures)))]
         hardness = float(choice.uniform(*self.hardness))
         factor = supersampling(self.size)

@@ -8,6 +8,7 @@ import numpy as np
 from vtonlab.ops import agnostic as lip
 from vtonlab.ops.geometry import downsample
 from vtonlab.ops.rasterize import Fragments, interpolate, rasterize
+from vtonlab.synthetic.bold_prints import BOLD_KINDS
 from vtonlab.synthetic.garments import (
     FlatFrame,
     Garment,
@@ -27,6 +28,7 @@ TEXTURES = {
     "plain": 6, "stripes": 8, "checks": 7, "dots": 6, "gradient": 6, "knit": 5, "denim": 3,
     "logo": 9, "text": 10, "graphic": 20, "blocks": 8, "floral": 6, "abstract": 6,
 }  # fmt: skip
+BOLD = BOLD_KINDS  # cloths in which a place's colour says where it lies; drawn where named
 
 
 @dataclass(frozen=True)

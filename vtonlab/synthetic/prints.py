@@ -14,7 +14,7 @@ from vtonlab.synthetic.cloth_canvas import (
 )
 from vtonlab.synthetic.palettes import Palette
 
-_FACES = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_SCRIPT_COMPLEX)
+FACES = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_SCRIPT_COMPLEX)
 _HEADS = {
     "train": "AL BRE CO DA EL FRO GRA HAL KI LU MO NA OR PE RI SO TRA VE".split(),
     "val": "BO CLE FI JU MAR QUI".split(),
@@ -43,13 +43,13 @@ def draw_logo(rng: np.random.Generator, canvas: Canvas, palette: Palette) -> Non
     _emblem(rng, canvas, palette.accents, x, y, size)
     word, named = draw_word(rng, palette.split), rng.random() < 0.6
     if named:
-        letters = lettering(word, _FACES[1], x, y + size * 1.45, size * 2.6, size * 0.42)
+        letters = lettering(word, FACES[1], x, y + size * 1.45, size * 2.6, size * 0.42)
         _print(canvas, letters, palette.accents[0])
 
 
 def draw_text(rng: np.random.Generator, canvas: Canvas, palette: Palette) -> None:
     """One to four lines of words, from a caption to letters over the whole chest."""
-    lines, face = int(rng.integers(1, 5)), _FACES[int(rng.integers(3))]
+    lines, face = int(rng.integers(1, 5)), FACES[int(rng.integers(3))]
     words = [draw_word(rng, palette.split) for _ in range(4)]
     y = canvas.aspect * rng.uniform(0.32, 0.4)
     bar = rng.random() < 0.4
@@ -170,7 +170,7 @@ def _landscape(rng: np.random.Generator, canvas: Canvas, palette: Palette) -> No
             colors[0],
         )
     word = draw_word(rng, palette.split)
-    _print(canvas, lettering(word, _FACES[1], x, y + tall + 0.07, 1.6 * wide, 0.07), colors[0])
+    _print(canvas, lettering(word, FACES[1], x, y + tall + 0.07, 1.6 * wide, 0.07), colors[0])
 
 
 def _monogram(rng: np.random.Generator, canvas: Canvas, palette: Palette) -> None:
@@ -187,8 +187,8 @@ def _monogram(rng: np.random.Generator, canvas: Canvas, palette: Palette) -> Non
         ],
         palette.accents[2],
     )
-    _print(canvas, lettering(first, _FACES[1], 0.4, y - 0.04, 0.6, 0.62), palette.accents[0])
-    _print(canvas, lettering(second, _FACES[0], 0.64, y + 0.14, 0.45, 0.42), palette.accents[1])
+    _print(canvas, lettering(first, FACES[1], 0.4, y - 0.04, 0.6, 0.62), palette.accents[0])
+    _print(canvas, lettering(second, FACES[0], 0.64, y + 0.14, 0.45, 0.42), palette.accents[1])
 
 
 def _shapes(rng: np.random.Generator, canvas: Canvas, palette: Palette) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from vtonlab.synthetic import prints
+from vtonlab.synthetic.bold_prints import BOLD_KINDS, BOLD_PAINTERS, draw_contrast
 from vtonlab.synthetic.cloth_canvas import Canvas, disk, star
 from vtonlab.synthetic.palettes import SPLITS, Palette, draw_palette
 
@@ -25,7 +26,7 @@ def draw_cloth(
         rng: Source of the design; exactly one integer is drawn from it, whatever the kind and size.
         height, width: Size of the picture in pixels; one generator state gives one design at every
             size of one aspect.
-        kind: One of ``TEXTURE_KINDS``; None draws one.
+        kind: One of ``TEXTURE_KINDS`` or ``BOLD_KINDS``; None draws one of the first.
         split: of the data; their colours and words are disjoint, so no cloth is shared.
 
     Returns:
@@ -34,16 +35,19 @@ def draw_cloth(
     Raises:
         ValueError: Unknown kind or split.
     """
-    if kind is not None and kind not in _PAINTERS:
-        raise ValueError(f"Unknown cloth '{kind}'; use one of {', '.join(TEXTURE_KINDS)}.")
+    if kind is not None and kind not in _PAINTERS and kind not in BOLD_PAINTERS:
+        known = ", ".join((*TEXTURE_KINDS, *BOLD_KINDS))
+        raise ValueError(f"Unknown cloth '{kind}'; use one of {known}.")
     if split not in SPLITS:
         raise ValueError(f"Unknown split '{split}' for cloth; use one of {', '.join(SPLITS)}.")
     own = np.random.default_rng([int(rng.integers(2**62)), SPLITS.index(split)])
     drawn = TEXTURE_KINDS[int(own.choice(len(TEXTURE_KINDS), p=_CHANCES))]
     palette = draw_palette(own, split)
-    canvas = Canvas(height, width, palette.ground)
     kind = kind or drawn
-    _PAINTERS[kind](own, canvas, palette)
+    if kind in BOLD_PAINTERS:
+        palette = draw_contrast(own, split)
+    canvas = Canvas(height, width, palette.ground)
+    (BOLD_PAINTERS | _PAINTERS)[kind](own, canvas, palette)
     if kind not in ("knit", "denim"):
         _jersey(own, canvas)
     return canvas.finish()

@@ -53,11 +53,16 @@ KNOWN = {
     "l1_inside": (
         "Error inside the mask",
         "mean absolute error on a scale of 0 to 1",
-        "l1_inside_fill l1_inside_copy",
+        "l1_inside_fill l1_inside_plain l1_inside_copy",
     ),
     "share_of_the_way": (
         "Share of the way",
         "from the true mean colour (0) to copying by the true correspondence (1)",
+        "",
+    ),
+    "share_of_the_print": (
+        "Share of the print",
+        "on the visible garment, from its mean colour (0) to copying by the truth (1)",
         "",
     ),
     "print_contrast": ("Contrast of the print", "against the true one; 1 is right", ""),
@@ -79,6 +84,7 @@ KNOWN |= {
 REFERENCES = {
     "attention_pck_chance": "guessing",
     "l1_inside_fill": "the true mean colour",
+    "l1_inside_plain": "true but for the print, the garment in one colour",
     "l1_inside_copy": "copying by the truth",
 }
 _ARROWS = {"up": "higher is better", "down": "lower is better"}

@@ -1,0 +1,64 @@
+"""The joint DiT of the synthetic benchmark, and the people it dresses: bold prints, 128x96 pixels.
+
+What the base (configs/bases/dit_bold.py) and every method that is fine-tuned from it share.
+"""
+
+size = (128, 96)
+cache_dir = "work_dirs/cache"
+
+model = dict(
+    type="TryOnDiffusion",
+    size=size,
+    backbone=dict(
+        type="FluxTransformer2DModel",
+        in_channels=192,  # packed: 64 noisy + 64 canvas + 64 mask
+        out_channels=64,
+        num_layers=1,
+        num_single_layers=4,  # a single block has 0.4 of a double one's weights at the same work
+        num_attention_heads=4,
+        attention_head_dim=32,
+        axes_dims_rope=(4, 14, 14),
+        joint_attention_dim=16,
+        pooled_projection_dim=16,
+    ),
+    codec=dict(type="LinearCodec", weights="linear_codec"),
+    conditioner=dict(
+        type="Full3DAttentionConditioner",
+        codec_factor=4,
+        prompt=dict(type="NullPrompt", dim=16, pooled_dim=16),
+    ),
+    noise_schedule=dict(
+        type="FlowMatchingSchedule",
+        shift=6.0,  # a small picture is decided at high noise
+        network_predicts="clean",  # width 128 cannot carry 64 channels of noise besides the picture
+        min_sigma=0.4,
+    ),
+    sampler=dict(type="FlowMatchEulerSampler", num_steps=1, shift=6.0),
+    mask_loss_weight=5.0,
+    probe=dict(layers=["*"], sigma=0.5),  # all blocks
+)
+
+bold = dict(
+    type="SyntheticTryOn",
+    size=size,
+    categories=["upper_body"],
+    textures="bold",
+    hardness=(0.0, 0.5),  # from A-pose to bent arms and turned bodies
+    maps=["flow", "correspondences"],
+    cache_dir=cache_dir,
+)
+loader = dict(
+    num_workers=0,
+    sampler=dict(type="EvalSampler"),
+    collate_fn=dict(type="collate_samples"),
+)
+val_dataloader = dict(**loader, batch_size=16, dataset=dict(**bold, split="val", length=32))
+val_cfg = dict()
+test_dataloader = dict(**loader, batch_size=16, dataset=dict(**bold, split="test", length=64))
+test_cfg = dict()
+
+optim_wrapper = dict(
+    type="FiniteOptimWrapper",
+    optimizer=dict(type="AdamW", lr=1.5e-3, betas=(0.9, 0.99), weight_decay=0.01),
+    clip_grad=dict(max_norm=1.0),
+)
