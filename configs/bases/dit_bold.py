@@ -11,7 +11,7 @@ with read_base():
     from .._base_.default_runtime import *
     from .._base_.dit_bold import *
 
-iterations = 6000
+iterations = 4000
 
 seen = {**bold, "split": "base", "hardness": (0.0, 0.6), "maps": []}
 light = [
@@ -20,16 +20,16 @@ light = [
 ]
 moved = [*light, dict(type="TextureCompletion")]
 train_dataloader = dict(
-    batch_size=64,
-    num_workers=6,
+    batch_size=128,
+    num_workers=2,
     persistent_workers=True,
     sampler=dict(type="ResumableSampler"),
     collate_fn=dict(type="collate_samples"),
     dataset=dict(
         type="MixtureDataset",
         datasets=[
-            dict(**seen, setting="person_to_person", length=3000, transforms=light),
-            dict(**seen, length=1500, transforms=moved),
+            dict(**seen, setting="person_to_person", length=4000, transforms=light),
+            dict(**seen, length=2000, transforms=moved),
         ],
     ),
 )

@@ -7,7 +7,12 @@ import pytest
 import torch
 
 from vtonlab.evaluation import ImageErrors
-from vtonlab.evaluation.bounds import copied_picture, mean_colour_fill, share_of_the_way
+from vtonlab.evaluation.bounds import (
+    copied_picture,
+    mean_colour_fill,
+    plain_picture,
+    share_of_the_way,
+)
 from vtonlab.registry import DATASETS
 from vtonlab.structures import FlowField
 
@@ -91,3 +96,21 @@ def test_without_a_known_flow_there_is_no_bound(sample):
     metric.process({}, [{**bare, "image": sample["person"], "target": sample["person"]}])
     scores = metric.compute_metrics(metric.results)
     assert "share_of_the_way" not in scores and scores["l1_inside"] == 0
+
+
+def test_the_print_is_measured_on_the_visible_garment_alone():
+    """One colour for the garment scores 0, copying by the truth 1, whatever lies around it."""
+    people = dict(type="SyntheticTryOn", split="val", size=(64, 48), categories=["upper_body"])
+    sample = DATASETS.build(people | {"textures": "bold"})[0]
+    target, mask, flow = sample["person"], sample["mask"], sample["flow"]
+    plain = plain_picture(target, mask, flow)
+    cloth = flow.visible.numpy() & mask.astype(bool)
+    assert (plain[~cloth] == target[~cloth]).all() and len(np.unique(plain[cloth], axis=0)) == 1
+    copied = copied_picture(sample["garment"], target, mask, flow)
+    metric = ImageErrors()
+    for image, share in ((plain, 0.0), (copied, 1.0)):
+        row = metric.score(
+            dict(image=image, target=target, mask=mask, flow=flow, garment=sample["garment"])
+        )
+        assert metric.compute_metrics([row])["share_of_the_print"] == pytest.approx(share, abs=1e-9)
+    assert row["l1_inside_copy"] < row["l1_inside_plain"] < row["l1_inside_fill"]

@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 
 from vtonlab.synthetic.background import draw_background
+from vtonlab.synthetic.bold_prints import BOLD_KINDS
 from vtonlab.synthetic.cloth_canvas import Canvas, box, disk
 from vtonlab.synthetic.palettes import JITTER, SPLITS, swatches
 from vtonlab.synthetic.prints import draw_word
 from vtonlab.synthetic.textures import TEXTURE_KINDS, draw_cloth
 
 
-@pytest.mark.parametrize("kind", TEXTURE_KINDS)
+@pytest.mark.parametrize("kind", [*TEXTURE_KINDS, *BOLD_KINDS])
 def test_same_design_at_every_size(kind):
     for seed in range(3):
         small = draw_cloth(np.random.default_rng(seed), 128, 96, kind)

@@ -1,14 +1,14 @@
 """Train bases and rows of losses on rendered people, score them, and write one table.
 
-A grid file (such as configs/_base_/benchmark/choices.py; it is run) names `bases` and `rows`: each a
-config and options, each row the base that it fine-tunes, and maybe seeds of its own. The tool draws the people, trains the bases (up
-to --base-minutes, side by side), finds the block that each base copies through, and then trains and
-tests every row with every seed, --jobs at a time. What has a result is passed over: give the same
-command again after a stop, or with more rows or seeds.
+A grid file (such as configs/_base_/benchmark/choices.py; it is run) names `bases` and `rows`: each
+a config and options, each row the base that it fine-tunes, and maybe seeds of its own. The tool
+draws the people, trains the bases (up to --base-minutes, side by side), finds the block that each
+base copies through, and then trains and tests every row with every seed, --jobs at a time. What has
+a result is passed over: give the same command again after a stop, or with more rows or seeds.
 
 Example:
-    python tools/benchmark/synthetic.py configs/_base_/benchmark/choices.py --out work_dirs/choices \\
-        --seeds 0 1 2 --split val --minutes 9.5 --base-minutes 4
+    python tools/benchmark/synthetic.py configs/_base_/benchmark/choices.py \\
+        --out work_dirs/choices --seeds 0 1 2 --split val --minutes 9.5 --base-minutes 4
     python tools/benchmark/synthetic.py configs/_base_/benchmark/rows.py --out work_dirs/bench \\
         --seeds 0 1 2 --split bench --row mine dit configs/my/dit.py
 
@@ -46,6 +46,9 @@ METRICS = (
 )  # fmt: skip
 BOUNDS = ("l1_inside_fill", "l1_inside_plain", "l1_inside_copy")
 PAIRED = ("l1_inside", "ssim_inside")  # noted for every pair
+TRAIN_BASE = (
+    "import sys; from tools.benchmark.synthetic import train_base; train_base(*sys.argv[1:])"
+)
 SHOWN = 6  # people on the sheet
 
 
@@ -121,10 +124,13 @@ def options_of(args: argparse.Namespace, part: dict, iterations: int | None) -> 
         "test_dataloader.dataset.split": args.split,
         "test_dataloader.dataset.length": args.people,
     } | dict(part.get("options", {}))
-    if iterations is not None:
+    config = load_config(part["config"], options)
+    if iterations is not None:  # a shorter schedule of the same shape: warm-up, then decay
+        warm = min(config.param_scheduler[1].begin, max(iterations // 4, 1))
         options |= {"train_cfg.max_iters": iterations, "param_scheduler.1.end": iterations}
+        options |= {"param_scheduler.0.end": warm, "param_scheduler.1.begin": warm}
     if args.samples is not None:
-        data = load_config(part["config"], options).train_dataloader.dataset
+        data = config.train_dataloader.dataset
         places = [f"datasets.{n}." for n in range(len(data.get("datasets", [])))] or [""]
         options |= {f"train_dataloader.dataset.{place}length": args.samples for place in places}
     return options
@@ -207,8 +213,8 @@ def train_bases(args: argparse.Namespace, bases: dict[str, dict]) -> None:
             continue
         folder.mkdir(parents=True, exist_ok=True)
         settings = options_of(args, base, args.base_iterations)
-        code = "import sys; from tools.benchmark.synthetic import train_base; train_base(*sys.argv[1:])"
-        command = [sys.executable, "-c", code, base["config"], json.dumps(settings), str(folder)]
+        command = [sys.executable, "-c", TRAIN_BASE]
+        command += [base["config"], json.dumps(settings), str(folder)]
         with open(folder / "log.txt", "a") as log:
             running[name] = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
     limit = min(60 * (args.base_minutes or float("inf")), seconds_left(args))
@@ -251,12 +257,16 @@ def base_facts(args: argparse.Namespace, name: str) -> dict | None:
 
 
 def test_base(args: argparse.Namespace, name: str, base: dict) -> dict:
-    """Score a base on a try-on, write its weights in float16, and find its aligned block."""
+    """Score a base on a try-on, write its weights in float16, and find its aligned block, in a
+    process of its own.
+    """
     from vtonlab.engine.checkpoints.files import find_latest, read_checkpoint
     from vtonlab.engine.config.load import finalize, load_config
     from vtonlab.engine.testing.run import test
 
     folder = args.out / f"base_{name}"
+    quick_arithmetic()
+    into_log(folder)
     checkpoint = find_latest(folder)
     if checkpoint is None:
         raise RuntimeError(f"base {name} was stopped before its first step: give it more time")
@@ -265,19 +275,35 @@ def test_base(args: argparse.Namespace, name: str, base: dict) -> dict:
     )
     metrics = test(config, str(checkpoint), folder / "test")["metrics"]
     write_half(checkpoint, args.out / f"base_{name}.safetensors")
-    layers = {
-        key.split("/")[1]: value
-        for key, value in metrics.items()
-        if key.startswith("attention_pck/")
-    }
+    found = {key: metrics[key] for key in metrics if key.startswith("attention_pck/")}
     facts = dict(
+        seconds=seconds_of(folder),
         iterations=read_checkpoint(checkpoint)["meta"]["iter"],
         checkpoint=str(checkpoint),
-        aligned=max(layers, key=lambda layer: layers[layer]),
+        aligned=max(found, key=lambda key: found[key]).split("/")[1],
         metrics=metrics,
     )
     (args.out / f"base_{name}.json").write_text(json.dumps(facts, indent=2, default=float) + "\n")
     return facts
+
+
+def seconds_of(folder: Path) -> float | None:
+    """What the last iterations of a training took each, as it logged them."""
+    for file in sorted(folder.glob("*/vis_data/scalars.json"), reverse=True):
+        rows = [json.loads(line) for line in file.read_text().splitlines()]
+        times = [row["time"] for row in rows if "loss" in row and "time" in row]
+        if times:
+            return times[-1]
+    return None
+
+
+def into_log(folder: Path) -> None:
+    """From here on, what this process prints goes into ``log.txt`` of a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    log = os.open(folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for stream in (1, 2):
+        os.dup2(log, stream)
+    os.close(log)
 
 
 def write_half(checkpoint: Path, path: Path) -> None:
@@ -308,6 +334,7 @@ def run_rows(args: argparse.Namespace, rows: dict[str, dict]) -> Iterator[dict]:
             folder = args.out / "runs" / f"{safe(name)}_seed{seed}"
             job = dict(row=name, base=row["base"], seed=seed, config=row["config"], options=options)
             job |= dict(folder=str(folder), load_from=facts["checkpoint"], ship=row.get("ship"))
+            job |= dict(steps=row.get("steps", []))
             written = folder / "run.json"
             known = json.loads(written.read_text()) if written.is_file() else None
             if known and known["job"] != job:
@@ -343,6 +370,7 @@ def run_one(job: dict) -> dict:
     torch.set_num_threads(1)
     quick_arithmetic()
     start, folder = time.time(), Path(job["folder"])
+    into_log(folder)
     try:
         result = _run(job, folder)
     except Exception as error:
@@ -363,6 +391,7 @@ def _run(job: dict, folder: Path) -> dict:
     def config():
         made = load_config(job["config"], job["options"])
         made.load_from = job["load_from"]
+        made.val_dataloader = made.val_cfg = made.val_evaluator = None
         return finalize(made, work_dir=str(folder), seed=job["seed"])
 
     training = config()
@@ -375,6 +404,11 @@ def _run(job: dict, folder: Path) -> dict:
     trained = time.time() - start
     checkpoint = find_latest(folder)
     metrics = test(config(), str(checkpoint), folder / "test")["metrics"]
+    steps = {}
+    for number in job["steps"]:
+        sampled = config()
+        sampled.model.sampler.num_steps = number
+        steps[number] = test(sampled, str(checkpoint), folder / f"steps_{number}")["metrics"]
     if job["ship"]:
         weights = folder.parents[1] / "weights"
         weights.mkdir(exist_ok=True)
@@ -383,7 +417,7 @@ def _run(job: dict, folder: Path) -> dict:
         name: {str(row["id"]): float(row[name]) for row in read_results(folder / "test").rows}
         for name in PAIRED
     }
-    return dict(metrics=metrics, pairs=pairs, training_seconds=trained)
+    return dict(metrics=metrics, steps=steps, pairs=pairs, training_seconds=trained)
 
 
 # 4. What comes of it ------------------------------------------------------------------------------
@@ -412,6 +446,11 @@ def table(args: argparse.Namespace, bases: dict, rows: dict, results: list[dict]
     lines += ["", f"{args.people} people of `{args.split}`; {bounds}."]
     failed = [r for r in results if "failed" in r]
     lines += [f"{r['job']['row']}, seed {r['job']['seed']} failed: {r['failed']}" for r in failed]
+    for result in results:
+        name = f"{result['job']['row']}, seed {result['job']['seed']}"
+        for number, metrics in result.get("steps", {}).items():
+            way, ssim = metrics["share_of_the_way"], metrics["ssim_inside"]
+            lines.append(f"{name}, {number} steps: {way:.3f} of the way, SSIM {ssim:.3f}")
     return "\n".join(lines) + "\n"
 
 
@@ -454,7 +493,7 @@ def draw_sheet(
             picture = cv2.imread(str(found[0]))[..., ::-1] if found else sample["agnostic"] * 0
             line.append(picture)
         lines.append(np.concatenate([*line, sample["person"]], 1))
-    sheet = np.concatenate(lines).repeat(zoom, 0).repeat(zoom, 1)
+    sheet = np.concatenate(lines).repeat(2, 0).repeat(2, 1)
     bar = np.full((18, sheet.shape[1], 3), 255, np.uint8)
     width = sheet.shape[1] // (len(folders) + 3)
     for place, name in enumerate(["person", "garment", *folders, "truth"]):
@@ -471,12 +510,14 @@ def main() -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     draw_people(args, [*bases.values(), *rows.values()])
     train_bases(args, bases)
-    for name, base in bases.items():
-        if base_facts(args, name) is None:
-            facts = test_base(args, name, base)
+    untested = {n: base for n, base in bases.items() if base_facts(args, n) is None}
+    with ProcessPoolExecutor(max(len(untested), 1), get_context("spawn")) as pool:
+        futures = [pool.submit(test_base, args, name, base) for name, base in untested.items()]
+        for name, future in zip(untested, futures, strict=True):
+            facts = future.result()
             way = facts["metrics"]["share_of_the_way"]
-            say(args, f"base {name}: {facts['iterations']} iterations, {way:.1%} of the way, "
-                f"copies through {facts['aligned']}")  # fmt: skip
+            say(args, f"base {name}: {facts['iterations']} iterations of {facts['seconds']} s, "
+                f"{way:.1%} of the way, copies through {facts['aligned']}")  # fmt: skip
     results: list[dict] = []
     for result in run_rows(args, rows):
         results.append(result)
@@ -489,9 +530,8 @@ def main() -> int:
     (args.out / "table.md").write_text(text)
     draw_sheet(args, bases, rows, args.out / "sheet.png")
     print(text)
-    whole = len(results) == sum(
-        len(set(args.seeds) & set(row.get("seeds", args.seeds))) for row in rows.values()
-    )
+    seeds = [set(args.seeds) & set(row.get("seeds", args.seeds)) for row in rows.values()]
+    whole = len(results) == sum(map(len, seeds))
     return OK if whole and not any("failed" in result for result in results) else FINDINGS
 
 

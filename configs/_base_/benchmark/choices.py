@@ -11,30 +11,42 @@ single = "single_transformer_blocks.{}.attn"
 def losses(*layers, entropy=0.05, **correspondence):
     """Options: both losses on ``layers``, with settings of their own."""
     at = "model.attention_losses."
+    read = ("@aligned",) if layers == ("*",) else layers
     made = {f"{at}correspondence.layers": list(layers), f"{at}entropy.layers": list(layers)}
+    made["test_evaluator.0.layers"] = list(read)
     made[f"{at}entropy.weight"] = entropy
     return made | {f"{at}correspondence.{key}": value for key, value in correspondence.items()}
 
 
+as_it_is = {"test_evaluator.0.layers": ["@aligned"]}
 longer = {
     "train_dataloader.batch_size": 16,
     "train_dataloader.num_workers": 2,
-    "train_cfg.max_iters": 1500,
-    "param_scheduler.1.end": 1500,
+    "train_cfg.max_iters": 1000,
+    "param_scheduler.1.end": 1000,
 }
 two_double = {"model.backbone.num_layers": 2, "model.backbone.num_single_layers": 2}
 shuffled = {"train_dataloader.dataset.shuffle_correspondences": "points"}
 
+six_workers = {"train_dataloader.num_workers": 6}  # a batch of 128 in a twentieth of a second
+
 bases = {
-    "dit": dict(config="configs/bases/dit_bold.py"),
-    "two_double": dict(config="configs/bases/dit_bold.py", options=two_double),
+    "dit": dict(config="configs/bases/dit_bold.py", options=six_workers),
+    "two_double": dict(config="configs/bases/dit_bold.py", options=two_double | six_workers),
 }
 rows = {
-    "none, longer": dict(base="dit", config=none, options=longer, seeds=[0], ship=True),
-    "aligned, longer": dict(
-        base="dit", config=coral, options=losses("@aligned") | longer, seeds=[0], ship=True
+    "none, longer": dict(
+        base="dit", config=none, options=as_it_is | longer, seeds=[0], ship=True, steps=[4, 12, 30]
     ),
-    "none": dict(base="dit", config=none, ship=True),
+    "aligned, longer": dict(
+        base="dit",
+        config=coral,
+        options=losses("@aligned") | longer,
+        seeds=[0],
+        ship=True,
+        steps=[4, 12, 30],
+    ),
+    "none": dict(base="dit", config=none, options=as_it_is, ship=True),
     "aligned": dict(base="dit", config=coral, options=losses("@aligned"), ship=True),
     "aligned, weight 0.5": dict(base="dit", config=coral, options=losses("@aligned", weight=0.5)),
     "aligned, no entropy": dict(base="dit", config=coral, options=losses("@aligned", entropy=0.0)),
@@ -51,7 +63,9 @@ rows = {
     "aligned, shuffled": dict(
         base="dit", config=coral, options=losses("@aligned") | shuffled, seeds=[0]
     ),
-    "two double: none": dict(base="two_double", config=none, options=two_double, seeds=[0, 1]),
+    "two double: none": dict(
+        base="two_double", config=none, options=as_it_is | two_double, seeds=[0, 1]
+    ),
     "two double: aligned": dict(
         base="two_double", config=coral, options=losses("@aligned") | two_double, seeds=[0, 1]
     ),

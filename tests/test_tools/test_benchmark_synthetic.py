@@ -1,0 +1,102 @@
+import json
+import sys
+
+import pytest
+
+from tools.benchmark import synthetic
+
+BASE = "configs/bases/dit_bold.py"
+TINY = {
+    "model.backbone.num_single_layers": 1,
+    "model.backbone.num_attention_heads": 1,
+    "train_dataloader.batch_size": 2,
+    "train_dataloader.num_workers": 0,
+    "train_dataloader.persistent_workers": False,
+}
+
+
+@pytest.fixture
+def grid(tmp_path):
+    path = tmp_path / "grid.py"
+    small = {key: value for key, value in TINY.items() if "workers" not in key}
+    loss = {
+        "model.attention_losses.correspondence.layers": ["@aligned"],
+        "model.attention_losses.entropy.layers": ["@aligned"],
+        "test_evaluator.0.layers": ["@aligned"],
+    }
+    path.write_text(
+        f"bases = dict(tiny=dict(config={BASE!r}, options={TINY!r}))\n"
+        f"rows = dict(\n"
+        f"    none=dict(base='tiny', config='configs/coral/dit_bold_baseline.py',\n"
+        f"              options={small | {'test_evaluator.0.layers': ['@aligned']}!r}),\n"
+        f"    coral=dict(base='tiny', config='configs/coral/dit_bold.py', ship=True, steps=[2],\n"
+        f"               options={small | loss!r}),\n"
+        f")\n"
+    )
+    return path
+
+
+def asked(grid, *more):
+    return synthetic.parse_args([str(grid), "--out", str(grid.parent / "out"), *more])
+
+
+def test_a_user_adds_a_row_with_one_command(grid):
+    row = ("--row", "mine", "tiny", "configs/coral/dit_bold.py", "model.mask_loss_weight=2.0")
+    bases, rows = synthetic.read_grid(asked(grid, *row))
+    assert list(bases) == ["tiny"] and list(rows) == ["none", "coral", "mine"]
+    assert rows["mine"]["options"] == {"model.mask_loss_weight": 2.0}
+    assert list(synthetic.read_grid(asked(grid, *row, "--only", "mine"))[1]) == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--only", "other"), "the rows are none, coral"),
+        (("--row", "mine", "flux", "a.py"), "no base 'flux'; there are tiny"),
+        (("--row", "mine", "tiny"), "give its base and its config"),
+    ],
+)
+def test_a_row_that_cannot_be_is_refused(grid, more, said):
+    with pytest.raises(ValueError, match=said):
+        synthetic.read_grid(asked(grid, *more))
+
+
+def test_a_shorter_run_keeps_the_shape_of_its_schedule(grid):
+    args = asked(grid, "--samples", "8", "--split", "bench", "--people", "4")
+    part = {"config": "configs/coral/dit_bold.py"}
+    options = synthetic.options_of(args, part, 100)
+    assert options["train_cfg.max_iters"] == options["param_scheduler.1.end"] == 100
+    assert options["param_scheduler.0.end"] == options["param_scheduler.1.begin"] == 25
+    assert options["test_dataloader.dataset.split"] == "bench"
+    assert options["train_dataloader.dataset.length"] == 8
+    options = synthetic.options_of(args, {"config": BASE}, None)
+    assert options["train_dataloader.dataset.datasets.1.length"] == 8
+    assert "train_cfg.max_iters" not in options
+
+
+def test_the_base_names_the_block_of_its_rows():
+    options = {"model.attention_losses.entropy.layers": ["@aligned"], "seed": 1}
+    assert synthetic.resolved(options, "block.3")["model.attention_losses.entropy.layers"] == [
+        "block.3"
+    ]
+
+
+@pytest.mark.slow
+def test_a_whole_grid_and_its_second_start(grid, monkeypatch, capsys):
+    command = ["synthetic.py", str(grid), "--out", str(grid.parent / "out"), "--seeds", "0", "1"]
+    command += ["--people", "2", "--samples", "4", "--base-iterations", "2", "--iterations", "2"]
+    monkeypatch.setattr(sys, "argv", [*command, "--jobs", "1"])
+    assert synthetic.main() == 0
+    out = grid.parent / "out"
+    results = json.loads((out / "results.json").read_text())
+    assert [(r["job"]["row"], r["job"]["seed"]) for r in results] == [
+        ("none", 0), ("none", 1), ("coral", 0), ("coral", 1),
+    ]  # fmt: skip
+    assert "share_of_the_print" in results[2]["metrics"] and "2" in results[2]["steps"]
+    table = (out / "table.md").read_text()
+    assert "| none | 0 1 | 2 |" in table and "coral, seed 1, 2 steps" in table
+    assert (out / "sheet.png").is_file() and (out / "base_tiny.safetensors").is_file()
+    assert (out / "weights/coral_seed0.safetensors").is_file()
+    before = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/run.json")}
+    assert synthetic.main() == 0 and "drawing 0 people" in capsys.readouterr().out
+    assert before == {path: path.stat().st_mtime_ns for path in out.glob("runs/*/run.json")}
