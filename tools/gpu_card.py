@@ -64,6 +64,8 @@ def main(argv: list[str] | None = None) -> int:
     print(f"comparisons done after {time.monotonic() - begun:.0f} s", flush=True)
     for cell in alone:
         run_cell(cell, args.out)
+        if cell["section"] == "tune":
+            print((args.out / "tune_0.log").read_text())
         print(f"{cell['section']} done after {time.monotonic() - begun:.0f} s", flush=True)
     rows = [row for cell in cells for row in known(cell, args.out) or ()]
     (args.out / "rows.json").write_text(json.dumps(rows, indent=1))
@@ -114,8 +116,8 @@ def worker(cell: dict, out: Path) -> int:
     elif cell["section"] == "tune":
         from tools.card.tuning import tune
 
-        best, rows = tune()
-        (out / "blocks.json").write_text(json.dumps(best))
+        rows = []
+        (out / "blocks.json").write_text(json.dumps(tune()))
     else:
         if (out / "blocks.json").exists():
             cell["blocks"] = json.loads((out / "blocks.json").read_text())

@@ -1,7 +1,5 @@
 """How the attention kernels should cut their maps on this GPU: each cut timed by itself."""
 
-import time
-
 import torch
 
 from tools.card.measures import DEVICE, milliseconds
@@ -29,9 +27,15 @@ TRIED = {
 SHAPES = {128: 24, 64: 10}  # size of a head: heads
 
 
-def variants() -> list[tuple[str, int, tuple]]:
-    """Every kernel, size and cut."""
-    return [(name, size, tuple(b)) for size in SHAPES for name in TRIED for b in TRIED[name]]
+def variants() -> list[tuple[str, int, tuple, int]]:
+    """Every kernel, size, cut, and way to multiply values."""
+    return [
+        (name, size, tuple(blocks), few)
+        for size in SHAPES
+        for name in TRIED
+        for blocks in TRIED[name]
+        for few in ((3,) if name == "head_average" else (3, 0))
+    ]
 
 
 def call(name: str, size: int, tokens: int):
@@ -54,35 +58,29 @@ def call(name: str, size: int, tokens: int):
 
 def compile_some(some: list[tuple]) -> None:
     """Fill Triton's cache: each variant once on few tokens."""
-    for name, size, blocks in some:
-        kernels.HALF[name][size] = Blocks(*blocks)
+    for name, size, blocks, few in some:
+        kernels.HALF[name][size], kernels.FEW_VALUES = Blocks(*blocks), few
         try:
             call(name, size, 256)()
         except Exception as error:  # does not fit: the timing says so again
             print(f"{name} D {size} {blocks}: {str(error)[:100]}", flush=True)
 
 
-def tune(tokens: int = 12288) -> tuple[dict, list[dict]]:
-    """The fastest cut of each kernel and size, and all times."""
-    best, rows = {}, []
-    for name in TRIED:
-        best[name] = {}
-        for size in SHAPES:
-            known = kernels.HALF[name][size]
-            found = []
-            launch = call(name, size, tokens)
-            for blocks in TRIED[name]:
-                kernels.HALF[name][size] = blocks
-                begun = time.time()
-                try:
-                    found.append((milliseconds(launch, budget=40), tuple(blocks)))
-                    error = None
-                except Exception as failed:
-                    error = str(failed)[:80]
-                rows.append(
-                    {"kernel": name, "size": size, "blocks": blocks, "error": error,
-                     "ms": None if error else found[-1][0], "s": time.time() - begun}
-                )  # fmt: skip
-            best[name][size] = min(found)[1] if found else tuple(known)
-            kernels.HALF[name][size] = known if not found else Blocks(*best[name][size])
-    return best, rows
+def tune(tokens: int = 12288) -> dict:
+    """The fastest cut of each kernel and size; all times are printed."""
+    best: dict = {name: {} for name in TRIED}
+    least: dict = {}
+    for name, size, blocks, few in variants():
+        usual = kernels.HALF[name][size]
+        kernels.HALF[name][size], kernels.FEW_VALUES = Blocks(*blocks), few
+        try:
+            time = milliseconds(call(name, size, tokens), budget=40)
+        except Exception as error:
+            print(f"{name} D{size} {blocks} few {few}: {str(error)[:80]}", flush=True)
+            time = float("inf")
+        print(f"{name} D{size} {blocks} few {few}: {time:.3f} ms", flush=True)
+        if few and time < least.get((name, size), float("inf")):
+            least[name, size], best[name][size] = time, tuple(blocks)
+        kernels.HALF[name][size] = Blocks(*best[name].get(size, usual))
+        torch.cuda.empty_cache()
+    return best

@@ -20,6 +20,8 @@ LOG2_E = 1.0 / LN_2
 DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 LARGEST_SIZE = 256  # of a head: beyond, a block of queries does not fit beside its gradient
 MOST_VALUES = 16
+# Up to so many values are multiplied in float32 beside the matrix units, more by them in parts.
+FEW_VALUES = 3
 # Elements of the head-averaged map that a backward pass holds at once (GPU's second-level cache).
 MAP_ELEMENTS = 1 << 24
 
@@ -178,10 +180,12 @@ class _Call:
         self.scale = scale
         self.bias = None if bias is None else bias.detach().float().contiguous()
         self.channels = 0 if values is None else values.shape[-1]
-        self.columns = 0 if values is None else _power_of_two(max(16, 3 * self.channels))
+        self.few = self.channels if self.channels <= FEW_VALUES else 0
+        self.columns = 0 if self.few == self.channels else _power_of_two(max(16, 3 * self.channels))
         self.value, self.value_stride = query, 0  # never read without values
         if values is not None:
-            self.value = _split(values.detach(), self.columns)
+            values = values.detach()[: 1 if values.stride(0) == 0 else None].float()
+            self.value = values.contiguous() if self.few else _split(values, self.columns)
             self.value_stride = 0 if len(self.value) == 1 else self.value.stride(0)
 
     def keep(self, *answers: Tensor | None) -> None:
@@ -207,7 +211,9 @@ class _Call:
         new = {"dtype": torch.float32, "device": self.query.device}
         logsumexp = torch.empty(batch, heads, queries, **new)
         found = torch.empty_like(logsumexp) if entropy else None
-        sums = torch.empty(batch, heads, queries, self.columns, **new) if self.columns else None
+        sums = None
+        if self.channels:
+            sums = torch.empty(batch, heads, queries, self.columns or self.few, **new)
         blocks = self._blocks("forward")
         grid = _parts(queries, blocks.queries), batch * heads
         unused = logsumexp
@@ -215,7 +221,7 @@ class _Call:
             self.query, self.key, self.value, self._bias(),
             unused if sums is None else sums, logsumexp, unused if found is None else found,
             *self._strides(), self.value_stride, *self._sizes(), self.scale * LOG2_E,
-            **self._constants(), COLUMNS=self.columns, ENTROPY=entropy,
+            **self._constants(), COLUMNS=self.columns, FEW=self.few, ENTROPY=entropy,
             EVEN=self.key.shape[2] % blocks.keys == 0, **_launch(blocks),
         )  # fmt: skip
         return None if sums is None else self._joined(sums), logsumexp, found
@@ -230,7 +236,7 @@ class _Call:
 
         batch, heads, queries = self.query.shape[:3]
         keys = self.key.shape[2]
-        columns = 0 if grad_mean is None else self.columns
+        columns, few = (0, 0) if grad_mean is None else (self.columns, self.few)
         gradient = row if grad_mean is None else self._spread(grad_mean)
         grad_query = torch.empty(self.query.shape, dtype=self.query.dtype, device=row.device)
         piece = queries
@@ -241,7 +247,8 @@ class _Call:
         grad_key = like(
             self.key.shape, dtype=torch.float32 if adds else self.key.dtype, device=row.device
         )
-        common = {**self._constants(), "COLUMNS": columns, "AVERAGE": centre is not None}
+        common = {**self._constants(), "COLUMNS": columns, "FEW": few}
+        common["AVERAGE"] = centre is not None
         one, two = self._blocks("backward_query"), self._blocks("backward_key")
         for start in range(0, queries, piece):
             stop = min(start + piece, queries)
@@ -261,8 +268,9 @@ class _Call:
                 )  # fmt: skip
             if only != "backward_query":
                 attention_kernels.backward_key[_parts(keys, two.keys), batch * heads](
-                    *operands, grad_key, *settings, **common, ADD=adds, **_launch(two)
-                )
+                    *operands, grad_key, *settings, **common, ADD=adds,
+                    EVEN=(stop - start) % two.queries == 0, **_launch(two),
+                )  # fmt: skip
         return grad_query, grad_key.to(self.key.dtype)
 
     def head_entropy(self, logsumexp, tilted: bool):
@@ -329,19 +337,22 @@ class _Call:
 
     def _joined(self, sums):
         """(..., W) sums over the parts of values as means (..., C), smallest parts first."""
+        if self.few:
+            return sums
         first, second, third = sums[..., : 3 * self.channels].split(self.channels, -1)
         return third + second + first
 
     def _spread(self, grad_mean):
         """(B, H, Nq, W): the gradient of the mean, once for each part of the values."""
+        if self.few:
+            return grad_mean.float().contiguous()
         grad = torch.cat([grad_mean] * 3, -1)
         return F.pad(grad, (0, self.columns - grad.shape[-1])).contiguous()
 
 
 def _split(values: Tensor, columns: int) -> Tensor:
     """(B or 1, Nk, W) bfloat16: three parts whose sum is the float32 values, then zeros."""
-    rest = (values[:1] if values.stride(0) == 0 else values).float()
-    parts = []
+    rest, parts = values, []
     for _ in range(3):
         parts.append(rest.bfloat16())
         rest = rest - parts[-1].float()

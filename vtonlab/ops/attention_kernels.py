@@ -4,8 +4,9 @@ A fused attention multiplies probabilities with values as wide as the head, and 
 pass three times. Statistics have few values (coordinates) or none, so these kernels leave that
 out: 10 in place of 14 multiplications of N x N x D, forward and backward, and the entropy, whose
 terms are at hand, costs no multiplication at all. Scores are products of half-precision operands
-summed in float32, without loss; `scale` comes after the sum; probabilities and values are each
-split into bfloat16 parts, so that a mean is as exact as float32.
+summed in float32, without loss; `scale` comes after the sum. FEW values are multiplied in float32
+beside the matrix units; more (COLUMNS) by these, probabilities and values each split into bfloat16
+parts, so that a mean stays as exact as float32.
 
 The gradient of the score of query i and key j is `p (row + gradient . value_j - slope t)` with
 t = log2 p: `row`, one number a query, holds what all its keys share.
@@ -30,7 +31,8 @@ def forward(
     query, key, value, bias, mean, logsumexp, entropy,
     q_batch, q_head, q_row, k_batch, k_head, k_row, v_batch,
     heads, queries, keys, scale,
-    SIZE: tl.constexpr, WIDE: tl.constexpr, COLUMNS: tl.constexpr, HAS_BIAS: tl.constexpr,
+    SIZE: tl.constexpr, WIDE: tl.constexpr, COLUMNS: tl.constexpr, FEW: tl.constexpr,
+    HAS_BIAS: tl.constexpr,
     ENTROPY: tl.constexpr, EVEN: tl.constexpr, PRECISION: tl.constexpr,
     BLOCK_Q: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
@@ -50,6 +52,7 @@ def forward(
     if COLUMNS > 0:
         columns = tl.arange(0, COLUMNS)
         sums = tl.zeros([BLOCK_Q, COLUMNS], tl.float32)
+    sum_0, sum_1, sum_2 = total, total, total
     for first in range(0, keys, BLOCK_K):
         places = first + tl.arange(0, BLOCK_K)
         score = _score(
@@ -73,6 +76,18 @@ def forward(
             high = p.to(tl.bfloat16)
             low = (p - high.to(tl.float32)).to(tl.bfloat16)
             sums = tl.dot(low, v, tl.dot(high, v, sums * shrink[:, None]))
+        if FEW > 0:
+            sum_0 = sum_0 * shrink + tl.sum(
+                p * _channel(value, v_batch, batch, places, keys, 0, FEW)[None, :], 1
+            )
+        if FEW > 1:
+            sum_1 = sum_1 * shrink + tl.sum(
+                p * _channel(value, v_batch, batch, places, keys, 1, FEW)[None, :], 1
+            )
+        if FEW > 2:
+            sum_2 = sum_2 * shrink + tl.sum(
+                p * _channel(value, v_batch, batch, places, keys, 2, FEW)[None, :], 1
+            )
         top = new
     here = place * queries + rows
     inside = rows < queries
@@ -85,6 +100,12 @@ def forward(
             mean + here[:, None] * COLUMNS + columns[None, :], sums / total[:, None],
             mask=inside[:, None],
         )  # fmt: skip
+    if FEW > 0:
+        tl.store(mean + here * FEW, sum_0 / total, mask=inside)
+    if FEW > 1:
+        tl.store(mean + here * FEW + 1, sum_1 / total, mask=inside)
+    if FEW > 2:
+        tl.store(mean + here * FEW + 2, sum_2 / total, mask=inside)
 
 
 @triton.jit
@@ -92,7 +113,8 @@ def backward_query(
     query, key, value, bias, logsumexp, row, slope, gradient, average, grad_query,
     q_batch, q_head, q_row, k_batch, k_head, k_row, v_batch,
     heads, queries, keys, first_row, last_row, scale, natural,
-    SIZE: tl.constexpr, WIDE: tl.constexpr, COLUMNS: tl.constexpr, HAS_BIAS: tl.constexpr,
+    SIZE: tl.constexpr, WIDE: tl.constexpr, COLUMNS: tl.constexpr, FEW: tl.constexpr,
+    HAS_BIAS: tl.constexpr,
     AVERAGE: tl.constexpr, EVEN: tl.constexpr, PRECISION: tl.constexpr,
     BLOCK_Q: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
@@ -121,6 +143,12 @@ def backward_query(
         )
         g_high = g.to(tl.bfloat16)
         g_low = (g - g_high.to(tl.float32)).to(tl.bfloat16)
+    if FEW > 0:
+        g_0 = tl.load(gradient + here * FEW, mask=inside, other=0.0)
+    if FEW > 1:
+        g_1 = tl.load(gradient + here * FEW + 1, mask=inside, other=0.0)
+    if FEW > 2:
+        g_2 = tl.load(gradient + here * FEW + 2, mask=inside, other=0.0)
     found = tl.zeros([BLOCK_Q, WIDE], tl.float32)
     for first in range(0, keys, BLOCK_K):
         places = first + tl.arange(0, BLOCK_K)
@@ -145,6 +173,15 @@ def backward_query(
                 mask=places[None, :] < keys, other=0.0,
             )  # fmt: skip
             slant = tl.dot(g_low, v, tl.dot(g_high, v, slant))
+        if FEW > 0:
+            v_0 = _channel(value, v_batch, batch, places, keys, 0, FEW)
+            slant += g_0[:, None] * v_0[None, :]
+        if FEW > 1:
+            v_1 = _channel(value, v_batch, batch, places, keys, 1, FEW)
+            slant += g_1[:, None] * v_1[None, :]
+        if FEW > 2:
+            v_2 = _channel(value, v_batch, batch, places, keys, 2, FEW)
+            slant += g_2[:, None] * v_2[None, :]
         found = _product(p * slant, tl.trans(k), found, PRECISION)
     tl.store(
         grad_query + here[:, None] * SIZE + dims[None, :],
@@ -158,8 +195,9 @@ def backward_key(
     query, key, value, bias, logsumexp, row, slope, gradient, average, grad_key,
     q_batch, q_head, q_row, k_batch, k_head, k_row, v_batch,
     heads, queries, keys, first_row, last_row, scale, natural,
-    SIZE: tl.constexpr, WIDE: tl.constexpr, COLUMNS: tl.constexpr, HAS_BIAS: tl.constexpr,
-    AVERAGE: tl.constexpr, ADD: tl.constexpr, PRECISION: tl.constexpr,
+    SIZE: tl.constexpr, WIDE: tl.constexpr, COLUMNS: tl.constexpr, FEW: tl.constexpr,
+    HAS_BIAS: tl.constexpr,
+    AVERAGE: tl.constexpr, ADD: tl.constexpr, EVEN: tl.constexpr, PRECISION: tl.constexpr,
     BLOCK_Q: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
     """Gradient (B, H, Nk, D) of a block of keys; ADD adds it to what is there."""
@@ -181,6 +219,12 @@ def backward_key(
             value + batch * v_batch + places[:, None] * COLUMNS + columns[None, :],
             mask=there[:, None], other=0.0,
         )  # fmt: skip
+    if FEW > 0:
+        v_0 = _channel(value, v_batch, batch, places, keys, 0, FEW)
+    if FEW > 1:
+        v_1 = _channel(value, v_batch, batch, places, keys, 1, FEW)
+    if FEW > 2:
+        v_2 = _channel(value, v_batch, batch, places, keys, 2, FEW)
     found = tl.zeros([BLOCK_K, WIDE], tl.float32)
     for first in range(first_row, last_row, BLOCK_Q):
         rows = first + tl.arange(0, BLOCK_Q)
@@ -197,7 +241,8 @@ def backward_key(
         if HAS_BIAS:
             t += added[:, None]
         t -= denominator[None, :]
-        t = tl.where(inside[None, :], t, NEVER)
+        if not EVEN:
+            t = tl.where(inside[None, :], t, NEVER)
         p = tl.math.exp2(t)
         if AVERAGE:
             t = tl.load(
@@ -214,6 +259,17 @@ def backward_key(
             g_high = g.to(tl.bfloat16)
             g_low = (g - g_high.to(tl.float32)).to(tl.bfloat16)
             slant = tl.dot(v, g_low, tl.dot(v, g_high, slant))
+        if FEW > 0:
+            g_0 = tl.load(gradient + here * FEW, mask=inside, other=0.0)
+            slant += g_0[None, :] * v_0[:, None]
+        if FEW > 1:
+            slant += (
+                tl.load(gradient + here * FEW + 1, mask=inside, other=0.0)[None, :] * v_1[:, None]
+            )
+        if FEW > 2:
+            slant += (
+                tl.load(gradient + here * FEW + 2, mask=inside, other=0.0)[None, :] * v_2[:, None]
+            )
         found = _product(p * slant, tl.trans(q), found, PRECISION)
     out = grad_key + (place * keys + places)[:, None] * SIZE + dims[None, :]
     mask = there[:, None] & (dims[None, :] < SIZE)
@@ -316,6 +372,12 @@ def _keys(
     else:
         found = tl.load(at, mask=(places[None, :] < keys) & (dims[:, None] < SIZE), other=0.0)
     return found
+
+
+@triton.jit
+def _channel(value, v_batch, batch, places, keys, channel: tl.constexpr, FEW: tl.constexpr):
+    """One channel (BLOCK_K,) of few float32 values."""
+    return tl.load(value + batch * v_batch + places * FEW + channel, mask=places < keys, other=0.0)
 
 
 @triton.jit
