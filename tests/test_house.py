@@ -138,6 +138,33 @@ def test_every_tool_looks_at_its_python_first():
             assert before != text and "torch" not in re.sub('"""[^"]*"""', "", before), path
 
 
+OPENERS = {
+    *("np.load", "numpy.load", "json.load", "json.loads", "yaml.load", "yaml.safe_load"),
+    *("torch.load", "safe_open", "load_file", "safetensors.torch.load_file", "torch.jit.load"),
+    *("Image.open", "cv2.imread", "cv2.imdecode", "zipfile.ZipFile", "tarfile.open"),
+    *("pickle.load", "pickle.loads", "pickle.Unpickler", "np.fromfile"),
+}
+OPENING = {  # what opens containers, and why it may
+    "vtonlab/utils/bounded/": "the one reader",
+    "vtonlab/utils/images.py": "the one reader of pictures",
+    "vtonlab/utils/array_pickles.py": "the one reader of pickles, which builds arrays alone",
+    "vtonlab/datasets/readers/shards.py": "writes tar",
+    "vtonlab/synthetic/writer_files.py": "writes zip",
+    "vtonlab/evaluation/protocol.py": "decodes the JPEG it has just encoded",
+}
+
+
+def test_containers_are_opened_in_one_place():
+    wrong = []
+    for path in library_files():
+        name = path.relative_to(ROOT).as_posix()
+        if not name.startswith(tuple(OPENING)):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            calls = [ast.unparse(n.func) for n in ast.walk(tree) if isinstance(n, ast.Call)]
+            wrong += [f"{name}: {call}" for call in calls if call in OPENERS]
+    assert not wrong, "use vtonlab.utils.bounded (or images):\n" + "\n".join(wrong)
+
+
 def test_files_are_short():
     code = [p for p in tracked() if p.suffix == ".py"]
     long = {

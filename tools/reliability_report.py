@@ -189,21 +189,22 @@ def measure(chosen: dict) -> tuple[list[tuple], bool]:
 
 def card(lines: list[tuple], command: str, seconds: float) -> str:
     """The card as Markdown, with what it was measured on."""
+    head = ("promise", "measured how", "target", "measured", "", "plain mmengine 0.10.7")
+    table = [head, ("---",) * len(head), *lines]
+    told = f"{measured_on(command, seconds)} Seconds are on the wall, shares in processor time."
+    return "\n".join([told, "", *("| " + " | ".join(cells) + " |" for cells in table)])
+
+
+def measured_on(command: str, seconds: float) -> str:
+    """By which command, on which machine, with which versions."""
     from importlib.metadata import version
 
     packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-    head = ("promise", "measured how", "target", "measured", "", "plain mmengine 0.10.7")
-    table = [head, ("---",) * len(head), *lines]
-    return "\n".join(
-        [
-            f"Measured on {datetime.date.today():%d %B %Y} by `{command}` in {seconds / 60:.1f} "
-            f"minutes, commit {_commit()}: {platform.system()} {platform.machine()}, "
-            f"{os.cpu_count()} cores, load average {os.getloadavg()[2]:.1f}, no GPU, Python "
-            f"{platform.python_version()}, {packages}. Seconds are on the wall, shares in "
-            "processor time.",
-            "",
-            *("| " + " | ".join(cells) + " |" for cells in table),
-        ]
+    return (
+        f"Measured on {datetime.date.today():%d %B %Y} by `{command}` in {seconds / 60:.1f} "
+        f"minutes, commit {_commit()}: {platform.system()} {platform.machine()}, "
+        f"{os.cpu_count()} cores, load average {os.getloadavg()[2]:.1f}, no GPU, Python "
+        f"{platform.python_version()}, {packages}."
     )
 
 
@@ -215,13 +216,13 @@ def _commit() -> str:
     return result.stdout.strip() or "unknown"
 
 
-def insert(page: Path, text: str) -> None:
-    """Put the card between its two marks; a page without them becomes the card alone."""
-    old = page.read_text(encoding="utf-8") if page.is_file() else f"{BEGIN}\n{END}\n"
-    if BEGIN not in old or END not in old:
-        raise ValueError(f"{page} has no {BEGIN} ... {END} to write the card between")
-    before, rest = old.split(BEGIN, 1)
-    page.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.split(END, 1)[1]}", encoding="utf-8")
+def insert(page: Path, text: str, begin: str = BEGIN, end: str = END) -> None:
+    """Put a text between its two marks; a page that is not there becomes the text alone."""
+    old = page.read_text(encoding="utf-8") if page.is_file() else f"{begin}\n{end}\n"
+    if begin not in old or end not in old:
+        raise ValueError(f"{page} has no {begin} ... {end} to write between")
+    before, rest = old.split(begin, 1)
+    page.write_text(f"{before}{begin}\n{text}\n{end}{rest.split(end, 1)[1]}", encoding="utf-8")
 
 
 def main() -> int:

@@ -11,6 +11,7 @@ from vtonlab.apis.inferencer import TryOnInferencer, TryOnResult
 from vtonlab.datasets.readers.lists import read_records
 from vtonlab.evaluation.results import pair_name
 from vtonlab.structures.pair_store import write_atomic
+from vtonlab.utils.bounded import read_json
 from vtonlab.utils.images import read_image
 from vtonlab.utils.progress import Progress
 from vtonlab.visualization.pages import save_png, tile, titled_grid
@@ -162,14 +163,14 @@ def try_on_folder(
         for pair, result in zip(some, inferencer.draw(samples, **options), strict=True):
             _save(out, pair, result)
         progress(done + min(first + batch_size, len(left)), done, len(pairs))
-    entries = [json.loads(_note(out, pair).read_text(encoding="utf-8")) for pair in pairs]
+    entries = [read_json(_note(out, pair)) for pair in pairs]
     _sheet(out, pairs, entries)
     return entries
 
 
 def _claim(out: Path, settings: dict) -> None:
     path = out / SETTINGS
-    held = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else settings
+    held = read_json(path) if path.is_file() else settings
     differing = [key for key in settings if held.get(key) != settings[key]]
     if differing:
         raise ValueError(

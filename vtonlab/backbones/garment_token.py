@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vtonlab.registry import BACKBONES
+from vtonlab.utils.bounded import read_json, read_tensors
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 _WEIGHTS = ("model.safetensors", "diffusion_pytorch_model.safetensors")
@@ -140,7 +141,7 @@ class GarmentTokenEncoder(nn.Module):
             OSError: files cannot be had.
             ValueError: the weights do not fit; names what is missing or left over.
         """
-        config = json.loads(_file(path, subfolder, revision, "config.json").read_text())
+        config = read_json(_file(path, subfolder, revision, "config.json"))
         config = config.get("vision_config", config)
         known = {name: config[name] for name in (*_CONFIG, "mapper_layers") if name in config}
         model = cls(**known)
@@ -189,12 +190,10 @@ def _file(path: str, subfolder: str | None, revision: str | None, name: str) -> 
 
 
 def _read_weights(path: str, subfolder: str | None, revision: str | None) -> dict[str, Tensor]:
-    from safetensors.torch import load_file
-
     errors = []
     for name in _WEIGHTS:
         try:
-            return load_file(_file(path, subfolder, revision, name))
+            return read_tensors(_file(path, subfolder, revision, name))
         except OSError as error:
             errors.append(error)
     raise errors[0]

@@ -14,6 +14,7 @@ from vtonlab.backbones.families import Text
 from vtonlab.conditioners.prompts import TEMPLATES, TextSource
 from vtonlab.conditioners.text_encoders import encoder_of, encoder_stamp, text_encoders
 from vtonlab.registry import CONDITIONERS
+from vtonlab.utils.bounded import FileError, read_tensors, tensor_metadata
 from vtonlab.utils.seeding import seed_from
 
 EMPTY = ""  # the sentence of samples that go without text
@@ -157,18 +158,16 @@ class PairPrompt(TextSource):
         return True
 
     def _load(self, sentence: str) -> tuple[Tensor, Tensor]:
-        from safetensors import SafetensorError, safe_open
-
         path = self._file(sentence)
         way_out = "run tools/cache_prompts.py with this config"
         if not path.is_file():
             raise ValueError(f"the text {sentence!r} is not encoded yet ({path}): {way_out}")
         try:
-            with safe_open(path, framework="pt") as file:
-                made_of = (file.metadata() or {}).get("encoders", "")
-                tensors = file.get_tensor("tokens"), file.get_tensor("pooled")
-        except (SafetensorError, OSError) as error:
-            raise ValueError(f"{path} is damaged ({error}): {way_out}") from error
+            made_of = tensor_metadata(path).get("encoders", "")
+            held = read_tensors(path, ("tokens", "pooled"))
+            tensors = held["tokens"], held["pooled"]
+        except FileError as error:
+            raise FileError(f"{path} is damaged ({error.reason}): {way_out}") from error
         if self.stamp and made_of != self.stamp:
             raise ValueError(f"the text {sentence!r} is of other text encoders: {way_out}")
         return tensors

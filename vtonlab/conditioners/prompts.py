@@ -15,6 +15,7 @@ from vtonlab.backbones.families import Text
 from vtonlab.conditioners.text_encoders import encoder_of, encoder_stamp, text_encoders
 from vtonlab.registry import CONDITIONERS
 from vtonlab.structures.sample import CATEGORIES
+from vtonlab.utils.bounded import FileError, read_tensors, tensor_metadata
 
 _DIPTYCH = (
     "The pair of images highlights a clothing and its styling on a model, high resolution, 4K, 8K; "
@@ -172,19 +173,16 @@ class CachedPrompt(TextSource):
 
     def _load(self, stamp: str) -> dict[str, Tensor] | None:
         """The cached embeddings, unless they are missing, damaged or of other encoders."""
-        from safetensors import SafetensorError, safe_open
-
         if not self.cache_file.is_file():
             return None
         try:
-            with safe_open(self.cache_file, framework="pt") as file:
-                made_of = (file.metadata() or {}).get("encoders", "")
-                if stamp and made_of != stamp:
-                    print_log(f"{self.cache_file} is of other text encoders: encoded again")
-                    return None
-                return {name: file.get_tensor(name) for name in file.keys()}
-        except (SafetensorError, OSError) as error:
-            print_log(f"{self.cache_file} is damaged ({error}): encoded again")
+            made_of = tensor_metadata(self.cache_file).get("encoders", "")
+            if stamp and made_of != stamp:
+                print_log(f"{self.cache_file} is of other text encoders: encoded again")
+                return None
+            return read_tensors(self.cache_file)
+        except FileError as error:
+            print_log(f"{self.cache_file} is damaged ({error.reason}): encoded again")
             return None
 
     def _encode(self) -> dict[str, Tensor]:

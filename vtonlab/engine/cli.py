@@ -35,11 +35,11 @@ class _Options(argparse.Action):
 
 
 def _mapping(parser: argparse.ArgumentParser, key: str, text: str) -> Any:
-    import yaml
+    from vtonlab.utils.bounded import FileError, read_yaml
 
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
+        return read_yaml(text, key)
+    except FileError:
         parser.error(f"--cfg-options {key}={text}: write a dictionary as '{{a: 1, b: x}}'")
 
 

@@ -14,7 +14,9 @@ from vtonlab.ops.labels import LIP_PALETTE
 from vtonlab.ops.resize import resize_picture
 from vtonlab.ops.skeleton import draw_skeleton
 from vtonlab.structures.pair_store import write_atomic
+from vtonlab.utils.bounded import read_json_lines
 from vtonlab.utils.images import read_image
+from vtonlab.utils.journal import append, mend
 
 PEOPLE, GARMENTS = ("person", "people", "image"), ("garment", "garments", "cloth")
 SUFFIXES = frozenset(".jpg .jpeg .png .webp .avif .heic .heif .tif .tiff .bmp .gif".split())
@@ -66,8 +68,7 @@ def prepare_folder(
         if entry is None:
             files = (path, garments.get(name))
             entry = _prepare_one(name, files, out, preparation, split, size, previews)
-            with journal.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(entry) + "\n")
+            append(journal, entry)
         if entry["refused"]:
             report["refused"][name] = entry["refused"]
         else:
@@ -107,14 +108,9 @@ def _pictures(photos: Path, names: tuple[str, ...]) -> dict[str, Path]:
 
 def _journal(path: Path) -> dict[str, dict]:
     """Entries of a run before, by name; a line cut short is done again."""
-    entries = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue
-        entries[entry["name"]] = entry
-    return entries
+    mend(path)
+    lines = read_json_lines(path, damaged="any") if path.is_file() else ()
+    return {entry["name"]: entry for _, entry in lines}
 
 
 def _prepare_one(name, files, out, preparation, split, size, previews) -> dict:

@@ -9,10 +9,10 @@ import os
 import subprocess
 import sys
 import tempfile
-import zipfile
 from pathlib import Path
 
 from vtonlab.structures.pair_store import write_atomic
+from vtonlab.utils.bounded import FileError, reason_of, zip_members
 
 COMMAND = "python tools/get_estimators.py"
 WHEEL = "mediapipe==0.10.21"
@@ -78,10 +78,10 @@ def unpack(wheel: Path) -> list[Path]:
     """
     written = []
     try:
-        with zipfile.ZipFile(wheel) as archive:
-            contents = {name: archive.read(member) for name, (member, _) in FILES.items()}
-    except (KeyError, OSError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{wheel} is no wheel of {WHEEL} ({error})") from None
+        members = zip_members(wheel, [member for member, _ in FILES.values()])
+    except (FileError, FileNotFoundError) as error:
+        raise FileError(f"{wheel} is no wheel of {WHEEL} ({reason_of(error)})") from None
+    contents = {name: members[member] for name, (member, _) in FILES.items()}
     for name, data in contents.items():
         if _hash(data) != FILES[name][1]:
             raise ValueError(

@@ -14,6 +14,7 @@ from torch import nn
 
 from vtonlab.evaluation.base import NotComputableError
 from vtonlab.evaluation.weights import Weights, find_model, find_weights, only_local
+from vtonlab.utils.bounded import read_torch
 
 _CLIP_MEAN, _CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -91,7 +92,7 @@ class PytorchFIDInception(CleanInception):
 
     def load(self) -> nn.Module:
         self.weights = find_weights(self.file)
-        state = torch.load(self.weights.path, map_location="cpu", weights_only=True)
+        state = read_torch(self.weights.path)
         return fid_inception(state)
 
     def embed(self, pixels: torch.Tensor) -> torch.Tensor:

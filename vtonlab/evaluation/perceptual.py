@@ -10,6 +10,7 @@ from mmengine.device import get_device
 from vtonlab.evaluation.base import PairMetric, unit
 from vtonlab.evaluation.weights import Weights, find_weights
 from vtonlab.registry import METRICS
+from vtonlab.utils.bounded import read_torch
 
 TRUNKS = {
     "alex": "alexnet-owt-7be5be79.pth",
@@ -98,7 +99,7 @@ def build_lpips(net: str, weights: Weights) -> torch.nn.Module:
     from torchmetrics.functional.image.lpips import _LPIPS
 
     network = _LPIPS(pretrained=True, net=net, pnet_rand=True, eval_mode=True)
-    trunk = torch.load(weights.path, map_location="cpu", weights_only=True)
+    trunk = read_torch(weights.path)
     place = re.compile(r"^(slice\d+|slices\.\d+)\.")
     own = {key: trunk[f"features.{place.sub('', key)}"] for key in network.net.state_dict()}
     network.net.load_state_dict(own)

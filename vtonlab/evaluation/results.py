@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from vtonlab.structures.pair_store import write_atomic
+from vtonlab.utils.bounded import FileError, naming, read_json, reason_of
 from vtonlab.version import __version__
 
 FORMAT = 1
@@ -120,13 +121,14 @@ def read_results(folder: str | Path) -> Results:
                 f"{folder} has no {name}: make it with tools/test.py or tools/evaluate.py"
             )
     try:
-        facts = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
+        facts = read_json(folder / RESULTS)
         found = facts.get("format")
     except (ValueError, AttributeError) as error:
-        raise ValueError(f"{folder / RESULTS} is no results file ({error})") from None
+        raise FileError(f"{folder / RESULTS} is no results file ({reason_of(error)})") from None
     if found != FORMAT:
         raise ValueError(f"{folder / RESULTS} has format {found!r}, this vtonlab reads {FORMAT}")
-    with open(folder / PER_IMAGE, encoding="utf-8", newline="") as file:
+    path = folder / PER_IMAGE
+    with naming(path), open(path, encoding="utf-8", newline="") as file:
         rows = [_typed(row, folder) for row in csv.DictReader(file)]
     return Results(folder, facts, rows)
 

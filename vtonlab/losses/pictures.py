@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vtonlab.losses.weights import check_weight
 from vtonlab.registry import LOSSES
+from vtonlab.utils.bounded import read_torch
 
 VGG19 = "vgg19-dcbb9e9d.pth"
 ADDRESS = f"https://download.pytorch.org/models/{VGG19}"
@@ -134,7 +135,7 @@ def _vgg19_slices(path: Path) -> nn.ModuleList:
     from torchvision.models.vgg import cfgs, make_layers
 
     layers = make_layers(cfgs["E"], batch_norm=False)[: TAPS[-1] + 1]
-    weights = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    weights = read_torch(path, lazy=True)
     layers.load_state_dict({key: weights[f"features.{key}"] for key in layers.state_dict()})
     for layer in layers:
         if isinstance(layer, nn.ReLU):

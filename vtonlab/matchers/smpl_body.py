@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from vtonlab.utils.array_pickles import ArrayUnpickler
+from vtonlab.utils.bounded import read_npz
 
 ARRAYS = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table", "f")
 
@@ -101,8 +102,7 @@ def read_smpl(path: Path, owner: str) -> dict[str, np.ndarray]:
         )
     try:
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as file:
-                found = {name: file[name] for name in file.files}
+            found = read_npz(path)
         else:
             found = _Unpickler(path.read_bytes()).load()
         return {name: _array(found[name]) for name in ARRAYS}

@@ -17,6 +17,7 @@ from vtonlab.ops.mesh_flow import BACKGROUND, FOUND, HIDDEN, mesh_flow
 from vtonlab.ops.rasterize import rasterize
 from vtonlab.registry import MATCHERS
 from vtonlab.structures import FlowField
+from vtonlab.utils.bounded import read_npy, read_npz
 
 SYNTHETIC = Path(__file__).parents[1] / "synthetic" / "assets" / "body.npz"
 PARAMETERS = ("shape", "pose", "camera")
@@ -161,13 +162,12 @@ def _table(name: str, value) -> np.ndarray:
     """Faces or partners, int64, from what the user gave."""
     if isinstance(value, (str, Path)):
         if value == "synthetic":
-            with np.load(SYNTHETIC, allow_pickle=False) as asset:
-                return asset[f"body_{name}"].astype(np.int64)
+            return read_npz(SYNTHETIC)[f"body_{name}"].astype(np.int64)
         if not Path(value).is_file():
             raise FileNotFoundError(
                 f"SMPLFlowMatcher: no {name} file at {value}; SMPL's come with its licensed model"
             )
-        value = np.load(value, allow_pickle=False)
+        value = read_npy(value)
     return np.asarray(value).astype(np.int64)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from vtonlab.structures.correspondences import Correspondences
 from vtonlab.structures.pair_store import PairStore, neighbours, plain_settings
-from vtonlab.utils.bounded import read_json
+from vtonlab.utils.bounded import FileError, parse_json
 
 DEFAULT_ROOT = "work_dirs/matches"
 DEFAULT_MAPS = ("mask", "garment_mask")
@@ -113,13 +113,14 @@ class MatchStore(PairStore):
         try:
             return Correspondences.from_dict({name: arrays[name] for name in _ARRAYS})
         except (ValueError, KeyError, TypeError, IndexError) as error:
-            raise ValueError(
+            raise FileError(
                 f"match file {self.path(person_id, garment_id)} holds no matches ({error!r})"
             ) from None
 
     def report(self, person_id: str, garment_id: str) -> dict[str, int]:
         """How many candidates each step left for one pair, as its matcher reported."""
-        return read_json(self.load(person_id, garment_id)["report"].tobytes() or b"{}")
+        said = self.load(person_id, garment_id)["report"].tobytes() or b"{}"
+        return parse_json(said, self.path(person_id, garment_id))
 
     def line(self, arrays: Mapping[str, np.ndarray]) -> dict:
         return {"matches": len(arrays["scores"]), **super().line(arrays)}

@@ -23,7 +23,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from vtonlab.utils.bounded import read_json, read_npz
+from vtonlab.utils.bounded import FileError, read_json, read_npz, reason_of
 
 FORMAT = 1
 
@@ -75,13 +75,13 @@ def neighbours(directory: Path, pattern: str, identity: Mapping) -> str:
 
 def read_manifest(path: Path) -> dict:
     try:
-        manifest = read_json(path.read_bytes())
+        manifest = read_json(path)
         if manifest["format"] != FORMAT:
             raise ValueError(f"format {manifest['format']}, this vtonlab reads {FORMAT}")
         return manifest
     except (ValueError, KeyError, TypeError, OSError) as error:
-        raise ValueError(
-            f"cannot read {path} ({error}); delete its folder and make it again"
+        raise FileError(
+            f"cannot read {path} ({reason_of(error)}); delete its folder and make it again"
         ) from None
 
 
@@ -210,9 +210,9 @@ class PairStore:
                 + (f"making them failed: {reason}" if reason else f"run {self.command} again")
             ) from None
         except (ValueError, KeyError, OSError) as error:
-            raise ValueError(
-                f"{self.entry} file {path} is damaged ({error}); run the same {self.command} "
-                "command again to recompute it"
+            raise FileError(
+                f"{self.entry} file {path} is damaged ({reason_of(error)}); run the same "
+                f"{self.command} command again to recompute it"
             ) from None
         return arrays
 

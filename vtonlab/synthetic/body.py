@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from vtonlab.ops.body import blend_transforms, joint_transforms, skin
+from vtonlab.utils.bounded import read_npz
 
 ASSET = Path(__file__).resolve().parent / "assets" / "body.npz"
 MESHES = ("body", "eyes", "hair", "shoes", "tights", "skirt")
@@ -32,8 +33,7 @@ class BodyModel:
     """
 
     def __init__(self, path: Path = ASSET) -> None:
-        with np.load(path) as data:
-            self.data = {key: data[key] for key in data.files}
+        self.data = read_npz(path)
         self.meshes, start = {}, 0
         for name in MESHES:
             count = len(self.data[f"{name}_vertices"])

@@ -4,9 +4,12 @@ import hashlib
 import json
 import os
 import tempfile
+from math import prod
 from pathlib import Path
 
 import numpy as np
+
+from vtonlab.utils.bounded import naming, parse_json
 
 _MAGIC = b"vtonlab-sample-1\n"
 
@@ -56,14 +59,19 @@ def _encode(arrays: dict[str, np.ndarray]) -> bytes:
 
 
 def _decode(data: bytes) -> dict[str, np.ndarray]:
+    with naming("a stored sample"):
+        return _arrays(data)
+
+
+def _arrays(data: bytes) -> dict[str, np.ndarray]:
     if not data.startswith(_MAGIC):
         raise ValueError("not a stored sample")
     end = data.index(b"\n", len(_MAGIC))
     start, out = end + 1, {}
     whole = bytearray(data)  # arrays of a sample may be written to
-    for key, (kind, shape) in json.loads(data[len(_MAGIC) : end]).items():
+    for key, (kind, shape) in parse_json(data[len(_MAGIC) : end], "a stored sample").items():
         dtype = np.dtype(kind)
-        count = int(np.prod(shape))
+        count = prod(shape)
         out[key] = np.frombuffer(whole, dtype, count, start).reshape(shape)
         start += count * dtype.itemsize
     if start != len(data):

@@ -5,7 +5,6 @@ temporary name and renamed, so what has its name is whole; a run that finds all 
 goes on to the next. Nothing in a file depends on workers, time or machine load.
 """
 
-import json
 import multiprocessing
 import os
 import time
@@ -15,9 +14,10 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from vtonlab.structures.pair_store import sweep, write_atomic
+from vtonlab.structures.pair_store import plain_settings, sweep, write_atomic
 from vtonlab.synthetic.dataset import SyntheticTryOn
 from vtonlab.synthetic.writer_files import json_bytes
+from vtonlab.utils.bounded import read_json
 
 SETTINGS_FILE = "synthetic.json"
 FORMAT = 1
@@ -260,11 +260,11 @@ def _work(layout: Layout, root: Path, jobs: Sequence[Job], pipe) -> None:
 
 def _claim(root: Path, settings: Settings) -> None:
     """Make ``root`` ours, or see that it already is."""
-    wanted = {"format": FORMAT, **json.loads(json.dumps(asdict(settings)))}
+    wanted = {"format": FORMAT, **plain_settings(asdict(settings))}
     path = root / SETTINGS_FILE
     if path.is_file():
         try:
-            found = json.loads(path.read_text())
+            found = read_json(path)
             differing = [key for key in wanted if found.get(key) != wanted[key]]
         except (ValueError, AttributeError):
             raise ValueError(f"{path} cannot be read; remove {root} and write it again") from None

@@ -1,6 +1,5 @@
 """VITON-HD's layout (METHODS.md 6.1): upper body, every folder and list."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from vtonlab.synthetic.writer_files import (
     rgb_mask_png,
     run_length,
 )
+from vtonlab.utils.bounded import read_json
 
 # Folder, file name, key of the sample; with masks="coco" the files of _MASKS are JSON instead.
 _PICTURES = (
@@ -115,10 +115,7 @@ class VITONHDLayout:
 
     def _instances(self, root: Path, jobs: Sequence[Job], folder: str, name: str) -> dict:
         pictures = "cloth" if folder == "cloth-mask" else "image"
-        read = [
-            json.loads((root / _path(job, folder, self._mask_name(name))).read_text())
-            for job in jobs
-        ]
+        read = [read_json(root / _path(job, folder, self._mask_name(name))) for job in jobs]
         named = [f"{pictures}/{job.name}.jpg" for job in jobs]
         return coco_instances(list(zip(named, read, strict=True)), folder)
 

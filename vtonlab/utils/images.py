@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from vtonlab.utils.bounded import FileError, MemoryFile, Source, naming
 from vtonlab.utils.colour_profiles import profile_name, to_srgb
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "PPM")
@@ -54,30 +55,7 @@ _OTHERS = {  # first bytes -> what it is
 }
 
 
-class MemoryFile(NamedTuple):
-    """A file that is in memory already, such as a member of a shard; it prints as its name."""
-
-    name: str
-    data: bytes
-
-    def __str__(self) -> str:
-        return self.name
-
-    @property
-    def suffix(self) -> str:
-        return Path(self.name).suffix
-
-    def read_bytes(self) -> bytes:
-        return self.data
-
-    def read_text(self) -> str:
-        return self.data.decode("utf-8")
-
-
-Source = str | Path | MemoryFile
-
-
-class PictureError(ValueError):
+class PictureError(FileError):
     """A file that is no usable picture.
 
     Args:
@@ -128,15 +106,16 @@ def read_image(path: Source, mode: str = "rgb", max_pixels: int = MAX_PIXELS) ->
     Raises:
         FileNotFoundError: there is no such file.
         PictureError: not a picture, too large, truncated or damaged.
-        ValueError: a colour picture where a label map is wanted.
+        FileError: a colour picture where a label map is wanted.
     """
     if mode not in MODES:
         raise ValueError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
     if mode == "mask":
         return read_mask(path, max_pixels).plane
     path = _regular(path, max_pixels)
-    shrink = mode in ("rgb", "grey")
-    return _convert(_decode(path, max_pixels, shrink=shrink), mode, path)
+    with naming(path, PictureError):
+        shrink = mode in ("rgb", "grey")
+        return _convert(_decode(path, max_pixels, shrink=shrink), mode, path)
 
 
 def read_mask(path: Source, max_pixels: int = MAX_PIXELS) -> MaskPlane:
@@ -150,9 +129,14 @@ def read_mask(path: Source, max_pixels: int = MAX_PIXELS) -> MaskPlane:
         FileNotFoundError, PictureError: as `read_image`.
     """
     path = _regular(path, max_pixels)
-    image = _decode(path, max_pixels, shrink=False)
-    if isinstance(image, np.ndarray):
-        return _stretched(image, lossy=True)
+    with naming(path, PictureError):
+        image = _decode(path, max_pixels, shrink=False)
+        if isinstance(image, np.ndarray):
+            return _stretched(image, lossy=True)
+        return _mask_of(image)
+
+
+def _mask_of(image: Image.Image) -> MaskPlane:
     if image.has_transparency_data:
         opacity = np.array(image.convert("RGBA").getchannel("A"))
         if opacity.min() != opacity.max() or opacity.max() == 0:
@@ -211,7 +195,7 @@ def inspect_image(path: Source, *, deep: bool, max_pixels: int = MAX_PIXELS) -> 
         FileNotFoundError, PictureError: as `read_image`.
     """
     path = _regular(path, max_pixels)
-    with _open(path, path, max_pixels) as image:
+    with naming(path, PictureError), _open(path, path, max_pixels) as image:
         size = _upright_size(image)
         turned = size != (image.height, image.width)
         facts = ImageFacts(
@@ -306,6 +290,8 @@ def _open(
             "it as JPEG or PNG",
             "not-a-picture",
         ) from None
+    except MemoryError:
+        raise
     except Exception as error:  # a decoder may fail in any way on a crafted header
         raise PictureError(f"{path} has an unreadable header ({error})", "damaged") from None
     try:
@@ -371,6 +357,8 @@ def _decode(path: Path | MemoryFile, max_pixels: int, *, shrink: bool) -> Image.
                 image = _reduced(image, factor)
             decoded = ImageOps.exif_transpose(image)
             decoded = to_srgb(decoded) if shrink else decoded
+        except MemoryError:
+            raise
         except Exception as error:  # OSError, SyntaxError, zlib.error, struct.error, ...
             fault = "truncated" if "truncated" in str(error) else "damaged"
             raise PictureError(
@@ -472,7 +460,7 @@ def _convert(image: Image.Image | np.ndarray, mode: str, path: Path | MemoryFile
         image = Image.fromarray(image)
     if mode == "labels":
         if image.mode not in ("P", "L", "1"):
-            raise ValueError(
+            raise FileError(
                 f"{path} is a {image.mode} picture, but a label map must be a palette or greyscale "
                 "picture that holds the label numbers"
             )

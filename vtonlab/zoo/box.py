@@ -12,6 +12,8 @@ from pathlib import Path
 
 from torch import Tensor
 
+from vtonlab.utils.bounded import read_json, read_tensors
+
 HERE = Path(__file__).parent
 KINDS = ("codec", "base", "model")
 
@@ -97,9 +99,7 @@ def weights_path(name: str) -> Path:
 
 def load_weights(name: str) -> dict[str, Tensor]:
     """Tensors of the weights called ``name`` as float32; see :func:`weights_path`."""
-    from safetensors.torch import load_file
-
-    return {key: value.float() for key, value in load_file(weights_path(name)).items()}
+    return {key: value.float() for key, value in read_tensors(weights_path(name)).items()}
 
 
 def write_card(new: Card) -> Path:
@@ -116,4 +116,4 @@ def write_card(new: Card) -> Path:
 
 
 def _read(path: Path) -> Card:
-    return Card(**json.loads(path.read_text(encoding="utf-8")))
+    return Card(**read_json(path))

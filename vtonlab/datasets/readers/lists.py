@@ -2,7 +2,6 @@
 
 import codecs
 import csv
-import json
 import os
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vtonlab.structures.sample import CATEGORIES
+from vtonlab.utils.bounded import FileError, naming, parse_json, reason_of
 from vtonlab.utils.paths import check_name
 from vtonlab.utils.seeding import seed_from
 
@@ -127,14 +127,14 @@ def read_records(path: Path) -> list[dict[str, str]]:
 
 def _json_record(path: Path, number: int, line: str) -> dict[str, str]:
     try:
-        record = json.loads(line)
+        record = parse_json(line, path)
         if not isinstance(record, dict):
             raise ValueError("not an object")
         return {str(k): str(v) for k, v in record.items() if v is not None} | {"": str(number)}
     except ValueError as error:
-        raise ValueError(
+        raise FileError(
             f'pair list {path}, line {number} is no JSON object such as {{"person": "a.jpg", '
-            f'"garment": "b.jpg"}} ({error})'
+            f'"garment": "b.jpg"}} ({reason_of(error)})'
         ) from None
 
 
@@ -152,9 +152,9 @@ def _fields(path: Path, number: int, line: str) -> list[str]:
     if "\t" in line and path.suffix.lower() != ".csv":
         return [field.strip() for field in line.split("\t")]
     if ";" in line and ("," not in line or line.find(";") < line.find(",")):
-        return [field.strip() for field in next(csv.reader([line], delimiter=";"))]
+        return _separated(path, number, line, ";")
     if path.suffix.lower() == ".csv":
-        return [field.strip() for field in next(csv.reader([line]))]
+        return _separated(path, number, line, ",")
     fields = line.replace(",", " ").split()
     pictures = [field.lower().endswith(PICTURE_SUFFIXES) for field in fields]
     if len(fields) > 2 and any(pictures) and not pictures[0]:  # "red dress.jpg blue.jpg"
@@ -163,6 +163,11 @@ def _fields(path: Path, number: int, line: str) -> list[str]:
             "names with blanks need tabs between them, or a .csv with commas"
         )
     return fields
+
+
+def _separated(path: Path, number: int, line: str, mark: str) -> list[str]:
+    with naming(f"pair list {path}, line {number}"):
+        return [field.strip() for field in next(csv.reader([line], delimiter=mark))]
 
 
 def _text(path: Path) -> str:
@@ -245,7 +250,7 @@ def read_exclusions(path: Path, split: str, kinds: Collection[str] | None = None
     if path.suffix.lower() != ".json":
         return {stem(fields[0]) for _, fields in _lines(path)}
     try:
-        found = json.loads(_text(path)).get(split, {})
+        found = parse_json(_text(path), path).get(split, {})
         lists = {kind: [stem(str(name)) for name in names] for kind, names in found.items()}
     except (ValueError, AttributeError, TypeError) as error:
         raise ValueError(

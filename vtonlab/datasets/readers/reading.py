@@ -22,7 +22,7 @@ from vtonlab.ops.resize import (
 from vtonlab.ops.skeleton import coco_to_body_25
 from vtonlab.structures.correspondences import apply_affine
 from vtonlab.structures.sample import MASKS
-from vtonlab.utils.bounded import read_json, read_npz
+from vtonlab.utils.bounded import FileError, read_json, read_npz, reason_of
 from vtonlab.utils.images import read_image
 
 THRESHOLD = 127  # JPEG masks are not binary
@@ -245,7 +245,7 @@ def read_keypoints(path: Path, size: Size) -> np.ndarray:
         ValueError: neither form, or another number of points.
     """
     try:
-        content = read_json(path.read_text())
+        content = read_json(path)
         if "keypoints" in content:
             values = np.array(content["keypoints"], dtype=np.float32)[:, :3]
             size = DRESSCODE_KEYPOINTS
@@ -253,10 +253,10 @@ def read_keypoints(path: Path, size: Size) -> np.ndarray:
             people = content["people"]
             values = people[0]["pose_keypoints_2d"] if people else [0.0] * 75
             values = np.array(values, dtype=np.float32).reshape(-1, 3)
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise ValueError(f"{path} holds no OpenPose keypoints ({error!r})") from None
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        raise FileError(f"{path} holds no OpenPose keypoints ({reason_of(error)})") from None
     if values.shape not in ((25, 3), (18, 3)) or not np.isfinite(values).all():
-        raise ValueError(f"{path} holds {len(values)} keypoints, BODY_25 has 25 and COCO 18")
+        raise FileError(f"{path} holds {len(values)} keypoints, BODY_25 has 25 and COCO 18")
     keypoints = values.copy() if len(values) == 25 else coco_to_body_25(values)
     keypoints[:, 0] = (keypoints[:, 0] + 0.5) / size[1]
     keypoints[:, 1] = (keypoints[:, 1] + 0.5) / size[0]
@@ -288,7 +288,7 @@ def read_iuv(path: Path, uv_path: Path | None, max_pixels: int) -> np.ndarray:
         or labels.max(initial=0) > DENSEPOSE_PARTS
         or uv.shape != (2, *labels.shape)
     ):
-        raise ValueError(
+        raise FileError(
             f"{path} is no DensePose map: it needs parts 0 to 24 (H, W) and U, V (2, H, W), not "
             f"parts up to {labels.max(initial=0)} {labels.shape} and {uv.shape}"
         )
@@ -322,14 +322,12 @@ def read_arrays(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
         ValueError: no such arrays.
     """
     try:
-        arrays = read_npz(path.read_bytes())
+        arrays = read_npz(path)
         return {name: arrays[name] for name in names}
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path} does not exist") from None
-    except (ValueError, KeyError, OSError) as error:
-        raise ValueError(
-            f"{path} is no .npz file with {', '.join(names)} ({error}); pickles are not opened: "
-            "save their arrays with numpy.savez"
+    except (ValueError, KeyError) as error:
+        raise FileError(
+            f"{path} is no .npz file with {', '.join(names)} ({reason_of(error)}); pickles are not "
+            "opened: save their arrays with numpy.savez"
         ) from None
 
 

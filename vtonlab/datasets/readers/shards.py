@@ -30,8 +30,15 @@ from vtonlab.datasets.samplers import ResumableSampler
 from vtonlab.registry import DATA_SAMPLERS, DATASETS
 from vtonlab.structures.correspondences import Correspondences
 from vtonlab.structures.pair_store import describe_difference, plain_settings
-from vtonlab.utils.bounded import read_json, read_npz, tar_members
-from vtonlab.utils.images import MAX_PIXELS, MemoryFile
+from vtonlab.utils.bounded import (
+    FileError,
+    MemoryFile,
+    parse_json,
+    read_npz,
+    reason_of,
+    tar_members,
+)
+from vtonlab.utils.images import MAX_PIXELS
 from vtonlab.utils.paths import check_name
 
 FORMAT = 1
@@ -252,7 +259,7 @@ class ShardDataset(TryOnDataset):
         if self.with_matches:
             other = index if self.partner is None else int(self.partner[index])
             stored = (files if other == index else self.members(other))[MATCHES]
-            matches = unpack_matches(stored.data)
+            matches = unpack_matches(stored)
         kept = {name: file for name, file in files.items() if name in self.facts["files"]}
         try:
             return self.recipe.assemble(self.items[index], kept, matches)
@@ -300,7 +307,7 @@ class ShardDataset(TryOnDataset):
 def _read_index(storage: Storage) -> dict:
     path = join(storage.root, INDEX)
     try:
-        index = read_json(storage.read(INDEX))
+        index = parse_json(storage.read(INDEX), path)
         if index["format"] != FORMAT:
             raise ValueError(f"format {index['format']}, this vtonlab reads {FORMAT}")
         return index
@@ -310,7 +317,9 @@ def _read_index(storage: Storage) -> dict:
             "--out DIR`, and set data_root=DIR (a folder or a URL)"
         ) from None
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} cannot be read ({error}); write the shards again") from None
+        raise FileError(
+            f"{path} cannot be read ({reason_of(error)}); write the shards again"
+        ) from None
 
 
 def _places(index: Mapping, root: str) -> tuple[list[Item], list[Place]]:
@@ -331,15 +340,17 @@ def untar(data: bytes, name: str) -> dict[str, MemoryFile]:
     """Members of a sample by map: ``00000012.mask.png`` is ``mask``. Nothing is written anywhere.
 
     Raises:
-        ValueError: not tar.
+        FileError: not tar.
     """
     try:
         return {
             member.split(".")[1]: MemoryFile(f"{name}:{member}", content)
-            for member, content in tar_members(data)
+            for member, content in tar_members(MemoryFile(name, data), _MAX_SAMPLE_BYTES)
         }
     except (IndexError, ValueError) as error:
-        raise ValueError(f"{name} is no tar file where a sample should be ({error})") from None
+        raise FileError(
+            f"{name} is no tar file where a sample should be ({reason_of(error)})"
+        ) from None
 
 
 def tarred(files: Sequence[tuple[str, bytes]]) -> bytes:
@@ -365,9 +376,9 @@ def pack_matches(matches: Correspondences) -> bytes:
     return stream.getvalue()
 
 
-def unpack_matches(data: bytes) -> Correspondences:
+def unpack_matches(file: MemoryFile) -> Correspondences:
     """Inverse of `pack_matches`."""
-    arrays = read_npz(data)
+    arrays = read_npz(file)
     return Correspondences.from_dict({name: arrays[name] for name in _ARRAYS})
 
 

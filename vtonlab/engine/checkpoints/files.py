@@ -16,6 +16,15 @@ from typing import Any
 import torch
 from mmengine.runner import CheckpointLoader
 
+from vtonlab.utils.bounded import (
+    FileError,
+    PickledClassesError,
+    parse_json,
+    read_json_lines,
+    read_tensors,
+    read_torch,
+    tensor_metadata,
+)
 from vtonlab.version import __version__
 
 _CONVERT = "tools/convert/pickle_checkpoint.py --i-trust-this-file"
@@ -101,8 +110,7 @@ def read_manifests(path: str | Path) -> list[dict]:
         FileNotFoundError: there is no manifest.
         ValueError: it is not JSON.
     """
-    text = manifest_path(path).read_text(encoding="utf-8")
-    return [json.loads(line) for line in text.splitlines() if line]
+    return [manifest for _, manifest in read_json_lines(manifest_path(path), damaged="none")]
 
 
 def write_text(path: Path, text: str) -> None:
@@ -217,7 +225,7 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu", *, lazy: bool =
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: damaged, or holding pickled classes.
+        FileError: damaged, or holding pickled classes.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -225,23 +233,20 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu", *, lazy: bool =
     if manifest_path(path).is_file():
         problem = find_problem(path)
         if problem:
-            raise ValueError(f"checkpoint {path} is damaged: {problem}; use an older one")
+            raise FileError(f"checkpoint {path} is damaged: {problem}; use an older one")
     if path.suffix == ".safetensors":
         return _read_safetensors(path, map_location)
     try:
-        checkpoint = torch.load(path, map_location=map_location, weights_only=True, mmap=lazy)
-    except Exception as error:
-        wanted = re.findall(r"GLOBAL ([\w.]+)", str(error))
-        if wanted or "Unsupported operand" in str(error):
-            raise ValueError(
-                f"checkpoint {path} holds pickled classes ({', '.join(wanted) or 'unknown'}) and "
-                f"is not loaded; if you trust it, convert it with {_CONVERT}"
-            ) from error
-        raise ValueError(
-            f"checkpoint {path} is damaged or no checkpoint: {str(error).splitlines()[0]}"
-        ) from error
+        checkpoint = read_torch(path, map_location, lazy=lazy)
+    except PickledClassesError as error:
+        raise FileError(
+            f"checkpoint {path} {error.reason.removeprefix('it ')} and is not loaded; if you trust "
+            f"it, convert it with {_CONVERT}"
+        ) from None
+    except FileError as error:
+        raise FileError(f"checkpoint {path} is damaged or no checkpoint: {error.reason}") from None
     if not isinstance(checkpoint, dict):
-        raise ValueError(f"checkpoint {path} holds a {type(checkpoint).__name__}, not a dictionary")
+        raise FileError(f"checkpoint {path} holds a {type(checkpoint).__name__}, not a dictionary")
     return checkpoint
 
 
@@ -249,27 +254,21 @@ def read_meta(path: str | Path) -> dict:
     """What a ``.safetensors`` file says about its weights, without reading them.
 
     Raises:
-        ValueError: damaged.
+        FileNotFoundError: no such file.
+        FileError: damaged.
     """
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with safe_open(str(path), framework="pt", device="cpu") as file:
-            return json.loads((file.metadata() or {}).get("vtonlab", "{}"))
-    except (SafetensorError, ValueError) as error:
-        raise ValueError(f"checkpoint {path} is damaged: {error}") from error
+        return parse_json(tensor_metadata(path).get("vtonlab", "{}"), path)
+    except FileError as error:
+        raise FileError(f"checkpoint {path} is damaged: {error.reason}") from None
 
 
 def _read_safetensors(path: Path, map_location: Any) -> dict:
-    from safetensors import SafetensorError, safe_open
-
+    meta = read_meta(path)
     try:
-        with safe_open(str(path), framework="pt", device="cpu") as file:
-            state = {key: file.get_tensor(key).to(map_location or "cpu") for key in file.keys()}
-            meta = json.loads((file.metadata() or {}).get("vtonlab", "{}"))
-    except (SafetensorError, ValueError) as error:
-        raise ValueError(f"checkpoint {path} is damaged: {error}") from error
-    return {"state_dict": state, "meta": meta}
+        return {"state_dict": read_tensors(path, device=map_location or "cpu"), "meta": meta}
+    except FileError as error:
+        raise FileError(f"checkpoint {path} is damaged: {error.reason}") from None
 
 
 def save_safetensors(state: dict[str, torch.Tensor], path: str | Path, meta: dict) -> dict:

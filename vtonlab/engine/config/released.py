@@ -14,6 +14,7 @@ from mmengine.config import Config
 
 from vtonlab.engine.checkpoints.files import read_meta
 from vtonlab.engine.config.check import check_options
+from vtonlab.utils.bounded import read_json
 
 KEY, TABLE = "as_released", "released"
 MARK = "vtonlab.json"  # in a folder that a converter wrote
@@ -82,4 +83,4 @@ def _marked_file(checkpoint: str | Path) -> bool:
 
 def _marked_folder(folder: str | Path) -> bool:
     path = Path(folder) / MARK
-    return path.is_file() and bool(json.loads(path.read_text(encoding="utf-8")).get(KEY))
+    return path.is_file() and bool(read_json(path).get(KEY))

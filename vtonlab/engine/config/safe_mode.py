@@ -7,7 +7,6 @@ what is written goes below ``work_dirs``. From then on this process resolves reg
 paths.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -17,6 +16,7 @@ from mmengine.config import Config
 
 from vtonlab.engine.config import registered
 from vtonlab.engine.config.evaluate import FILE_BYTES, Budget, Refused, evaluate_file
+from vtonlab.utils.bounded import FileError, read_json
 
 _SCALARS = (str, int, float, bool, type(None))
 _REFUSED_KEYS = {
@@ -71,17 +71,13 @@ def read_safely(path: Path, *, inside: bool = True) -> Config:
 def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"no config at {path}")
-    if path.stat().st_size > FILE_BYTES:
-        raise Refused(f"{path}: it is larger than {FILE_BYTES} bytes")
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path, FILE_BYTES)
         Budget().weigh(found)
-    except RecursionError:
-        raise Refused(f"{path}: it is nested too deeply") from None
+    except FileError as error:
+        raise Refused(f"{path}: it is not JSON ({error.reason})") from None
     except Refused as error:
         raise Refused(f"{path}: {error}") from None
-    except ValueError as error:
-        raise Refused(f"{path}: it is not JSON ({error})") from None
     if not isinstance(found, dict):
         raise Refused(f"{path}: a JSON config is one object")
     return found

@@ -12,6 +12,7 @@ from mmengine.optim import OptimWrapperDict
 
 from vtonlab.engine.checkpoints.files import find_problem, remove_checkpoint, sweep, write_text
 from vtonlab.registry import HOOKS
+from vtonlab.utils.bounded import read_json
 
 
 @HOOKS.register_module()
@@ -186,7 +187,7 @@ class SafeCheckpointHook(CheckpointHook):
     def _known_best(self) -> tuple[float, str] | None:
         """The best of a run that is resumed, if its file is whole."""
         try:
-            known = json.loads((Path(self.out_dir) / "best.json").read_text(encoding="utf-8"))
+            known = read_json(Path(self.out_dir) / "best.json")
             name, score = known["file"], float(known["score"])
         except (OSError, ValueError, KeyError, TypeError):
             return None

@@ -1,8 +1,9 @@
 """Shapes of published networks, known without their files."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
+
+from vtonlab.utils.bounded import read_json
 
 _VAE = dict(
     block_out_channels=(128, 256, 512, 512),
@@ -53,7 +54,7 @@ def shapes_of(settings: Mapping) -> dict:
     path, part = str(settings["path"]), settings.get("subfolder") or ""
     file = Path(path) / part / "config.json"
     if file.is_file():
-        return json.loads(file.read_text())
+        return read_json(file)
     if (path, part) in PUBLISHED:
         return PUBLISHED[path, part]
     known = ", ".join(sorted({name for name, _ in PUBLISHED}))

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from vtonlab.evaluation.base import NotComputableError
 from vtonlab.registry import LOOPS
 from vtonlab.structures.pair_store import write_atomic
+from vtonlab.utils.bounded import FileError, read_json, reason_of
 from vtonlab.utils.progress import Progress
 
 JOURNAL = "pairs"
@@ -59,9 +60,11 @@ class Journal:
         entries = []
         for index in range(count):
             try:
-                entries.append(json.loads(self.path(index).read_text()))
+                entries.append(read_json(self.path(index)))
             except ValueError as error:
-                raise ValueError(f"{self.path(index)} is damaged ({error}): delete it") from None
+                raise FileError(
+                    f"{self.path(index)} is damaged ({reason_of(error)}): delete it"
+                ) from None
         return entries
 
 

@@ -41,6 +41,7 @@ from vtonlab.evaluation.results import (
 from vtonlab.evaluation.scoring import Scores, add_columns, score_pictures
 from vtonlab.evaluation.truth import Truth, open_truth
 from vtonlab.registry import DATASETS, HOOKS
+from vtonlab.utils.bounded import read_json
 from vtonlab.utils.progress import Progress
 
 SAMPLING = "sampling.json"  # what the pictures of a folder were drawn with
@@ -230,7 +231,7 @@ def claim(out: Path, identity: Mapping[str, Any], restart: bool) -> None:
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(True)
     barrier()
     path = out / SAMPLING
-    held = json.loads(path.read_text()) if path.is_file() else None
+    held = read_json(path) if path.is_file() else None
     if held is None and (out / "pictures").is_dir():
         held = {"folder": "of an older version"}
     if held is not None and held != dict(identity):

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 
-from vtonlab.utils.bounded import read_json
+from vtonlab.utils.bounded import MemoryFile, parse_json, reason_of
+from vtonlab.utils.images import read_image
 
 KEY_VARIABLE = "VTONLAB_JUDGE_KEY"
 _LONGEST_WAIT_S = 30.0
@@ -111,12 +112,12 @@ class OpenAIEndpoint:
             ) as reply:
                 if reply.status_code != 200:
                     self._refused(reply, self._content(reply, deadline))
-                return read_json(self._content(reply, deadline))
+                return parse_json(self._content(reply, deadline), self.base)
         except (OSError, urllib3.exceptions.HTTPError) as error:  # refused, reset, cut, too slow
             why = _clean(str(error)) or type(error).__name__
             raise NoAnswer(f"{self.base} did not answer ({why})") from None
         except ValueError as error:
-            raise NoAnswer(f"{self.base} answered no JSON ({_clean(str(error))})") from None
+            raise NoAnswer(f"{self.base} answered no JSON ({_clean(reason_of(error))})") from None
 
     def _content(self, reply: requests.Response, deadline: float) -> bytes:
         """The body as it was sent: a small packed one cannot grow here."""
@@ -195,15 +196,13 @@ class LocalModel:
         return self._loaded
 
     def ask(self, system: str, pictures: Sequence[tuple[str, bytes]], text: str, seed: int) -> str:
-        import io
-
         import torch
         from PIL import Image
 
         processor, model = self._load()
         content: list[dict] = []
         for label, data in pictures:
-            picture = Image.open(io.BytesIO(data)).convert("RGB")
+            picture = Image.fromarray(read_image(MemoryFile(f"{label}.jpg", data)))
             content += [{"type": "text", "text": f"{label}:"}, {"type": "image", "image": picture}]
         messages = [
             {"role": "system", "content": [{"type": "text", "text": system}]},

@@ -8,6 +8,8 @@ import hashlib
 import json
 import re
 
+from vtonlab.utils.bounded import parse_json
+
 CRITERIA = {
     "garment_transfer": (
         "Does the garment worn in RESULT match the one in GARMENT: category, silhouette, colour, "
@@ -72,7 +74,7 @@ def parse_answer(text: str, criterion: str) -> tuple[int, str]:
     """
     fenced = _FENCE.match(text.strip())
     try:
-        answer = json.loads(fenced.group(1) if fenced else text)
+        answer = parse_json(fenced.group(1) if fenced else text, "the answer")
     except ValueError:
         raise ValueError(f"no JSON object: {text[:80]!r}") from None
     if not isinstance(answer, dict):

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -25,7 +24,9 @@ from vtonlab.evaluation.judge.rubric import (
     rubric_hash,
 )
 from vtonlab.evaluation.results import Results, pair_name
-from vtonlab.utils.images import read_image
+from vtonlab.utils.bounded import FileError, MemoryFile, naming, read_json_lines
+from vtonlab.utils.images import check_image, read_image
+from vtonlab.utils.journal import append, mend
 from vtonlab.utils.seeding import seed_from
 
 ANSWERS = "judge_answers.jsonl"
@@ -137,17 +138,14 @@ class Judge:
     def _read(self) -> dict[Question, dict[str, Any]]:
         """Answers of this model and rubric to questions of the plan; a cut last line is dropped."""
         known = {}
-        if self.path.is_file():
-            lines = self.path.read_text(encoding="utf-8").splitlines()
-            for number, line in enumerate(lines, 1):
-                try:
-                    entry = json.loads(line)
+        try:
+            for number, entry in read_json_lines(self.path):
+                with naming(f"{self.path}, line {number}"):
                     known[entry["key"]] = entry
-                except (ValueError, KeyError, TypeError):
-                    if number < len(lines):
-                        raise ValueError(
-                            f"{self.path}, line {number} is damaged: delete that line"
-                        ) from None
+        except FileNotFoundError:
+            return {}
+        except FileError as error:
+            raise FileError(f"{error}: delete that line") from None
         if not known:
             return {}
         return {q: known[key] for q in self.questions if (key := self.key(q)) in known}
@@ -160,8 +158,9 @@ class Judge:
         ``price_in`` and ``price_out`` (each per million tokens).
         """
         calls = len(self.open_questions())
-        sizes = [Image.open(io.BytesIO(data)).size for _, data in self.shown(self.questions[0])]
-        pictures = sum(width * height / _PIXELS_PER_TOKEN for width, height in sizes)
+        shown = [MemoryFile(*picture) for picture in self.shown(self.questions[0])]
+        sizes = [check_image(picture, deep=False) for picture in shown]
+        pictures = sum(height * width / _PIXELS_PER_TOKEN for height, width in sizes)
         text = max(len(SYSTEM + question(name)) for name in CRITERIA) / _TEXT_TOKENS
         tokens_in, tokens_out = calls * (pictures + text), calls * _ANSWER_TOKENS
         price = (tokens_in * price_in + tokens_out * price_out) / 1e6
@@ -209,9 +208,7 @@ class Judge:
     def _mend(self) -> None:
         """A last line that was cut when a run died must not swallow the next one."""
         if self.path.is_file():
-            text = self.path.read_text(encoding="utf-8")
-            if text and not text.endswith("\n"):
-                self.path.write_text(text[: text.rfind("\n") + 1], encoding="utf-8")
+            mend(self.path)
 
     def _take(self, asked: Question, future) -> bool:
         """Note an answer or a failure; True where the endpoint was silent."""
@@ -241,8 +238,8 @@ class Judge:
             "score": score,
             "reason": reason,
         }
-        with self.lock, open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+        with self.lock:
+            append(self.path, entry)
         return entry
 
 

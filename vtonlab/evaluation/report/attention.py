@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from vtonlab.utils.bounded import FileError, read_npz, reason_of
+
 
 @dataclass(frozen=True)
 class SavedAttention:
@@ -40,8 +42,7 @@ def read_attention(path: str | Path) -> SavedAttention:
         ValueError: the file is not what ``tools/test.py`` writes.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            data = {key: stored[key] for key in stored.files}
+        data = read_npz(Path(path))
         queries, keys = (int(np.prod(data[f"{side}_grid"])) for side in ("query", "key"))
         layers = [str(name) for name in data["layers"]]
         if data["maps"].shape != (len(layers), queries, keys):
@@ -56,8 +57,8 @@ def read_attention(path: str | Path) -> SavedAttention:
             visible=data.get("visible"),
             sigma=float(data["sigma"]) if "sigma" in data else None,
         )
-    except (OSError, KeyError, ValueError) as error:
-        raise ValueError(f"{path} is not a file of saved attention ({error})") from error
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        raise FileError(f"{path} is not a file of saved attention ({reason_of(error)})") from error
 
 
 def packed(saved: SavedAttention, rows: np.ndarray) -> dict:

@@ -1,9 +1,9 @@
 """What a training run logged, as points over iterations."""
 
-import json
 from pathlib import Path
 
 from vtonlab.evaluation.report.charts import Series
+from vtonlab.utils.bounded import read_json_lines
 
 
 def read_curves(work_dir: str | Path) -> dict[str, Series]:
@@ -24,5 +24,4 @@ def read_curves(work_dir: str | Path) -> dict[str, Series]:
 
 
 def _rows(path: Path) -> list[dict]:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines if line.endswith("}")]  # the last may be half done
+    return [row for _, row in read_json_lines(path)]  # the last may be half done

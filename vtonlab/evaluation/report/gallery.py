@@ -8,6 +8,7 @@ from PIL import Image
 
 from vtonlab.evaluation.report.pictures import data_url, encoded
 from vtonlab.evaluation.report.systems import Group
+from vtonlab.utils.images import read_image
 
 HEIGHT = 512  # of larger pictures, pixels
 
@@ -33,8 +34,7 @@ def _row(files: Sequence[Path | None], heads: Sequence[str], colours: Sequence[s
     for path, head, colour in zip(files, heads, colours, strict=True):
         if path is None or not Path(path).is_file():
             continue
-        with Image.open(path) as image:
-            address = data_url(encoded(image, HEIGHT))
+        address = data_url(encoded(Image.fromarray(read_image(path)), HEIGHT))
         dot = f'<i class="dot" style="--c:{colour}"></i>' if colour else ""
         cells.append(
             f'<figure><img src="{address}" alt="{escape(head)}">'

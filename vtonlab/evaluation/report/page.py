@@ -7,7 +7,6 @@ from html import escape
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from vtonlab.evaluation.report.attention import packed, read_attention, rows_that_matter
 from vtonlab.evaluation.report.charts import line_chart, smooth
@@ -23,6 +22,8 @@ from vtonlab.evaluation.report.scores import (
 )
 from vtonlab.evaluation.report.side_files import judge_table, study_table
 from vtonlab.evaluation.report.systems import Group, System
+from vtonlab.structures.pair_store import write_atomic
+from vtonlab.utils.images import inspect_image, read_image
 
 HERE = Path(__file__).parent
 SECTIONS = ("scores", "pairs", "attention", "curves", "commands")
@@ -118,7 +119,7 @@ def write_page(
     if pictures != "embed":
         _move_large_attention(data["attention"], folder)
     page = _page(groups, story, data)
-    out.write_text(page, encoding="utf-8")
+    write_atomic(out, page.encode("utf-8"))
     return len(page.encode("utf-8"))
 
 
@@ -184,8 +185,8 @@ def _size(group: Group) -> list[int]:
     path = _file(rows, "person_file", "scored_file", "garment_file")
     if path is None or not path.is_file():
         return [3, 4]
-    with Image.open(path) as image:
-        return list(image.size)
+    height, width = inspect_image(path, deep=False).size
+    return [width, height]
 
 
 def _attention_data(group: Group) -> list[dict]:
@@ -229,8 +230,7 @@ def _attention_of_pair(shown: dict[int, tuple[System, Mapping]]) -> dict | None:
 def _mask(row: Mapping) -> np.ndarray | None:
     if not row.get("mask_file"):
         return None
-    with Image.open(row["mask_file"]) as image:
-        return np.asarray(image.convert("L"))
+    return read_image(row["mask_file"], "grey")
 
 
 def _move_large_attention(attention: list[list[dict]], folder: Path) -> None:
@@ -245,7 +245,7 @@ def _move_large_attention(attention: list[list[dict]], folder: Path) -> None:
             folder.mkdir(parents=True, exist_ok=True)
             name = f"attention_{number}_{place:04d}.js"
             call = json.dumps([number, place, entry["systems"]], separators=(",", ":"))
-            (folder / name).write_text(f"vtonlabAttention(...{call});\n", encoding="utf-8")
+            write_atomic(folder / name, f"vtonlabAttention(...{call});\n".encode())
             entry["systems"], entry["script"] = None, f"{folder.name}/{name}"
 
 

@@ -9,6 +9,10 @@ from urllib.parse import quote
 import numpy as np
 from PIL import Image
 
+from vtonlab.structures.pair_store import write_atomic
+from vtonlab.utils.bounded import FileError
+from vtonlab.utils.images import read_image
+
 EMBED_BYTES = 2_400_000  # encoded pictures that a page may hold inside; base64 adds a third
 EMBED_COUNT = 1000
 CRISP_HEIGHT = 128  # pictures up to this height are shown with square pixels and kept exactly
@@ -81,18 +85,17 @@ class PictureShelf:
 
     def _read(self, path: Path) -> bytes:
         try:
-            with Image.open(path) as image:
-                return encoded(image, self.height)
+            return encoded(Image.fromarray(read_image(path)), self.height)
         except FileNotFoundError:
             raise FileNotFoundError(
                 f"picture {path} is gone: run the test again, or leave its folder out"
             ) from None
-        except (OSError, SyntaxError) as error:
-            raise ValueError(f"picture {path} cannot be read ({error})") from error
+        except ValueError as error:
+            raise FileError(f"picture {path} cannot be read ({error})") from error
 
 
 def _write(folder: Path, number: int, data: bytes) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     name = f"{number:05d}.webp"
-    (folder / name).write_bytes(data)
+    write_atomic(folder / name, data)
     return f"{quote(folder.name)}/{name}"

@@ -1,12 +1,12 @@
 """Tables of what stands beside the scores: a vision-language model's marks and people's votes."""
 
-import json
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 
 from vtonlab.evaluation.report.scores import CRITERIA, system_heads
 from vtonlab.evaluation.report.systems import Group
+from vtonlab.utils.bounded import FileError, read_json, reason_of
 
 
 def judge_table(group: Group) -> str:
@@ -52,9 +52,9 @@ def read_study(path: str | Path) -> dict:
     if not path.is_file():
         raise FileNotFoundError(f"no {path}: make it with tools/human_study.py analyse")
     try:
-        study = json.loads(path.read_text(encoding="utf-8"))
+        study = read_json(path)
     except ValueError as error:
-        raise ValueError(f"{path} is no study ({error})") from None
+        raise FileError(f"{path} is no study ({reason_of(error)})") from None
     if not isinstance(study, dict) or not {"win_rates", "criteria"} & set(study):
         raise ValueError(f"{path} is no study: it has neither win_rates nor criteria")
     return study

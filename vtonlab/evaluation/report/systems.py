@@ -1,6 +1,5 @@
 """Results folders as systems that can be compared, and groups of those that may be."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 from vtonlab.evaluation.report.charts import Series
 from vtonlab.evaluation.report.curves import read_curves
 from vtonlab.evaluation.results import Results, find_results, pair_name, read_results
+from vtonlab.utils.bounded import read_json
 
 COLOURS = ("#64748b", "#e4572e", "#0f9d8a", "#7c5cbf", "#c98a00", "#2f7fd6", "#b0457b", "#5b8c2a")
 COMMANDS = "commands.txt"  # of a work directory, one line for each start of its training
@@ -37,7 +37,7 @@ class System:
     def side_file(self, name: str) -> dict | None:
         """A file such as ``judge.json`` of the folder, None where there is none."""
         path = self.results.folder / name
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        return read_json(path) if path.is_file() else None
 
 
 @dataclass
