@@ -70,6 +70,7 @@ def encode_all(dataset, codec, conditioner, preprocessor, store, dtype: str) -> 
     from vtonlab.structures.pair_store import pair_key
     from vtonlab.structures.sample import collate
     from vtonlab.utils.progress import Progress
+    from vtonlab.utils.writing import WriteError
 
     progress, failed, found = Progress("pairs"), {}, 0
     for index, pair in enumerate(dataset.pairs):
@@ -81,6 +82,8 @@ def encode_all(dataset, codec, conditioner, preprocessor, store, dtype: str) -> 
                 batch = preprocessor(collate([dataset[index]]), False)
                 (calls,) = record(conditioner, codec, batch)
                 store.write(*pair, calls, files, dtype)
+        except WriteError:  # the disk: no pair's fault
+            raise
         except (ValueError, OSError) as error:
             store.discard(*pair)
             failed[pair_key(*pair)] = " ".join(str(error).split())
@@ -97,6 +100,7 @@ def main() -> int:
     from vtonlab.engine.config.load import finalize, load_config
     from vtonlab.models.latent_cache import made_by
     from vtonlab.structures.latent_store import LatentStore
+    from vtonlab.utils.locking import WorkDirLock
 
     config = finalize(load_config(args.config, args.cfg_options))
     dataset, codec, conditioner, preprocessor = build(config, args.loader)
@@ -110,7 +114,8 @@ def main() -> int:
         "dtype": args.dtype,
     }
     store = LatentStore.start(Path(args.out), identity)
-    failed = encode_all(dataset, codec, conditioner, preprocessor, store, args.dtype)
+    with WorkDirLock(store.directory, "--out"):
+        failed = encode_all(dataset, codec, conditioner, preprocessor, store, args.dtype)
     for key, reason in sorted(failed.items()):
         print(f"failed: {key}: {reason}", file=sys.stderr)
     size = sum(path.stat().st_size for path in (store.directory / "pairs").iterdir())

@@ -154,6 +154,8 @@ def extract(indices: tuple[int, ...]) -> list[tuple[int, str, str]]:
 
     ``current``, ``done``, ``redone`` (with the reason) or ``failed`` (with the error).
     """
+    from vtonlab.utils.writing import WriteError
+
     dataset, matcher, store = _JOB
     outcomes, work = [], []
     for index in indices:
@@ -174,6 +176,8 @@ def extract(indices: tuple[int, ...]) -> list[tuple[int, str, str]]:
             store.write(*dataset.pairs[index], report.matches, photos, report.counts)
             new = state == "missing"
             outcomes.append((index, "done" if new else "redone", "" if new else state))
+        except WriteError:  # the disk: no pair's fault, and no reason to forget it
+            raise
         except Exception as error:
             outcomes.append(_failure(index, error))
     return outcomes
@@ -260,6 +264,7 @@ def extract_store(
     from vtonlab.registry import MATCHERS
     from vtonlab.structures.match_store import MatchStore
     from vtonlab.structures.pair_store import pair_key
+    from vtonlab.utils.locking import WorkDirLock
 
     dataset = build_for_extraction(request)
     matcher = MATCHERS.build(dict(request["matches"]["matcher"])).to(device)
@@ -273,15 +278,16 @@ def extract_store(
     failed = {}
     print(f"{store.directory}: {len(first)} pairs of {dataset.data_root}, {workers} worker(s)")
     initargs = (request, device, os.getpid(), imports)
-    for index, outcome, reason in run_pairs(list(first.values()), workers, initargs, batch):
-        key = pair_key(*dataset.pairs[index])
-        if outcome == "failed":
-            failed[key] = reason
-        if outcome == "redone":
-            progress.say(f"again: {reason}")
-        progress.step(outcome)
-    progress.close()
-    store.finish(list(first), failed)
+    with WorkDirLock(store.directory, "`root` of its matches"):
+        for index, outcome, reason in run_pairs(list(first.values()), workers, initargs, batch):
+            key = pair_key(*dataset.pairs[index])
+            if outcome == "failed":
+                failed[key] = reason
+            if outcome == "redone":
+                progress.say(f"again: {reason}")
+            progress.step(outcome)
+        progress.close()
+        store.finish(list(first), failed)
     print_statistics(store, [pair for pair in first if pair_key(*pair) not in failed])
     for key, reason in sorted(failed.items()):
         print(f"failed: {key}: {reason}")

@@ -15,9 +15,9 @@ from vtonlab.engine import NonFiniteError, build_runner
 from vtonlab.engine.cli import sentence
 from vtonlab.engine.config.load import finalize
 from vtonlab.engine.hooks import SaveOnSignalHook
-from vtonlab.engine.parallel.processes import WorkDirLock
 from vtonlab.engine.running.loops import LoaderError
 from vtonlab.engine.running.training import train
+from vtonlab.utils.locking import WorkDirLock
 
 
 def test_r13_a_poisoned_sample_stops_before_the_step_and_is_named(toy_config):

@@ -10,15 +10,17 @@ import numpy as np
 from vtonlab.apis.inferencer import TryOnInferencer, TryOnResult
 from vtonlab.datasets.readers.lists import read_records
 from vtonlab.evaluation.results import pair_name
-from vtonlab.structures.pair_store import write_atomic
+from vtonlab.structures.pair_store import sweep, write_atomic
 from vtonlab.utils.bounded import read_json
 from vtonlab.utils.images import read_image
+from vtonlab.utils.locking import WorkDirLock
 from vtonlab.utils.progress import Progress
 from vtonlab.visualization.pages import save_png, tile, titled_grid
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".avif", ".heic", ".tif", ".tiff", ".bmp", ".gif")
 SETTINGS = "try_on.json"
 SHEET = "contact_sheet.png"
+_DRAWING = ("seed", "num_steps", "guidance_scale", "repaint")  # settings of one picture
 MOST = 60  # rows of a contact sheet
 
 
@@ -141,11 +143,22 @@ def try_on_folder(
     settings = settings | dict(
         seed=seed, num_steps=num_steps, guidance_scale=guidance_scale, repaint=repaint
     )
-    _claim(out, settings)
-    options = dict(
-        seed=seed, num_steps=num_steps, guidance_scale=guidance_scale, batch_size=batch_size,
-        repaint=repaint, attention=attention,
-    )  # fmt: skip
+    with WorkDirLock(out, "--out"):
+        _claim(out, settings)
+        return _draw_all(inferencer, pairs, out, settings, batch_size, attention)
+
+
+def _draw_all(
+    inferencer: TryOnInferencer,
+    pairs: Sequence[Pair],
+    out: Path,
+    settings: dict,
+    batch_size: int,
+    attention: bool,
+) -> list[dict]:
+    """`try_on_folder` in a folder that is ours."""
+    options = {key: settings[key] for key in _DRAWING}
+    options |= dict(batch_size=batch_size, attention=attention)
     left = [pair for pair in pairs if not _note(out, pair).is_file()]
     progress, done = Progress("pairs"), len(pairs) - len(left)
     for first in range(0, len(left), batch_size):
@@ -178,6 +191,7 @@ def _claim(out: Path, settings: dict) -> None:
             f"or remove the folder"
         )
     out.mkdir(parents=True, exist_ok=True)
+    sweep(out)
     write_atomic(path, (json.dumps(settings, indent=2) + "\n").encode())
 
 

@@ -1,8 +1,10 @@
 """The results folder: results.json, per_image.csv and the pictures, written and read here alone."""
 
 import csv
+import hashlib
 import io
 import json
+import os
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,12 +14,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from vtonlab.structures.pair_store import write_atomic
+from vtonlab.structures.pair_store import sweep, write_atomic
 from vtonlab.utils.bounded import FileError, naming, read_json, reason_of
 from vtonlab.version import __version__
 
 FORMAT = 1
 RESULTS, PER_IMAGE = "results.json", "per_image.csv"
+NEXT = ".per_image_{}.csv"  # the table of a results.json that is being written
 IDS = ("id", "garment_id", "category", "index")
 FILES = tuple(
     f"{name}_file"
@@ -59,14 +62,34 @@ def run_facts(start: float, processes: int = 1) -> dict[str, Any]:
 
 
 def write_results(folder: str | Path, results: Mapping[str, Any], rows: Sequence[Mapping]) -> None:
-    """Write ``results.json`` and ``per_image.csv``; the table first, so that a folder with
-    results.json is complete.
+    """Write ``results.json`` and ``per_image.csv`` as one: whoever reads them finds both of before,
+    or both of now, wherever a kill falls. A folder with results.json is complete.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(folder / PER_IMAGE, table(rows).encode())
     text = json.dumps({"format": FORMAT, **results}, indent=2, allow_nan=False) + "\n"
+    _finish(folder)
+    for leftover in folder.glob(NEXT.format("*")):
+        leftover.unlink()
+    for name in (NEXT.format("*"), RESULTS):
+        sweep(folder, name)
+    waiting = folder / _next_of(text.encode())
+    write_atomic(waiting, table(rows).encode())
     write_atomic(folder / RESULTS, text.encode())
+    os.replace(waiting, folder / PER_IMAGE)
+
+
+def _next_of(results: bytes) -> str:
+    """What the table is called until results.json is there: the two say that they belong."""
+    return NEXT.format(hashlib.sha256(results).hexdigest()[:16])
+
+
+def _finish(folder: Path) -> None:
+    """Put the table of results.json in its place, where a kill fell between the two."""
+    if any(folder.glob(NEXT.format("*"))) and (folder / RESULTS).is_file():
+        waiting = folder / _next_of((folder / RESULTS).read_bytes())
+        if waiting.is_file():
+            os.replace(waiting, folder / PER_IMAGE)
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -115,6 +138,7 @@ def read_results(folder: str | Path) -> Results:
         ValueError: one of them is damaged, or of another format.
     """
     folder = Path(folder)
+    _finish(folder)
     for name in (RESULTS, PER_IMAGE):
         if not (folder / name).is_file():
             raise FileNotFoundError(

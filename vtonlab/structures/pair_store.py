@@ -16,7 +16,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
@@ -24,6 +23,7 @@ from urllib.parse import quote
 import numpy as np
 
 from vtonlab.utils.bounded import FileError, read_json, read_npz, reason_of
+from vtonlab.utils.writing import sweep, write_atomic
 
 FORMAT = 1
 
@@ -85,33 +85,15 @@ def read_manifest(path: Path) -> dict:
         ) from None
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write under a temporary name in the same folder, sync, rename: never half a file."""
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def sweep(directory: Path) -> None:
-    """Remove temporary files whose writers are dead."""
-    for leftover in directory.rglob(".tmp-*"):
-        try:
-            os.kill(int(leftover.name.split("-")[1]), 0)
-        except (ProcessLookupError, ValueError, OverflowError):
-            leftover.unlink(missing_ok=True)
-        except PermissionError:
-            pass  # alive, and somebody else's
-
-
 def file_hash(path) -> str:
     """blake2b (128 bit) of a file's bytes."""
     return hashlib.blake2b(Path(path).read_bytes(), digest_size=16).hexdigest()
+
+
+def _state(path) -> tuple[int, int, int]:
+    """What changes when a file is replaced or written to."""
+    found = Path(path).stat()
+    return found.st_size, found.st_mtime_ns, found.st_ino
 
 
 def pair_key(person_id: str, garment_id: str) -> str:
@@ -141,7 +123,7 @@ class PairStore:
     def __init__(self, directory) -> None:
         self.directory = Path(directory)
         self.manifest = read_manifest(self.directory / "manifest.json")
-        self._verified: set[str] = set()  # pairs whose files were hashed in this process
+        self._verified: dict[str, list] = {}  # pair -> state of its files when they were hashed
 
     @classmethod
     def start(cls, directory: Path, identity: Mapping):
@@ -217,18 +199,18 @@ class PairStore:
         return arrays
 
     def load_fresh(self, person_id: str, garment_id: str, files: Sequence = ()) -> dict:
-        """`load`, after the files were compared with those it was made from (hashed once per
-        process).
+        """`load`, after the files were compared with those it was made from: hashed once per
+        process, and again where size or time of one has changed meanwhile.
 
         Raises:
             FileNotFoundError: the pair is not in the store.
             ValueError: the entry is damaged, or a file has changed; names it.
         """
         arrays = self.load(person_id, garment_id)
-        key = pair_key(person_id, garment_id)
-        if files and key not in self._verified:
+        key, now = pair_key(person_id, garment_id), [_state(file) for file in files]
+        if files and self._verified.get(key) != now:
             self.check_files(arrays, files)
-            self._verified.add(key)
+            self._verified[key] = now
         return arrays
 
     def check_files(self, arrays: Mapping[str, np.ndarray], files: Sequence) -> None:

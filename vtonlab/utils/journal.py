@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from vtonlab.utils.bounded import FileError, parse_json
+from vtonlab.utils.writing import saying
 
 
 def append(path: Path, entry: Any) -> None:
     """Add one line; it is on the disk when this returns."""
-    with open(path, "ab", buffering=0) as file:
+    with saying(path), open(path, "ab") as file:
         file.write((json.dumps(entry) + "\n").encode())
+        file.flush()
         os.fsync(file.fileno())
 
 

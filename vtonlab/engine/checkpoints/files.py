@@ -4,6 +4,7 @@ A checkpoint ``iter_100.pth`` has a manifest ``iter_100.pth.json`` beside it wit
 SHA-256; without a matching manifest it is not resumed from (reliability.md 3.2 to 3.4).
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -25,8 +26,10 @@ from vtonlab.utils.bounded import (
     read_torch,
     tensor_metadata,
 )
+from vtonlab.utils.writing import WriteError, saying
 from vtonlab.version import __version__
 
+_OF_SAFETENSORS = ".tmp" + "[0-9A-Za-z]" * 6  # what it writes to before it renames
 _CONVERT = "tools/convert/pickle_checkpoint.py --i-trust-this-file"
 
 
@@ -70,21 +73,31 @@ def save_file(
         The manifest.
 
     Raises:
-        OSError: one sentence with bytes needed and free, or what the file system said.
+        WriteError: bytes needed and free, or what the file system said.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with saying(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(path.parent).free
     if free < bytes_needed:
-        raise OSError(f"{path} needs {bytes_needed} bytes and the disk has {free} free")
+        raise WriteError(
+            f"{path} needs {bytes_needed} bytes and the disk has {free} free: free some, or choose "
+            "another folder, then run the same command again"
+        )
+    with saying(path):
+        return _save_file(path, write, about or {})
+
+
+def _save_file(path: Path, write: Callable[[Path], None], about: dict) -> dict:
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     try:
-        write(temporary)
+        _fill(temporary, write)
         temporary.chmod(0o666 & ~_umask())  # safetensors makes files that only the owner can read
         _sync(temporary)
         size = temporary.stat().st_size
         manifest = {"file": path.name, "bytes": size, "sha256": sha256(temporary)}
-        manifest |= {"torch": torch.__version__, "vtonlab": __version__, **(about or {})}
+        manifest |= {"torch": torch.__version__, "vtonlab": __version__}
+        manifest |= {"serial": _last_serial(path.parent) + 1, **about}
         line, old = json.dumps(manifest) + "\n", _old_manifest(path)
         write_text(manifest_path(path), line + old)
         os.replace(temporary, path)
@@ -94,6 +107,35 @@ def save_file(
     finally:
         temporary.unlink(missing_ok=True)
     return manifest
+
+
+def _fill(temporary: Path, write: Callable[[Path], None]) -> None:
+    """``write``, whose libraries say of a full disk that something of theirs failed."""
+    try:
+        write(temporary)
+    except Exception as error:
+        if isinstance(error, RuntimeError) or type(error).__name__ == "SafetensorError":
+            refused = re.search(r"Permission denied|Read-only file system", str(error))
+            why = refused[0] if refused else str(error).splitlines()[0]
+            raise OSError(errno.EACCES if refused else errno.EIO, why) from error
+        raise
+
+
+def _last_serial(folder: Path) -> int:
+    """Of the files that were saved in a folder, the number of the last. Clocks may go back."""
+    found = [0]
+    for manifest in folder.glob("*.json"):
+        if manifest.with_suffix("").is_file():
+            found.append(_serial(manifest.with_suffix("")))
+    return max(found)
+
+
+def _serial(path: Path) -> int:
+    """When a file was saved, counted within its folder; 0 where its manifest does not say."""
+    try:
+        return max(int(manifest.get("serial", 0)) for manifest in read_manifests(path))
+    except (OSError, ValueError, TypeError, AttributeError):
+        return 0
 
 
 def _old_manifest(path: Path) -> str:
@@ -116,12 +158,13 @@ def read_manifests(path: str | Path) -> list[dict]:
 def write_text(path: Path, text: str) -> None:
     """Write a small text file atomically."""
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        _sync(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with saying(path):
+        try:
+            temporary.write_text(text, encoding="utf-8")
+            _sync(temporary)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def _umask() -> int:
@@ -169,8 +212,9 @@ def remove_checkpoint(path: str | Path) -> None:
 
 def sweep(folder: str | Path) -> None:
     """Delete what killed processes left half-done; call it under the folder's lock."""
-    for leftover in Path(folder).glob(".*.tmp-*"):
-        leftover.unlink(missing_ok=True)
+    for pattern in (".*.tmp-*", _OF_SAFETENSORS):
+        for leftover in Path(folder).glob(pattern):
+            leftover.unlink(missing_ok=True)
     for manifest in Path(folder).glob("*.pth.json"):
         if not manifest.with_suffix("").exists():
             manifest.unlink(missing_ok=True)
@@ -200,10 +244,13 @@ def find_problem(path: str | Path) -> str | None:
 def find_latest(folder: str | Path, warn: Callable[[str], None] = print) -> Path | None:
     """The newest valid ``iter_*.pth`` or ``epoch_*.pth``; ``warn`` hears of those passed over.
 
-    Newest by time of writing, so that a run begun anew in a used folder resumes its own.
+    Newest by the order of saving, which manifests count, so that a run begun anew in a used folder
+    resumes its own whatever the clock did; files of older versions by their time.
     """
     found = [p for p in Path(folder).glob("*.pth") if re.fullmatch(r"(iter|epoch)_\d+", p.stem)]
-    by_age = sorted(found, key=lambda p: (p.stat().st_mtime_ns, int(p.stem.split("_")[1])))
+    by_age = sorted(
+        found, key=lambda p: (_serial(p), p.stat().st_mtime_ns, int(p.stem.split("_")[1]))
+    )
     for path in reversed(by_age):
         problem = find_problem(path)
         if problem is None:

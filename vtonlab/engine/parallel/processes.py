@@ -1,10 +1,7 @@
-"""Several processes without a GPU, and one run per work directory."""
+"""Several processes without a GPU."""
 
 import datetime
-import fcntl
 import os
-import socket
-from pathlib import Path
 
 import torch
 
@@ -36,39 +33,3 @@ def _adopt_slurm() -> None:
             os.environ.setdefault(name, os.environ[source])
     os.environ.setdefault("MASTER_ADDR", os.environ.get("SLURM_LAUNCH_NODE_IPADDR", "127.0.0.1"))
     os.environ.setdefault("MASTER_PORT", "29500")
-
-
-class WorkDirLock:
-    """One run per work directory, for as long as the process lives.
-
-    A record lock: the system frees it when the process ends, however it ends, and loader workers
-    do not inherit it, so there are no stale locks.
-
-    Raises:
-        ValueError: on entering, when another process holds it; names that process.
-    """
-
-    def __init__(self, work_dir: str | Path) -> None:
-        self.path = Path(work_dir) / ".lock"
-
-    def __enter__(self) -> "WorkDirLock":
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(self.path, "a+", encoding="utf-8")
-        try:
-            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._file.seek(0)
-            owner = self._file.read().strip() or "another process"
-            self._file.close()
-            raise ValueError(
-                f"{self.path.parent} is in use by {owner}: wait for it, or give this run another "
-                f"--work-dir"
-            ) from None
-        self._file.truncate(0)
-        self._file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        self._file.flush()
-        return self
-
-    def __exit__(self, *exception) -> None:
-        self._file.truncate(0)
-        self._file.close()

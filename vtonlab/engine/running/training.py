@@ -26,11 +26,11 @@ from vtonlab.engine.config.check import check_config
 from vtonlab.engine.config.load import LOADERS, optim_wrappers
 from vtonlab.engine.config.naming import naming_keys
 from vtonlab.engine.hooks import SampleTraceHook, SaveOnSignalHook
-from vtonlab.engine.parallel.processes import WorkDirLock
 from vtonlab.engine.running.optimizers import NonFiniteError
 from vtonlab.engine.running.runner import SafeRunner, build_runner
 from vtonlab.registry import DATASETS, METRICS
 from vtonlab.structures.sample import GARMENT_MAPS
+from vtonlab.utils.locking import WorkDirLock
 
 OF_DATA = ("flow", "mask", *GARMENT_MAPS, "worn_mask", "agnostic", "pose")
 MOST_WORKERS = 16  # a core, of a loader

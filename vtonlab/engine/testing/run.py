@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,9 @@ from vtonlab.evaluation.scoring import Scores, add_columns, score_pictures
 from vtonlab.evaluation.truth import Truth, open_truth
 from vtonlab.registry import DATASETS, HOOKS
 from vtonlab.utils.bounded import read_json
+from vtonlab.utils.locking import WorkDirLock
 from vtonlab.utils.progress import Progress
+from vtonlab.utils.writing import sweep
 
 SAMPLING = "sampling.json"  # what the pictures of a folder were drawn with
 _DRAWN = (JOURNAL, "pictures", "repainted", "inputs", "attention", SAMPLING, RESULTS)
@@ -109,21 +112,22 @@ def test(
     runner = build_runner(config)
     runner.data_notes = notes
     check_samples(runner.bare_model, samples)
-    claim(Path(out), _identity(config, checkpoint, runner.seed, truth), restart)
-    metrics = runner.test()
-    if is_main_process():
-        results, rows = _score(runner, metrics, truth, protocol, setting, Path(out))
-        results |= {
-            "seeds": results["seeds"] | {"pictures": runner.seed},
-            "sampler": plain(config.model.get("sampler")),
-            "config": str(config.filename),
-            "checkpoint": str(checkpoint),
-            "sha256": digest,
-            "seed": runner.seed,
-            "torch": torch.__version__,
-            "run": run_facts(start, get_world_size()),
-        }
-        write_results(out, results, rows)
+    with WorkDirLock(out, "--out") if is_main_process() else nullcontext():
+        claim(Path(out), _identity(config, checkpoint, runner.seed, truth), restart)
+        metrics = runner.test()
+        if is_main_process():
+            results, rows = _score(runner, metrics, truth, protocol, setting, Path(out))
+            results |= {
+                "seeds": results["seeds"] | {"pictures": runner.seed},
+                "sampler": plain(config.model.get("sampler")),
+                "config": str(config.filename),
+                "checkpoint": str(checkpoint),
+                "sha256": digest,
+                "seed": runner.seed,
+                "torch": torch.__version__,
+                "run": run_facts(start, get_world_size()),
+            }
+            write_results(out, results, rows)
     barrier()
     return read_results(out).facts
 
@@ -243,6 +247,7 @@ def claim(out: Path, identity: Mapping[str, Any], restart: bool) -> None:
     barrier()
     if is_main_process():
         out.mkdir(parents=True, exist_ok=True)
+        sweep(out)
         write_text(path, json.dumps(dict(identity)) + "\n")
 
 

@@ -4,13 +4,14 @@ import base64
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import requests
 import urllib3
 
+from vtonlab.evaluation.judge.deadline import Deadline
 from vtonlab.utils.bounded import MemoryFile, parse_json, reason_of
 from vtonlab.utils.images import read_image
 
@@ -99,48 +100,50 @@ class OpenAIEndpoint:
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
         if _key():
             headers["Authorization"] = f"Bearer {_key()}"
-        deadline = time.monotonic() + self.timeout_s
+        with Deadline(self.timeout_s) as deadline, deadline.session() as session:
+            try:
+                with session.post(
+                    f"{self.base}/chat/completions",
+                    data=body,
+                    headers=headers,
+                    auth=_as_it_is,
+                    timeout=self.timeout_s,
+                    allow_redirects=False,
+                    stream=True,
+                ) as reply:
+                    code, headers, content = reply.status_code, reply.headers, self._content(reply)
+            except (OSError, urllib3.exceptions.HTTPError) as error:  # refused, reset, cut
+                why = _clean(str(error)) or type(error).__name__
+                why = f"it took more than {self.timeout_s} s" if deadline.passed else why
+                raise NoAnswer(f"{self.base} did not answer ({why})") from None
+            if deadline.passed:
+                raise NoAnswer(f"{self.base} did not answer (it took more than {self.timeout_s} s)")
+        if code != 200:
+            self._refused(code, headers, content)
         try:
-            with requests.post(
-                f"{self.base}/chat/completions",
-                data=body,
-                headers=headers,
-                auth=_as_it_is,
-                timeout=self.timeout_s,
-                allow_redirects=False,
-                stream=True,
-            ) as reply:
-                if reply.status_code != 200:
-                    self._refused(reply, self._content(reply, deadline))
-                return parse_json(self._content(reply, deadline), self.base)
-        except (OSError, urllib3.exceptions.HTTPError) as error:  # refused, reset, cut, too slow
-            why = _clean(str(error)) or type(error).__name__
-            raise NoAnswer(f"{self.base} did not answer ({why})") from None
+            return parse_json(content, self.base)
         except ValueError as error:
             raise NoAnswer(f"{self.base} answered no JSON ({_clean(reason_of(error))})") from None
 
-    def _content(self, reply: requests.Response, deadline: float) -> bytes:
+    def _content(self, reply: requests.Response) -> bytes:
         """The body as it was sent: a small packed one cannot grow here."""
         found = b""
         while piece := reply.raw.read1(2**16, decode_content=False):
             found += piece
             if len(found) > _REPLY_BYTES:
                 raise NoAnswer(f"{self.base} answered more than {_REPLY_BYTES} bytes")
-            if time.monotonic() > deadline:
-                raise NoAnswer(f"{self.base} took more than {self.timeout_s} s to answer")
         return found
 
-    def _refused(self, reply: requests.Response, body: bytes) -> None:
+    def _refused(self, code: int, headers: Mapping[str, str], body: bytes) -> None:
         said = _clean(body.decode(errors="replace"))[:200].replace("\n", " ")
-        code = reply.status_code
         if 200 <= code < 400:
-            where = _clean(reply.headers.get("Location", "elsewhere"))[:200]
+            where = _clean(headers.get("Location", "elsewhere"))[:200]
             raise Unusable(
                 f"{self.base} answers {code} and points to {where}: pictures and key go to the "
                 "given address alone; give the one that answers as --endpoint"
             )
         if code in (408, 409, 425, 429) or code >= 500:
-            wait = reply.headers.get("Retry-After", "0")
+            wait = headers.get("Retry-After", "0")
             if wait.isascii() and wait.replace(".", "", 1).isdigit():
                 time.sleep(min(float(wait), _LONGEST_WAIT_S))
             raise NoAnswer(f"{self.base} answered {code} ({said})")
@@ -156,8 +159,20 @@ def _key() -> str:
 
 
 def _clean(text: str) -> str:
-    """Without the key, should somebody have echoed it."""
-    return text.replace(_key(), "[key]") if _key() else text
+    """Without the key, should somebody have echoed it, as it is or written in another way."""
+    for form in forms(_key()):
+        text = text.replace(form, "[key]")
+    return text
+
+
+def forms(key: str) -> list[str]:
+    """How a key may be written, the longest first: as it is, escaped, in base64 at any offset."""
+    if not key:
+        return []
+    shifted = (base64.b64encode(b"-" * n + key.encode()).decode() for n in range(3))
+    middles = [text[4 * (n > 0) : -4] for n, text in enumerate(shifted)]  # what offsets share
+    others = [quote(key, safe=""), json.dumps(key)[1:-1], *(m for m in middles if len(m) > 8)]
+    return sorted({key, *others}, key=len, reverse=True)
 
 
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:

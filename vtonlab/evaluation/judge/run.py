@@ -27,6 +27,7 @@ from vtonlab.evaluation.results import Results, pair_name
 from vtonlab.utils.bounded import FileError, MemoryFile, naming, read_json_lines
 from vtonlab.utils.images import check_image, read_image
 from vtonlab.utils.journal import append, mend
+from vtonlab.utils.locking import WorkDirLock
 from vtonlab.utils.seeding import seed_from
 
 ANSWERS = "judge_answers.jsonl"
@@ -178,6 +179,10 @@ class Judge:
         Raises:
             Unusable: wrong address, key or model, or the endpoint went away; answers are saved.
         """
+        with WorkDirLock(self.path.parent, "results folder"):
+            self._run(progress)
+
+    def _run(self, progress: Callable[[int, int, int], None] | None) -> None:
         todo, silent = iter(self.open_questions()), 0
         found, total = len(self.answers), len(self.questions)
         self._mend()

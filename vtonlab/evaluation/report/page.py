@@ -22,7 +22,7 @@ from vtonlab.evaluation.report.scores import (
 )
 from vtonlab.evaluation.report.side_files import judge_table, study_table
 from vtonlab.evaluation.report.systems import Group, System
-from vtonlab.structures.pair_store import write_atomic
+from vtonlab.structures.pair_store import sweep, write_atomic
 from vtonlab.utils.images import inspect_image, read_image
 
 HERE = Path(__file__).parent
@@ -119,6 +119,7 @@ def write_page(
     if pictures != "embed":
         _move_large_attention(data["attention"], folder)
     page = _page(groups, story, data)
+    sweep(out.parent, out.name)
     write_atomic(out, page.encode("utf-8"))
     return len(page.encode("utf-8"))
 
