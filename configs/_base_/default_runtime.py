@@ -3,7 +3,7 @@
 default_scope = "vtonlab"
 
 default_hooks = dict(
-    runtime_info=dict(type="RuntimeInfoHook"),
+    runtime_info=dict(type="LateRuntimeInfoHook"),
     timer=dict(type="IterTimerHook"),
     sampler_seed=None,
     logger=dict(type="LoggerHook", interval=50, log_metric_by_epoch=False),  # by iteration

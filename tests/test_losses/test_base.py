@@ -2,10 +2,15 @@
 
 import gc
 import math
+import sys
 import weakref
+from pathlib import Path
 
 import pytest
 import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+from scenes import build, every_loss, part, scene
 
 from vtonlab.losses import (
     AttentionEntropyLoss,
@@ -16,49 +21,8 @@ from vtonlab.losses.queries import masked_queries, matched_queries
 from vtonlab.registry import ATTENTION_LOSSES
 from vtonlab.structures.attention_record import AttentionRecord
 from vtonlab.structures.correspondences import Correspondences
-from vtonlab.structures.flow_field import FlowField
 
 NAME = "blocks.0.attn"
-SINKS = {f"blocks.{i}.attn": (2, 4) for i in range(3)}
-LOSSES = {
-    "regression": {"type": "CorrespondenceDistillationLoss"},
-    "cross_entropy": {"type": "CorrespondenceDistillationLoss", "form": "cross_entropy"},
-    "joint": {"type": "CorrespondenceDistillationLoss", "normalization": "joint"},
-    "entropy": {"type": "AttentionEntropyLoss"},
-    "entropy_per_head": {"type": "AttentionEntropyLoss", "head_reduction": "none"},
-    "entropy_mask": {"type": "AttentionEntropyLoss", "queries": "mask"},
-    "keypoint": {"type": "KeypointAttentionLoss"},
-    "flow": {"type": "AttentionFlowLoss"},
-    "flow_sinks": {"type": "AttentionFlowLoss", "sink_dims": SINKS},
-    "tv": {"type": "AttentionTVLoss"},
-    "correlation": {"type": "CorrelationRegularizationLoss"},
-}
-every_loss = pytest.mark.parametrize("name", LOSSES)
-
-
-def build(name, **options):
-    return ATTENTION_LOSSES.build(LOSSES[name] | options)
-
-
-def scene(naive, batch=4, empty=(1, 2), dtype=torch.float64, context=3):
-    """Case, tensors and a batch in which the samples of ``empty`` have nothing to supervise."""
-    case = naive.Case(batch, 2, 4, (4, 3), (3, 5), context, 2.0, 5)
-    out = case.pictures(dtype, size=(24, 18))
-    generator = torch.Generator().manual_seed(0)
-    matches, flows = [], []
-    for sample in range(batch):
-        n = 0 if sample in empty else 3 + 4 * sample
-        matches.append(Correspondences(*torch.rand(2, n, 2, generator=generator)))
-        visible = torch.ones(24, 18, dtype=torch.bool) & (sample not in empty)
-        flows.append(FlowField(torch.rand(24, 18, 2, generator=generator), visible))
-    for sample in empty:
-        out["worn_mask"][sample] = 0
-    out["garment_mask"] = torch.ones_like(out["garment_mask"])
-    return case, case.tensors(dtype), out | {"correspondences": matches, "flow": flows}
-
-
-def part(batch, rows):
-    return {k: [v[i] for i in rows] if isinstance(v, list) else v[rows] for k, v in batch.items()}
 
 
 @every_loss
@@ -256,7 +220,7 @@ def test_padding_is_never_counted():
     assert points.shape == (2, 2, 2)
     values = torch.tensor([[1.0, 3.0], [7.0, 7.0]], dtype=torch.float64)
     assert queries.mean(values).tolist() == [2.0, 0.0]
-    assert queries.mean_of_rows(torch.tensor([1.0, 3.0])).tolist() == [2.0, 0.0]
+    assert queries.counts == (2, 0) and not queries.nowhere
 
 
 def test_mask_queries_are_the_tokens_whose_centre_is_inside():

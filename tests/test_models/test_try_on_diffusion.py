@@ -351,3 +351,28 @@ def test_free_pose_tokens_change_the_picture_and_no_training(make_model, make_ba
     assert torch.equal(*losses)
     assert pictures[0].shape == pictures[1].shape == (32, 24, 3)
     assert np.abs(pictures[0] - pictures[1]).max() > 0
+
+
+def test_a_batch_outside_every_gate_costs_what_an_unsupervised_one_does(make_model, make_batch):
+    """Operations forward and backward, at most 1.02 times as many; far more inside."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Count(TorchDispatchMode):
+        number = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            self.number += 1
+            return func(*args, **(kwargs or {}))
+
+    def operations(gate):
+        kinds = ("CorrespondenceDistillationLoss", "AttentionEntropyLoss", "AttentionTVLoss")
+        losses = {kind[:13]: dict(type=kind, layers=LAYERS, t_max=gate) for kind in kinds}
+        model = make_model(attention_losses=losses if gate else {}).train()
+        batch = make_batch(model)
+        with Count() as count:
+            found = model.loss(batch)
+            sum(value for name, value in found.items() if name.startswith("loss")).backward()
+        return count.number
+
+    without, outside, inside = operations(None), operations(1e-3), operations(1000.0)
+    assert outside <= 1.02 * without < inside / 1.5

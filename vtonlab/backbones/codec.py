@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vtonlab.registry import BACKBONES, CODECS
+from vtonlab.utils.upload import upload
 
 
 class ExactPosterior:
@@ -146,7 +147,7 @@ def scale_latents(codec: nn.Module, latents: Tensor) -> Tensor:
             f"latents of {height}x{width} cannot be folded {facts.fold}x{facts.fold}: use even "
             "sizes"
         )
-    mean, deviation = (value.to(latents) for value in facts.statistics(_loaded(codec)))
+    mean, deviation = _statistics(codec, facts, latents)
     folded = F.pixel_unshuffle(latents, facts.fold)
     return F.pixel_shuffle((folded - mean) / deviation, facts.fold)
 
@@ -156,9 +157,14 @@ def unscale_latents(codec: nn.Module, latents: Tensor) -> Tensor:
     facts = _facts(codec)
     if facts.statistics is None:
         return latents / codec.config.scaling_factor + (codec.config.shift_factor or 0.0)
-    mean, deviation = (value.to(latents) for value in facts.statistics(_loaded(codec)))
+    mean, deviation = _statistics(codec, facts, latents)
     folded = F.pixel_unshuffle(latents, facts.fold)
     return F.pixel_shuffle(folded * deviation + mean, facts.fold)
+
+
+def _statistics(codec: nn.Module, facts: CodecFacts, like: Tensor) -> list[Tensor]:
+    """Mean and deviation, as ``like`` is."""
+    return [upload(value, like.device, like.dtype) for value in facts.statistics(_loaded(codec))]
 
 
 def _loaded(codec: nn.Module) -> nn.Module:

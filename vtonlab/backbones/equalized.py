@@ -1,5 +1,6 @@
 """Layers of StyleGAN2 in plain torch: equalised convolutions that blur where they change scale."""
 
+import functools
 import math
 from itertools import pairwise
 
@@ -15,6 +16,12 @@ def leaky(x: Tensor) -> Tensor:
     return F.leaky_relu(x, 0.2) * math.sqrt(2.0)
 
 
+@functools.cache
+def _kernel(gain: float, device: torch.device, dtype: torch.dtype) -> Tensor:
+    taps = torch.tensor(_TAPS, device=device, dtype=dtype) / sum(_TAPS)
+    return gain * taps[:, None] * taps
+
+
 def blur(x: Tensor, padding: int, gain: float = 1.0) -> Tensor:
     """Low-pass filter [1, 3, 3, 1] x [1, 3, 3, 1], zeros around; (B, C, H, W) to
     (B, C, H + 2 padding - 3, ...).
@@ -23,8 +30,7 @@ def blur(x: Tensor, padding: int, gain: float = 1.0) -> Tensor:
         padding: zeros on each side.
         gain: factor on the values; 4 after an upsampling that put zeros between pixels.
     """
-    taps = x.new_tensor(_TAPS) / sum(_TAPS)
-    kernel = (gain * taps[:, None] * taps).expand(x.shape[1], 1, -1, -1)
+    kernel = _kernel(gain, x.device, x.dtype).expand(x.shape[1], 1, -1, -1)
     return F.conv2d(x, kernel, padding=padding, groups=x.shape[1])
 
 

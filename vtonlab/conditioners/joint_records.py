@@ -9,6 +9,7 @@ from vtonlab.attention import image_start, token_order
 from vtonlab.attention.layouts import CONTEXT_KEYS, IMAGE_ONLY
 from vtonlab.ops.attention_mask import mask_of_queries
 from vtonlab.structures import AttentionRecord
+from vtonlab.utils.upload import upload
 
 
 def joint_records(
@@ -35,7 +36,7 @@ def joint_records(
     beside the text: its records would be of other tokens than those they are named after.
     """
     images = garment.numel() + others.numel()
-    person, garment, others = (place.to(text.device) for place in (person, garment, others))
+    person, garment, others = (upload(place, text.device) for place in (person, garment, others))
 
     def to_record(
         name: str, query: Tensor, key: Tensor, scale: float, mask: Tensor | None = None

@@ -16,6 +16,7 @@ from vtonlab.conditioners.text_encoders import encoder_of, encoder_stamp, text_e
 from vtonlab.registry import CONDITIONERS
 from vtonlab.utils.bounded import FileError, read_tensors, tensor_metadata
 from vtonlab.utils.seeding import seed_from
+from vtonlab.utils.upload import upload
 
 EMPTY = ""  # the sentence of samples that go without text
 
@@ -114,10 +115,10 @@ class PairPrompt(TextSource):
         padded = [F.pad(each, (0, 0, 0, longest - len(each))) for each in tokens]
         mask = None
         if min(lengths) != longest:
-            counts = torch.tensor(lengths, device=device)
+            counts = upload(torch.tensor(lengths), device)
             mask = torch.arange(longest, device=device)[None] < counts[:, None]
         pooled = torch.stack([kept[sentence][1] for sentence in sentences])
-        return Text(torch.stack(padded).to(device), pooled.to(device), mask)
+        return Text(upload(torch.stack(padded), device), upload(pooled, device), mask)
 
     def fill(self, sentences: Iterable[str]) -> int:
         """Encode what the cache lacks; the number of sentences encoded.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
 from vtonlab.losses.base import AttentionLoss
-from vtonlab.losses.queries import QuerySet, masked_queries, matched_queries
+from vtonlab.losses.queries import QuerySet, batch_mask, batch_matches
 from vtonlab.losses.record_views import take_queries
 from vtonlab.registry import ATTENTION_LOSSES
 from vtonlab.structures.attention_record import AttentionRecord
@@ -58,10 +58,10 @@ class AttentionEntropyLoss(AttentionLoss):
         self.queries = queries
         self.normalize = normalize
 
-    def sample_values(self, record: AttentionRecord, batch: dict) -> tuple[Tensor, QuerySet]:
+    def sample_values(self, record: AttentionRecord, batch: Mapping) -> tuple[Tensor, QuerySet]:
         queries = self._queries(record, batch)
         if self.head_reduction == "mean":
-            value = queries.mean_of_rows(record.mean_map_entropy(rows=queries.rows))
+            value = queries.mean(take_queries(record, queries).mean_map_entropy())  # of (B, Q)
         else:
             entropy = take_queries(record, queries).entropy()  # (B, H, Q)
             value = queries.mean(entropy.mean(1))
@@ -69,11 +69,11 @@ class AttentionEntropyLoss(AttentionLoss):
             value = value / math.log(max(record.key.shape[2], 2))
         return value, queries
 
-    def _queries(self, record: AttentionRecord, batch: dict) -> QuerySet:
+    def _queries(self, record: AttentionRecord, batch: Mapping) -> QuerySet:
+        device = record.query.device
         if self.queries == "correspondences":
-            matches = self.require(batch, "correspondences", 'set matches, or queries="mask"')
-            return matched_queries(matches, record.query_grid, record.query.device)[0]
-        if "worn_mask" in batch:
-            return masked_queries(batch["worn_mask"], record.query_grid)
-        mask = self.require(batch, "mask", "ask the data set for worn_mask or mask")
-        return masked_queries(mask, record.query_grid)
+            self.require(batch, "correspondences", 'set matches, or queries="mask"')
+            return batch_matches(batch, record.query_grid, device)[0]
+        name = "worn_mask" if "worn_mask" in batch else "mask"
+        self.require(batch, name, "ask the data set for worn_mask or mask")
+        return batch_mask(batch, name, record.query_grid, device)

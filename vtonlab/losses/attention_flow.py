@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vtonlab.losses.base import AttentionLoss
-from vtonlab.losses.queries import QuerySet, masked_queries
+from vtonlab.losses.queries import QuerySet, batch_mask
 from vtonlab.losses.record_views import log_mass, side_by_side
 from vtonlab.registry import ATTENTION_LOSSES
 from vtonlab.structures.attention_record import AttentionRecord
@@ -118,7 +118,7 @@ class AttentionFlowLoss(AttentionLoss):
             }
         )
 
-    def accepts(self, record: AttentionRecord, batch: dict) -> bool:
+    def accepts(self, record: AttentionRecord, batch: Mapping) -> bool:
         person = self.require(batch, "person", "it is part of every sample")
         rows, height = record.query_grid[0], person.shape[-2]
         ratio = rows / height
@@ -126,14 +126,15 @@ class AttentionFlowLoss(AttentionLoss):
             self.inclusive_ratio and ratio == self.min_grid_ratio
         )
 
-    def sample_values(self, record: AttentionRecord, batch: dict) -> tuple[Tensor, QuerySet]:
-        device, mask = record.query.device, self._mask(batch)
+    def sample_values(self, record: AttentionRecord, batch: Mapping) -> tuple[Tensor, QuerySet]:
+        device, region = record.query.device, self._region(batch)
+        mask = batch[region]
         person = batch["target"] if "target" in batch else batch["person"]
         garment = self.require(batch, "garment", "it is part of every sample")
         flow = self.flow(record)  # (B, H, Nq, 2)
         B, H, _, _ = flow.shape
         person, garment, mask = (x.to(device, flow.dtype) for x in (person, garment, mask))
-        supervised = masked_queries(mask, record.query_grid)
+        supervised = batch_mask(batch, region, record.query_grid, device)
         if not self.upsample:
             person, mask = (averaged(x, record.query_grid) for x in (person, mask))
             garment = averaged(garment, record.key_grid)
@@ -173,9 +174,10 @@ class AttentionFlowLoss(AttentionLoss):
         sink = self.sinks[key]
         return side_by_side(sink) if self.head_reduction == "mean_logit" else sink
 
-    def _mask(self, batch: dict) -> Tensor:
-        if self.region == "auto":
-            if "worn_mask" in batch:
-                return batch["worn_mask"]
-            return self.require(batch, "mask", "ask the data set for worn_mask or mask")
-        return self.require(batch, self.region, f"ask the data set for {self.region}")
+    def _region(self, batch: Mapping) -> str:
+        """The key of the mask that is supervised."""
+        name = self.region
+        if name == "auto":
+            name = "worn_mask" if "worn_mask" in batch else "mask"
+        self.require(batch, name, "ask the data set for worn_mask or mask")
+        return name

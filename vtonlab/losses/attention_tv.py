@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from vtonlab.losses.base import AttentionLoss
-from vtonlab.losses.queries import QuerySet, mask_on_grid, masked_queries, unit_coordinates
+from vtonlab.losses.queries import QuerySet, batch_mask, mask_on_grid, unit_coordinates
 from vtonlab.registry import ATTENTION_LOSSES
 from vtonlab.structures.attention_record import AttentionRecord
 from vtonlab.structures.correspondences import Grid
@@ -90,17 +91,19 @@ class AttentionTVLoss(AttentionLoss):
         self.grids = None if grids is None else [tuple(g) for g in grids]
         self.normalize_coordinates = normalize_coordinates
         self.pair_count, self.mask_read_at = pair_count, mask_read_at
+        self.reads_whole_batch = pair_count == "batch"
 
-    def accepts(self, record: AttentionRecord, batch: dict) -> bool:
+    def accepts(self, record: AttentionRecord, batch: Mapping) -> bool:
         return self.grids is None or tuple(record.query_grid) in self.grids
 
-    def sample_values(self, record: AttentionRecord, batch: dict) -> tuple[Tensor, QuerySet]:
+    def sample_values(self, record: AttentionRecord, batch: Mapping) -> tuple[Tensor, QuerySet]:
         worn = self.require(batch, "worn_mask", "ask the data set for worn_mask")
         worn = worn.to(record.query.device)
         coordinates = unit_coordinates(record.key_grid, record.query)  # (Nk, 2)
         if not self.normalize_coordinates:
             h, w = record.key_grid
-            coordinates = coordinates * coordinates.new_tensor([w, h]) - 0.5
+            x, y = coordinates.unbind(-1)
+            coordinates = torch.stack([x * w - 0.5, y * h - 0.5], -1)
         centroids = record.mean_of(coordinates)  # (B, H, Nq, 2)
         if self.head_reduction == "mean":
             centroids = centroids.mean(1, keepdim=True)
@@ -108,5 +111,6 @@ class AttentionTVLoss(AttentionLoss):
         field = centroids.flatten(0, 1).mT.unflatten(2, record.query_grid)  # (B * H, 2, h, w)
         mask = mask_on_grid(worn, record.query_grid, self.mask_read_at).repeat_interleave(H, 0)
         value = masked_total_variation(field, mask, self.pair_count)
-        queries = masked_queries(worn, record.query_grid, self.mask_read_at)
+        place = record.query_grid, record.query.device, self.mask_read_at
+        queries = batch_mask(batch, "worn_mask", *place)
         return value.view(B, H).mean(1), queries

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
 import torch
 from torch import Tensor, nn
 
-from vtonlab.losses.queries import QuerySet
+from vtonlab.losses.queries import QuerySet, evenly_spread
 from vtonlab.losses.record_views import known_garment_mass, mean_logit, take_queries
+from vtonlab.losses.supervised_batch import SupervisedBatch
 from vtonlab.losses.weights import check_weight
 from vtonlab.structures.attention_record import AttentionRecord
+
+MASS_QUERIES = 256  # of a sample and layer, that the garment mass is the mean of
 
 
 class AttentionLoss(nn.Module):
@@ -21,8 +24,9 @@ class AttentionLoss(nn.Module):
     The reduction is always: mean within a sample, then mean over **all** samples of the batch,
     where a sample without supervision, outside the gate or with its whole garment hidden by a mask
     counts zero. Means over the ranks of a
-    distributed run therefore agree with the mean over the whole batch. Gates multiply and never
-    branch, and the loss's own parameters always join the graph.
+    distributed run therefore agree with the mean over the whole batch, and the loss's own
+    parameters always join the graph. Samples that no gate lets in may be left out beforehand
+    (`vtonlab.losses.supervision`); they count zero all the same.
 
     Args:
         weight: factor of the loss.
@@ -42,6 +46,7 @@ class AttentionLoss(nn.Module):
     """
 
     head_reductions: tuple[str, ...] = ("mean", "none", "mean_logit")
+    reads_whole_batch = False  # True where samples outside the gate change the others' loss
 
     def __init__(
         self,
@@ -81,7 +86,7 @@ class AttentionLoss(nn.Module):
     def forward(
         self,
         records: Sequence[AttentionRecord],
-        batch: dict,
+        batch: Mapping,
         *,
         timesteps: Tensor,
         step: int,
@@ -90,7 +95,8 @@ class AttentionLoss(nn.Module):
 
         Args:
             records: what the conditioner left, in execution order.
-            batch: the preprocessed batch; each loss names the keys it reads.
+            batch: the preprocessed batch; each loss names the keys it reads. A `SupervisedBatch`
+                of some samples goes with records and timesteps of these alone.
             timesteps: ``(B,)`` on the 0..1000 scale.
             step: training iteration, for ``start_iter`` and ``warmup_iters``.
 
@@ -98,8 +104,9 @@ class AttentionLoss(nn.Module):
             ``loss`` scalar, weighted, in the graph; detached monitors ``value`` (the loss itself,
             unweighted, over the samples it acted on), ``active`` (their share of the batch) and
             ``garment_mass`` (share of the softmax that falls on the garment, over heads and
-            supervised queries).
+            supervised queries, at most ``MASS_QUERIES`` of each sample, evenly spread).
         """
+        batch = SupervisedBatch.of(batch, len(timesteps))
         chosen = self.select(records, batch)
         self._check_sizes(chosen, timesteps)
         with torch.autocast(chosen[0].query.device.type, enabled=False):
@@ -108,15 +115,34 @@ class AttentionLoss(nn.Module):
             values = torch.stack(values)  # (L, B)
             values = values.mean(0) if self.layer_reduction == "mean" else values.sum(0)
             gated = values * self.gate(timesteps, values)
-            total = gated.mean() if self.sample_reduction == "mean" else gated.sum()
-            loss = total * (self.weight * self.ramp(step))
-            for parameter in self.parameters():
-                loss = loss + 0.0 * parameter.sum()
+            total = gated.sum() / (batch.size if self.sample_reduction == "mean" else 1)
+            loss = self._joined(total * (self.weight * self.ramp(step)))
             queries = [q for _, q in results]
-            monitors = self._monitors(chosen, queries, gated.detach(), timesteps)
+            monitors = self._monitors(chosen, queries, gated.detach(), timesteps, batch.size)
         return {"loss": loss, **monitors}
 
-    def sample_values(self, record: AttentionRecord, batch: dict) -> tuple[Tensor, QuerySet | None]:
+    def idle(self, device: torch.device, step: int) -> dict[str, Tensor]:
+        """What `forward` gives where there is nothing to act on: no garment mass, and before
+        ``start_iter`` no monitor at all, for they are not looked at.
+        """
+        nothing = torch.zeros((), device=device)
+        loss = {"loss": self._joined(nothing)}
+        return loss | (dict(value=nothing, active=nothing) if self.ramp(step) > 0.0 else {})
+
+    def inside(self, timesteps: Tensor, step: int) -> Tensor:
+        """Which samples the loss acts on at this step, bool ``(B,)``, where ``timesteps`` are."""
+        acts = self.ramp(step) > 0.0
+        return (timesteps < self._limit) & acts
+
+    def _joined(self, loss: Tensor) -> Tensor:
+        """The loss with all own parameters in its graph, so that ranks agree on gradients."""
+        for parameter in self.parameters():
+            loss = loss + 0.0 * parameter.sum()
+        return loss
+
+    def sample_values(
+        self, record: AttentionRecord, batch: Mapping
+    ) -> tuple[Tensor, QuerySet | None]:
         """Loss of one layer for each sample and the queries it supervised (None: all of them).
 
         ``(B,)``, zero without supervision. The record has one head if ``head_reduction`` is
@@ -124,11 +150,11 @@ class AttentionLoss(nn.Module):
         """
         raise NotImplementedError
 
-    def accepts(self, record: AttentionRecord, batch: dict) -> bool:
+    def accepts(self, record: AttentionRecord, batch: Mapping) -> bool:
         """Whether a rule of the loss itself (a grid, say) admits this layer."""
         return True
 
-    def select(self, records: Sequence[AttentionRecord], batch: dict) -> list[AttentionRecord]:
+    def select(self, records: Sequence[AttentionRecord], batch: Mapping) -> list[AttentionRecord]:
         """The records this loss supervises, in execution order.
 
         Raises:
@@ -161,8 +187,11 @@ class AttentionLoss(nn.Module):
 
         Samples that train without their garment stand at infinity, outside every gate.
         """
-        limit = math.inf if self.t_max is None else self.t_max
-        return (timesteps.to(like.device) < limit).to(like.dtype)
+        return (timesteps.to(like.device) < self._limit).to(like.dtype)
+
+    @property
+    def _limit(self) -> float:
+        return math.inf if self.t_max is None else self.t_max
 
     def ramp(self, step: int) -> float:
         """Share of the weight that acts at a step: 0 before ``start_iter``, then linear up to 1."""
@@ -170,7 +199,7 @@ class AttentionLoss(nn.Module):
             return float(step >= self.start_iter)
         return min(max((step - self.start_iter + 1) / self.warmup_iters, 0.0), 1.0)
 
-    def require(self, batch: dict, key: str, hint: str):
+    def require(self, batch: Mapping, key: str, hint: str):
         """``batch[key]``, or a ``ValueError`` that names the key and the way out."""
         if key not in batch:
             raise ValueError(
@@ -195,7 +224,9 @@ class AttentionLoss(nn.Module):
                     f"are {len(timesteps)} timesteps; record one conditional pass, without guidance"
                 )
 
-    def _monitors(self, records, queries, gated: Tensor, timesteps: Tensor) -> dict[str, Tensor]:
+    def _monitors(
+        self, records, queries, gated: Tensor, timesteps: Tensor, size: int
+    ) -> dict[str, Tensor]:
         supervised = torch.ones_like(gated)
         if queries[0] is not None:
             supervised = (queries[0].count > 0).to(gated.dtype)
@@ -203,7 +234,7 @@ class AttentionLoss(nn.Module):
         mass = torch.stack([garment_mass(r, q) for r, q in zip(records, queries, strict=True)])
         return {
             "value": gated.sum() / active.sum().clamp(min=1),
-            "active": active.mean(),
+            "active": active.sum() / size,
             "garment_mass": mass.mean(),
         }
 
@@ -215,11 +246,13 @@ def where_seen(record: AttentionRecord, values: Tensor) -> Tensor:
 
 
 def garment_mass(record: AttentionRecord, queries: QuerySet | None) -> Tensor:
-    """Mean garment mass over heads and supervised queries, over the samples that have any (scalar).
+    """Mean garment mass over heads and supervised queries, over the samples that have any (scalar),
+    of at most ``MASS_QUERIES`` queries of each.
 
-    Where no sample has any, over all queries: the map exists all the same.
+    Where it is known that no sample has any, over all queries: the map exists all the same.
     """
-    if queries is None or not queries.count.any():
-        return known_garment_mass(record).mean()
+    if queries is None or queries.nowhere:
+        queries = evenly_spread(record, MASS_QUERIES)
+    queries = queries.thinned(MASS_QUERIES)
     mass = known_garment_mass(take_queries(record, queries)).mean(1)  # (B, Q)
-    return queries.mean(mass).sum() / (queries.count > 0).sum()
+    return queries.mean(mass).sum() / (queries.count > 0).sum().clamp(min=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -11,10 +11,12 @@ from torch import Tensor
 from vtonlab.losses.base import AttentionLoss
 from vtonlab.losses.queries import QuerySet, query_set
 from vtonlab.losses.record_views import take_queries
+from vtonlab.losses.supervised_batch import host_mask, once
 from vtonlab.registry import ATTENTION_LOSSES
 from vtonlab.structures.attention_record import AttentionRecord
 from vtonlab.structures.correspondences import Grid, bilinear_cells, inside_unit
 from vtonlab.structures.truth import SOURCES, true_points
+from vtonlab.utils.upload import upload
 
 
 def lands_inside(points: Tensor, mask: Tensor) -> Tensor:
@@ -25,7 +27,7 @@ def lands_inside(points: Tensor, mask: Tensor) -> Tensor:
 
 
 def visible_points(
-    batch: dict, place: int, grid: Grid, source: str, inside_garment: bool
+    batch: Mapping, place: int, grid: Grid, source: str, inside_garment: bool
 ) -> tuple[Tensor, Tensor]:
     """f_gt and V of one sample on a grid of person tokens: points (N, 2), visible (N,) bool; CPU.
 
@@ -35,7 +37,8 @@ def visible_points(
     """
     points, visible = true_points(batch, place, grid, source)
     if inside_garment:
-        visible = visible & lands_inside(points, batch["garment_mask"][place, 0].cpu())
+        garment = host_mask(batch, "garment_mask")[place, 0].cpu()
+        visible = visible & lands_inside(points, garment)
     return points, visible
 
 
@@ -93,10 +96,11 @@ class CorrelationRegularizationLoss(AttentionLoss):
         self.token_reduction = token_reduction
         self.inside_garment = inside_garment
 
-    def sample_values(self, record: AttentionRecord, batch: dict) -> tuple[Tensor, QuerySet]:
+    def sample_values(self, record: AttentionRecord, batch: Mapping) -> tuple[Tensor, QuerySet]:
         garment = self._garment(record, batch)  # (B, Nk, 3)
-        queries, entries = self._targets(record, batch)
-        sample, position, key, weight = (e.to(record.query.device) for e in entries)
+        kind = record.query_grid, record.key_grid, self.truth, self.inside_garment, garment.device
+        targets = once(batch, ("visible", *kind), lambda: self._targets(record, batch))
+        queries, (sample, position, key, weight) = targets
         pixels = garment[sample, key]  # (E, 3)
         rows = take_queries(record, queries)
         B, Q = queries.index.shape
@@ -116,7 +120,7 @@ class CorrelationRegularizationLoss(AttentionLoss):
             value = value * queries.count.to(value.dtype) / record.query.shape[2]
         return value, queries
 
-    def _garment(self, record: AttentionRecord, batch: dict) -> Tensor:
+    def _garment(self, record: AttentionRecord, batch: Mapping) -> Tensor:
         """Garment pixels on the key grid, white outside the garment: ``(B, Nk, 3)``."""
         hint = "ask the data set for garment_mask"
         garment = self.require(batch, "garment", "it is part of every sample")
@@ -128,7 +132,7 @@ class CorrelationRegularizationLoss(AttentionLoss):
         return picture.flatten(2).mT
 
     def _targets(
-        self, record: AttentionRecord, batch: dict
+        self, record: AttentionRecord, batch: Mapping
     ) -> tuple[QuerySet, tuple[Tensor, Tensor, Tensor, Tensor]]:
         """Visible tokens, and o_gt as sparse (sample, place in its list, garment token, weight)."""
         indices, entries = [], []
@@ -144,8 +148,9 @@ class CorrelationRegularizationLoss(AttentionLoss):
             entries.append(
                 (torch.full_like(position, sample), position, cells[kept], weights[kept])
             )
-        columns = tuple(torch.cat(column) for column in zip(*entries, strict=True))
-        return query_set(indices, record.query.device), columns
+        device = record.query.device
+        columns = tuple(upload(torch.cat(c), device) for c in zip(*entries, strict=True))
+        return query_set(indices, device), columns
 
 
 def _scatter(values: Tensor, place: Tensor, size: int) -> Tensor:

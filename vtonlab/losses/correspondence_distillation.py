@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from vtonlab.losses.base import AttentionLoss
-from vtonlab.losses.queries import QuerySet, matched_queries, sparse_targets, unit_coordinates
+from vtonlab.losses.queries import QuerySet, batch_matches, batch_targets, unit_coordinates
 from vtonlab.losses.record_views import log_mass, take_queries
 from vtonlab.registry import ATTENTION_LOSSES
 from vtonlab.structures.attention_record import AttentionRecord
@@ -105,14 +105,14 @@ class CorrespondenceDistillationLoss(AttentionLoss):
         self.interpolation = interpolation
         self.normalization = normalization
 
-    def sample_values(self, record: AttentionRecord, batch: dict) -> tuple[Tensor, QuerySet]:
-        matches = self.require(batch, "correspondences", "set the data set's matches")
+    def sample_values(self, record: AttentionRecord, batch: Mapping) -> tuple[Tensor, QuerySet]:
+        self.require(batch, "correspondences", "set the data set's matches")
         if self.form == "regression":
-            return self._regression(record, matches)
-        return self._cross_entropy(record, matches)
+            return self._regression(record, batch)
+        return self._cross_entropy(record, batch)
 
-    def _regression(self, record: AttentionRecord, matches) -> tuple[Tensor, QuerySet]:
-        queries, target = matched_queries(matches, record.query_grid, record.query.device)
+    def _regression(self, record: AttentionRecord, batch: Mapping) -> tuple[Tensor, QuerySet]:
+        queries, target = batch_matches(batch, record.query_grid, record.query.device)
         points = unit_coordinates(record.key_grid, record.query)  # (Nk, 2)
         rows = take_queries(record, queries)
         found = rows.mean_of(points)  # (B, H, Q, 2)
@@ -126,10 +126,8 @@ class CorrespondenceDistillationLoss(AttentionLoss):
         distance = coordinate_distance(found, target, self.distance, self.huber_delta)
         return queries.mean(distance.mean(1)), queries
 
-    def _cross_entropy(self, record: AttentionRecord, matches) -> tuple[Tensor, QuerySet]:
-        targets = sparse_targets(
-            matches, record.query_grid, record.key_grid, self.interpolation, record.query.device
-        ).seen(record)
+    def _cross_entropy(self, record: AttentionRecord, batch: Mapping) -> tuple[Tensor, QuerySet]:
+        targets = batch_targets(batch, record, self.interpolation).seen(record)
         rows = take_queries(record, targets.queries)
         log_prob = rows.log_prob(targets.batch, targets.position, targets.key)  # (E, H)
         if self.normalization == "joint":

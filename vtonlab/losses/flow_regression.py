@@ -11,6 +11,7 @@ from vtonlab.losses.correlation_regularization import visible_points
 from vtonlab.losses.weights import check_weight
 from vtonlab.registry import LOSSES
 from vtonlab.structures.truth import SOURCES
+from vtonlab.utils.upload import upload
 
 NORMALISATIONS = ("visible", "code_compat")
 
@@ -88,5 +89,7 @@ class FlowRegressionLoss(nn.Module):
             visible_points(batch, place, grid, self.truth, self.inside_garment)
             for place in range(len(flow))
         ]
-        points, visible = (torch.stack(part).to(flow) for part in zip(*pairs, strict=True))
+        points, visible = (
+            upload(torch.stack(part), flow.device, flow.dtype) for part in zip(*pairs, strict=True)
+        )
         return points.unflatten(1, grid), visible.unflatten(1, grid)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from vtonlab.losses.base import AttentionLoss
 from vtonlab.losses.correspondence_distillation import sparse_cross_entropy
-from vtonlab.losses.queries import QuerySet, sparse_targets
+from vtonlab.losses.queries import QuerySet, batch_targets
 from vtonlab.losses.record_views import take_queries
 from vtonlab.registry import ATTENTION_LOSSES
 from vtonlab.structures.attention_record import AttentionRecord
@@ -61,15 +61,13 @@ class KeypointAttentionLoss(AttentionLoss):
         self.interpolation = interpolation
         self.probability_floor = probability_floor
 
-    def sample_values(self, record: AttentionRecord, batch: dict) -> tuple[Tensor, QuerySet]:
-        matches = self.require(batch, "correspondences", "set the data set's matches")
-        targets = sparse_targets(
-            matches, record.query_grid, record.key_grid, self.interpolation, record.query.device
-        ).seen(record)
+    def sample_values(self, record: AttentionRecord, batch: Mapping) -> tuple[Tensor, QuerySet]:
+        self.require(batch, "correspondences", "set the data set's matches")
+        targets = batch_targets(batch, record, self.interpolation).seen(record)
         rows = take_queries(record, targets.queries)
         log_prob = rows.log_prob(targets.batch, targets.position, targets.key)  # (E, H)
         if self.probability_floor:
-            floor = log_prob.new_tensor(math.log(self.probability_floor))
+            floor = log_prob.new_full((), math.log(self.probability_floor))
             log_prob = torch.logaddexp(log_prob, floor)
         values = sparse_cross_entropy(log_prob, self.head_reduction)
         return targets.sample_mean(values), targets.queries

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from vtonlab.losses.queries import QuerySet
+from vtonlab.losses.supervised_batch import SupervisedBatch
 from vtonlab.structures.attention_record import AttentionRecord
 
 
@@ -22,6 +23,17 @@ def _like(record: AttentionRecord, **changes) -> AttentionRecord:
 # Views of a record live as long as it does: one training step.
 _views: WeakKeyDictionary[AttentionRecord, list] = WeakKeyDictionary()
 _masses: WeakKeyDictionary[AttentionRecord, Tensor] = WeakKeyDictionary()
+
+
+def take_samples(record: AttentionRecord, batch: SupervisedBatch) -> AttentionRecord:
+    """The samples of ``batch`` of a record over the whole batch; itself where they are all."""
+    if batch.samples is None:
+        return record
+    names = ("query", "key", "context_key", "key_mask", "context_mask")
+    parts = {name: getattr(record, name) for name in names}
+    return _like(
+        record, **{name: None if p is None else batch.rows(p) for name, p in parts.items()}
+    )
 
 
 def take_queries(record: AttentionRecord, queries: QuerySet) -> AttentionRecord:

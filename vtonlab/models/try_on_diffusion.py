@@ -14,6 +14,7 @@ from vtonlab.backbones.blocks import compile_blocks
 from vtonlab.backbones.codec import LazyCodec, decode_latents, encode_pictures
 from vtonlab.backbones.pretrained import half_precision
 from vtonlab.conditioners.base import Prediction
+from vtonlab.losses.supervision import Supervision, layer_patterns
 from vtonlab.models.adapters import add_lora, keep_only_trained, train_only
 from vtonlab.models.latent_cache import CachedEncoder, made_by
 from vtonlab.models.posterior import POSTERIORS, SampledEncoder, draw_noise
@@ -40,6 +41,7 @@ from vtonlab.registry import (
 )
 from vtonlab.structures.sample import CATEGORIES
 from vtonlab.utils.seeding import seed_from
+from vtonlab.utils.upload import upload
 
 
 @MODELS.register_module()
@@ -211,26 +213,24 @@ class TryOnDiffusion(BaseModel):
         with torch.no_grad():
             clean = self.conditioner.target(batch, self._encoder(batch, "target"))
             conditions = self.conditioner.prepare(batch, self._encoder(batch, "prepare"))
-        noise, sigmas = self._draw(batch["position"], clean)
-        timesteps = self.noise_schedule.timesteps(sigmas)
+        positions = batch["position"]
+        noise, levels = self._draw(positions, clean)
+        sigmas, timesteps = upload(levels, clean.device), self.noise_schedule.timesteps(levels)
         if self.condition_dropout:
-            dropped = self._draw_dropped(batch["position"], self.condition_dropout).to(clean.device)
-            conditions = self.conditioner.drop(conditions, dropped)
+            dropped = self._draw_dropped(positions, self.condition_dropout)
+            conditions = self.conditioner.drop(conditions, upload(dropped, clean.device))
             withheld = self.conditioner.withheld(dropped)
             timesteps = timesteps.masked_fill(withheld, torch.inf)  # outside every gate
         if self.conditioner.dropouts:
-            conditions, timesteps = self._drop_parts(batch["position"], conditions, timesteps)
+            conditions, timesteps = self._drop_parts(positions, conditions, timesteps, clean.device)
         noisy = self.noise_schedule.add_noise(clean, noise, sigmas)
-        prediction = self._run(noisy, sigmas, conditions, self.supervised_layers)
+        supervision = Supervision(self.attention_losses, timesteps, step)
+        prediction = self._run(noisy, sigmas, conditions, supervision.layers)
         output = prediction.sample.float()
         residual = self.noise_schedule.residual(output, clean, noise, sigmas)
         weights = self.noise_schedule.loss_weights(sigmas)
         losses = {"loss_diffusion": self._diffusion_loss(residual, batch, weights)}
-        for name, attention_loss in self.attention_losses.items():
-            result = attention_loss(prediction.records, batch, timesteps=timesteps, step=step)
-            losses[f"loss_{name}"] = result.pop("loss")
-            losses |= {f"{name}_{key}": value for key, value in result.items()}
-        return losses
+        return losses | supervision(prediction.records, batch, output)
 
     def _run(self, noisy: Tensor, sigmas: Tensor, conditions: dict, layers=()) -> Prediction:
         """The conditioner's call, in the precision the backbone is kept in (bfloat16 weights want
@@ -249,41 +249,41 @@ class TryOnDiffusion(BaseModel):
     @property
     def supervised_layers(self) -> list[str]:
         """Name patterns of the layers that any attention loss reads."""
-        patterns: list[str] = []
-        for attention_loss in self.attention_losses.values():
-            patterns += [p for p in attention_loss.layers or ["*"] if p not in patterns]
-        return patterns
+        return layer_patterns(self.attention_losses.values())
 
-    def _draw(self, positions: Tensor, clean: Tensor) -> tuple[Tensor, Tensor]:
-        """Noise like ``clean`` and noise levels (B,), each sample from its own counter-based
-        generator.
+    def _draw(self, positions: np.ndarray, clean: Tensor) -> tuple[Tensor, Tensor]:
+        """Noise like ``clean``, and noise levels (B,) on the host, each sample from its own
+        counter-based generator.
         """
         noises, sigmas = [], []
         for position in positions.tolist():
             generator = torch.Generator().manual_seed(seed_from("train", self.seed, position))
             sigmas.append(self.noise_schedule.draw(generator))
             noises.append(torch.randn(clean.shape[1:], generator=generator))
-        return torch.stack(noises).to(clean), torch.stack(sigmas).to(clean.device)
+        return upload(torch.stack(noises), clean.device, clean.dtype), torch.stack(sigmas)
 
-    def _draw_dropped(self, positions: Tensor, share: float, *part: str) -> Tensor:
-        """Which samples go without their garment, or a part of their conditions, bool (B,)."""
+    def _draw_dropped(self, positions: np.ndarray, share: float, *part: str) -> Tensor:
+        """Which samples go without their garment, or a part of their conditions, bool (B,) on the
+        host.
+        """
         chances = []
         for position in positions.tolist():
             seed = seed_from("drop", *part, self.seed, position)
             chances.append(torch.rand((), generator=torch.Generator().manual_seed(seed)))
         return torch.stack(chances) < share
 
-    def _drop_parts(self, positions: Tensor, conditions: dict, timesteps: Tensor):
+    def _drop_parts(self, positions: np.ndarray, conditions: dict, timesteps: Tensor, device):
         """Conditions without what the conditioner's ``dropouts`` withhold, and the timesteps, at
         infinity where that is the supervised garment.
         """
         dropped = {
-            part: self._draw_dropped(positions, share, part).to(timesteps.device)
+            part: self._draw_dropped(positions, share, part)
             for part, share in self.conditioner.dropouts.items()
         }
         without = self.conditioner.withholds_garment(dropped)
         if without is not None:
             timesteps = timesteps.masked_fill(without, torch.inf)
+        dropped = {part: upload(samples, device) for part, samples in dropped.items()}
         return self.conditioner.drop_parts(conditions, dropped), timesteps
 
     def _diffusion_loss(

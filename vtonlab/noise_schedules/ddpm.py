@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from vtonlab.registry import NOISE_SCHEDULES
+from vtonlab.utils.upload import upload
 
 PREDICTIONS = ("epsilon", "clean")
 
@@ -74,6 +75,7 @@ class DDPMSchedule:
             signal = (signal - signal[-1]) * signal[0] / (signal[0] - signal[-1])
             alphas = np.square(signal)
         self.alphas_cumprod = torch.from_numpy(alphas)  # (T,) float64
+        self._alphas_on: dict[torch.device, Tensor] = {}
 
     def draw(self, generator: torch.Generator) -> Tensor:
         """One noise level t / T, a scalar tensor in [0, 1), on the CPU."""
@@ -126,7 +128,9 @@ class DDPMSchedule:
         return (sigmas * self.num_timesteps).round().long().clamp(0, last)
 
     def _alphas(self, sigmas: Tensor) -> Tensor:
-        return self.alphas_cumprod.to(sigmas.device)[self._index(sigmas)]
+        if sigmas.device not in self._alphas_on:
+            self._alphas_on[sigmas.device] = upload(self.alphas_cumprod, sigmas.device)
+        return self._alphas_on[sigmas.device][self._index(sigmas)]
 
     def _rates(self, sigmas: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """``sqrt(a_t)`` and ``sqrt(1 - a_t)``, shaped to multiply ``like``."""

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vtonlab.ops.warp import Size, identity_flow, token_flow
+from vtonlab.utils.upload import constant
 
 OUTSIDE, SHRINKING, REGIONS = ("border", "zeros"), ("area", "points"), ("both", "correlation")
 
@@ -56,7 +57,7 @@ class FlowArithmetic:
 
     def pixels(self, size: Size, like: Tensor) -> Tensor:
         """``(2,)``: how many pixels of a picture of ``size`` the coordinates (x, y) 1 are."""
-        return like.new_tensor([n - self.corners for n in reversed(size)])
+        return constant(tuple(n - self.corners for n in reversed(size)), like.device, like.dtype)
 
     def offset(self, flow: Tensor, size: Size) -> Tensor:
         """``(B, 2, h, w)``: what the flow adds to the identity, in pixels of a garment picture of
@@ -83,7 +84,8 @@ class FlowArithmetic:
             flow: of a person picture of the size ``before``; garment pictures are as large.
         """
         units = self.pixels(before, flow) / self.pixels(after, flow)
-        ratio = flow.new_tensor([b / a for a, b in zip(before, after, strict=True)][::-1])
+        ratio = tuple(b / a for a, b in zip(before, after, strict=True))[::-1]
+        ratio = constant(ratio, flow.device, flow.dtype)
         moved = (flow - self.identity(before, flow)) * (units * ratio)
         moved = F.interpolate(moved.permute(0, 3, 1, 2), size=tuple(after), mode="nearest")
         return self.identity(after, flow) + moved.permute(0, 2, 3, 1)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from vtonlab.structures.pair_store import PairStore, describe_difference
+from vtonlab.utils.upload import upload
 
 DTYPES = ("float32", "float16")
 
@@ -32,7 +33,7 @@ class CachedLatents:
     made_by: Mapping
 
     def to(self, device) -> CachedLatents:
-        moved = {name: value.to(device) for name, value in self.calls.items()}
+        moved = {name: upload(value, device) for name, value in self.calls.items()}
         return CachedLatents(moved, self.made_by)
 
 

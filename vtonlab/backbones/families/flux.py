@@ -15,6 +15,7 @@ from vtonlab.ops.panels import (
     unpack_latents,
 )
 from vtonlab.registry import ATTENTION_BLOCKS, FAMILIES
+from vtonlab.utils.upload import upload
 
 ATTENTION_BLOCKS.add(BlockTokens("joint", TEXT_FIRST), "diffusers.FluxTransformerBlock")
 ATTENTION_BLOCKS.add(BlockTokens("single", TEXT_FIRST), "diffusers.FluxSingleTransformerBlock")
@@ -68,8 +69,8 @@ class FluxFamily(BackboneFamily):
             encoder_hidden_states=whole(text, "FLUX.1").tokens,
             pooled_projections=text.pooled,
             timestep=sigmas,
-            img_ids=ids.to(tokens),
-            txt_ids=torch.zeros(text.tokens.shape[1], 3).to(tokens),
+            img_ids=upload(ids, tokens.device, tokens.dtype),
+            txt_ids=tokens.new_zeros(text.tokens.shape[1], 3),
             guidance=guidance,
             return_dict=False,
         )[0]

@@ -10,6 +10,7 @@ from vtonlab.attention.layouts import TEXT_FIRST
 from vtonlab.backbones.families.base import BackboneFamily, Reference, Text, whole
 from vtonlab.ops.panels import pack_latents, place_ids, text_position_ids, unpack_latents
 from vtonlab.registry import ATTENTION_BLOCKS, FAMILIES
+from vtonlab.utils.upload import upload
 
 ATTENTION_BLOCKS.add(BlockTokens("joint", TEXT_FIRST), "diffusers.Flux2TransformerBlock")
 ATTENTION_BLOCKS.add(BlockTokens("single", TEXT_FIRST), "diffusers.Flux2SingleTransformerBlock")
@@ -47,8 +48,8 @@ class Flux2Family(BackboneFamily):
             hidden_states=tokens,
             encoder_hidden_states=whole(text, "FLUX.2").tokens,
             timestep=sigmas,
-            img_ids=ids.to(tokens.device),
-            txt_ids=text_position_ids(text.tokens.shape[1]).to(tokens.device),
+            img_ids=upload(ids, tokens.device),
+            txt_ids=upload(text_position_ids(text.tokens.shape[1]), tokens.device),
             guidance=guidance,
             return_dict=False,
         )[0]

@@ -10,6 +10,7 @@ from vtonlab.attention.layouts import TEXT_FIRST
 from vtonlab.backbones.families.base import BackboneFamily, Reference, Text, whole
 from vtonlab.ops.panels import pack_latents, place_ids, unpack_latents
 from vtonlab.registry import ATTENTION_BLOCKS, FAMILIES
+from vtonlab.utils.upload import upload
 
 ATTENTION_BLOCKS.add(BlockTokens("joint", TEXT_FIRST), "diffusers.LongCatImageTransformerBlock")
 ATTENTION_BLOCKS.add(
@@ -50,8 +51,8 @@ class LongCatImageFamily(BackboneFamily):
             ),
             encoder_hidden_states=whole(text, "LongCat-Image").tokens,
             timestep=sigmas,
-            img_ids=torch.cat(places).to(noisy.device, torch.float64),
-            txt_ids=text_ids.to(noisy.device),
+            img_ids=upload(torch.cat(places), noisy.device, torch.float64),
+            txt_ids=upload(text_ids, noisy.device),
             return_dict=False,
         )[0]
         height, width = noisy.shape[-2:]

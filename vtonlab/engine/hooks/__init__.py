@@ -13,6 +13,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "loss_shares": ["LossShareHook"],
         "memory": ["MemoryReportHook"],
         "preview": ["SampleGridHook"],
+        "runtime_info": ["LateRuntimeInfoHook"],
         "save_attention": ["SaveAttentionHook"],
         "save_pictures": ["SavePicturesHook"],
         "supervised_shares": ["SupervisedShareHook"],

@@ -16,9 +16,10 @@ class DeadLossHook(Hook):
 
     The gradient of one loss costs a backward pass of its own, so it is asked for at every
     ``interval``-th step; after one that is 0 at every step, until one is not. What such a pass
-    finds is thrown away: training does not change. Steps at which a loss has not set in yet
-    (``start_iter``) do not count. Where parameters are sharded, compiled, or more than
-    ``most_parameters`` train, the active share alone is watched.
+    finds is thrown away: training does not change. Shares are counted on their device and read
+    when the count may have come to ``patience``: waiting for it at each step would idle a GPU.
+    Steps at which a loss has not set in yet (``start_iter``) do not count. Where parameters are
+    sharded, compiled, or more than ``most_parameters`` train, the active share alone is watched.
 
     Args:
         patience: steps on end.
@@ -36,6 +37,8 @@ class DeadLossHook(Hook):
             raise ValueError(f"patience={patience} and interval={interval} must both be >= 1")
         self.patience, self.interval, self.most_parameters = patience, interval, most_parameters
         self.dead: dict[str, int] = {}  # loss -> steps on end without a gradient
+        self.idle: dict[str, Tensor] = {}  # loss -> steps on end without a sample, on its device
+        self._read_at: dict[str, int] = {}  # loss -> step before which that cannot be `patience`
         self.told: set[str] = set()
         self._step = 0
         self._handle = None
@@ -70,15 +73,13 @@ class DeadLossHook(Hook):
             if name in own and own[name].ramp(self._step) == 0.0:
                 continue
             active = losses.get(f"{name}_active")
-            idle = active is not None and float(active) == 0.0
+            idle = active is not None and self._idle_for(key, active) >= self.patience
             due = self._step % self.interval == 0 or self.dead.get(key, 0) > 0
-            if not idle and not (due and parameters):
-                continue
-            if idle or _no_gradient(losses[key], parameters):
+            if due and parameters:
                 self.dead[key] = self.dead.get(key, 0) + 1
-            else:
-                self.dead[key] = 0
-            if self.dead[key] >= self.patience:
+                if not _no_gradient(losses[key], parameters):
+                    self.dead[key] = 0
+            if idle or self.dead.get(key, 0) >= self.patience:
                 self.told.add(key)
                 print_log(
                     f"{key} has taught nothing for {self.patience} steps, up to step "
@@ -86,6 +87,18 @@ class DeadLossHook(Hook):
                     logger="current",
                     level=30,
                 )
+
+    def _idle_for(self, key: str, active: Tensor) -> int:
+        """Steps on end without a sample, this one with them; 0 where they are too few to matter."""
+        active = active.detach()
+        count = self.idle.get(key)
+        count = torch.zeros_like(active) if count is None else count
+        self.idle[key] = torch.where(active == 0, count + 1, torch.zeros_like(count))
+        if self._step < self._read_at.setdefault(key, self._step + self.patience - 1):
+            return 0
+        found = int(self.idle[key])
+        self._read_at[key] = self._step + max(1, self.patience - found)
+        return found
 
 
 def _no_gradient(loss: Tensor, parameters: list[Tensor]) -> bool:

@@ -67,14 +67,32 @@ class WarmupEMA(ExponentialMovingAverage):
             self.avg_parameters = {k: p for k, p in self.avg_parameters.items() if k in averaged}
 
     def update_parameters(self, model: nn.Module) -> None:
-        """Average what ``model`` has now; its parts may be distributed one by one."""
-        super().update_parameters(_Named(model) if wrapped_parts(model) else model)
+        """Average what ``model`` has now, all parameters in a few kernels; its parts may be
+        distributed one by one.
+        """
+        model = _Named(model) if wrapped_parts(model) else model
+        steps = int(self.steps)
+        if self.update_buffers or steps == 0 or steps % self.interval:
+            super().update_parameters(model)
+            return
+        sources = dict(model.named_parameters())
+        averaged = {k: p for k, p in self.avg_parameters.items() if p.is_floating_point()}
+        own = [own_share(p.data) for p in averaged.values()]
+        theirs = [own_share(sources[k].data).to(p.device) for k, p in averaged.items()]
+        if own:
+            torch._foreach_lerp_(own, theirs, self._weight(steps))
+        for mine, source in zip(self.module.buffers(), model.buffers(), strict=True):
+            mine.data.copy_(source.data)
+        self.steps += 1
 
     def avg_func(self, averaged_param: Tensor, source_param: Tensor, steps: int) -> None:
         """averaged += (1 - decay) * (source - averaged), in place."""
-        updates = int(steps) // self.interval
-        warm = (self.warmup - 1.0) / (self.warmup + updates)  # 1 - (1 + n) / (warmup + n)
-        own_share(averaged_param).lerp_(own_share(source_param), max(self.momentum, warm))
+        own_share(averaged_param).lerp_(own_share(source_param), self._weight(int(steps)))
+
+    def _weight(self, steps: int) -> float:
+        """1 - decay."""
+        warm = (self.warmup - 1.0) / (self.warmup + steps // self.interval)
+        return max(self.momentum, warm)  # warm = 1 - (1 + n) / (warmup + n)
 
 
 class _Named:

@@ -85,8 +85,7 @@ class FiniteOptimWrapper(OptimWrapper):
 
     def step(self, **kwargs) -> None:
         """Clip and step, unless a gradient is not finite."""
-        norm, parameters = self._norm()
-        value = float(norm)
+        norm, value, parameters = self._norm()
         if self._poisoned or not math.isfinite(value):
             self._poisoned = False
             self._refuse(value)
@@ -98,15 +97,18 @@ class FiniteOptimWrapper(OptimWrapper):
         """What ``state_dict`` gave, in whole tensors; sharded parameters take their share."""
         super().load_state_dict(scattered_optimizer(state_dict, self.optimizer))
 
-    def _norm(self) -> tuple[Tensor, list[nn.Parameter]]:
-        """Norm of all gradients, logged, and the parameters that have one."""
+    def _norm(self) -> tuple[Tensor, float, list[nn.Parameter]]:
+        """Norm of all gradients, its value (the one wait of a step for a device), which is logged,
+        and the parameters that have one.
+        """
         groups = self.optimizer.param_groups
         parameters = [p for group in groups for p in group["params"] if p.grad is not None]
         norm_type = self.clip.get("norm_type", 2) if self.clip else 2
         norm = gradient_norm(parameters, norm_type)
         prefix = f"{self.name}." if self.name else ""
-        self.message_hub.update_scalar(f"train/{prefix}grad_norm", float(norm))
-        return norm, parameters
+        value = float(norm)
+        self.message_hub.update_scalar(f"train/{prefix}grad_norm", value)
+        return norm, value, parameters
 
     def _clip(self, parameters: list[nn.Parameter], norm: Tensor) -> None:
         if self.clip:
@@ -200,15 +202,15 @@ class AutocastOptimWrapper(FiniteOptimWrapper):
             super().step(**kwargs)
             return
         self.scaler.unscale_(self.optimizer)
-        norm, parameters = self._norm()
-        finite = math.isfinite(float(norm))
+        norm, value, parameters = self._norm()
+        finite = math.isfinite(value)
         if finite:
             self._clip(parameters, norm)
         self.scaler.step(self.optimizer, **kwargs)  # does nothing where a gradient is not finite
         self.scaler.update()
         if self._poisoned:  # a loss that was not finite, with on_nonfinite="skip"
             self._poisoned = False
-            self._refuse(float(norm))
+            self._refuse(value)
         self.overflows = 0 if finite else self.overflows + 1
         if self.overflows > self.max_overflows:
             raise NonFiniteError(

@@ -37,6 +37,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapperDict
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
+from torch.utils.data import DataLoader
 
 from vtonlab.engine.checkpoints.files import (
     find_latest,
@@ -129,6 +130,15 @@ class SafeRunner(Runner):
         if isinstance(loop, dict) and "type" not in loop:
             loop = dict(loop, type="PairValLoop")
         return super().build_val_loop(loop)
+
+    @staticmethod
+    def build_dataloader(
+        dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False
+    ) -> DataLoader:
+        """mmengine's; batches come in pinned memory where there is a GPU to copy them."""
+        pinned = isinstance(dataloader, dict) and torch.cuda.is_available()
+        loader = {"pin_memory": True, **dataloader} if pinned else dataloader
+        return Runner.build_dataloader(loader, seed, diff_rank_seed)
 
     def _init_model_weights(self) -> None:
         if not is_sharded(self.bare_model):
