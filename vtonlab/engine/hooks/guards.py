@@ -4,7 +4,8 @@ import signal
 import sys
 
 import torch
-from mmengine.dist import all_reduce, is_distributed
+import torch.distributed as dist
+from mmengine.dist import is_distributed
 from mmengine.hooks import Hook
 
 from vtonlab.engine.hooks.checkpointing import SafeCheckpointHook, accumulative_counts
@@ -67,9 +68,12 @@ class SaveOnSignalHook(Hook):
     def __init__(self) -> None:
         self.received = 0
         self._previous: dict = {}
+        self._group = None  # of the processes' hosts: agreeing must not wait for their devices
 
     def before_train(self, runner) -> None:
         """Take over the two signals."""
+        if is_distributed() and dist.get_backend() != "gloo":
+            self._group = dist.new_group(backend="gloo")
         for number in EXIT_CODES:
             self._previous[number] = signal.signal(number, self._note)
 
@@ -102,5 +106,5 @@ class SaveOnSignalHook(Hook):
         if not is_distributed():
             return self.received
         flag = torch.tensor(self.received)
-        all_reduce(flag, op="max")
+        dist.all_reduce(flag, op=dist.ReduceOp.MAX, group=self._group)
         return int(flag)
