@@ -30,7 +30,7 @@ OTHER_PROCESSORS := \
 COMPARING := $(addprefix tests/test_,attention backbones conditioners datasets engine evaluation \
 	losses matchers models noise_schedules ops parity samplers structures synthetic configs.py matrix.py)
 
-.PHONY: help install demo test test-slow test-portable lint check parity clean
+.PHONY: help install demo test test-slow test-portable lint check audit parity clean
 
 help:
 	@echo "make install        create .venv with everything (PIP_ARGS=... for pip, such as a CPU build)"
@@ -40,6 +40,7 @@ help:
 	@echo "make test-portable  the number-comparing tests, as other processors compute"
 	@echo "make lint           ruff check and format"
 	@echo "make check          lint, floors and the quick tests, in under a minute"
+	@echo "make audit          known advisories for every package of the lock (asks the index about each)"
 	@echo "make parity         docs/parity.md anew, from the tests against the authors' numbers"
 	@echo "make clean          remove what runs and builds left (not .venv)"
 	@echo "ARGS=... is passed on to pytest and the demo"
@@ -81,6 +82,12 @@ check: lint
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# In an environment of its own. --strict: a package that the index says nothing of is no clean one.
+audit:
+	@test -x $(VENV)/audit/bin/pip-audit || { $(PYTHON) -m venv $(VENV)/audit && \
+		$(VENV)/audit/bin/python -m pip install --quiet "pip-audit>=2.10,<3"; }
+	$(VENV)/audit/bin/pip-audit --strict --no-deps --disable-pip -r requirements/lock.txt $(ARGS)
 
 parity: $(READY)
 	$(BIN)/python tools/parity_report.py $(ARGS)

@@ -31,7 +31,7 @@ WITHOUT_PLACE = re.compile(
 )
 _ENCODER = "conditioner.encoder."
 _CROSS = "conditioner.cross.blocks."
-_TOKEN = "conditioner.image_encoder."
+_TOKEN = "conditioner.image_encoder."  # noqa: S105 - the start of keys of weights
 
 
 def build_model(overrides: Mapping | None = None) -> nn.Module:

@@ -66,7 +66,7 @@ def export_study(
         raise ValueError(f"a {design} study needs systems with different names, not {names}")
     if out.is_dir() and any(out.iterdir()):
         raise ValueError(f"{out} is not empty: name a new folder")
-    rng = random.Random(seed_from("human study", seed))
+    rng = random.Random(seed_from("human study", seed))  # noqa: S311 - repeatable, not secret
     tables = {system.system: system.by_pair() for system in systems}
     common = sorted(set.intersection(*(set(table) for table in tables.values())))
     if not common:

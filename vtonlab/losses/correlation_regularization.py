@@ -67,7 +67,7 @@ class CorrelationRegularizationLoss(AttentionLoss):
         *,
         truth: str = "flow",
         support: str = "target_cells",
-        token_reduction: str = "visible",
+        token_reduction: str = "visible",  # noqa: S107 - which tokens count
         inside_garment: bool = True,
         weight: float = 1.0,
         layers: Sequence[str] | None = None,
@@ -116,7 +116,7 @@ class CorrelationRegularizationLoss(AttentionLoss):
             found = found.mean(1, keepdim=True)
         wanted = wanted.to(found.dtype).unflatten(0, (B, 1, Q))
         value = queries.mean((found - wanted).abs().mean(-1).mean(1))
-        if self.token_reduction == "all":
+        if self.token_reduction == "all":  # noqa: S105 - as above
             value = value * queries.count.to(value.dtype) / record.query.shape[2]
         return value, queries
 

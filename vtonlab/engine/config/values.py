@@ -73,7 +73,8 @@ def _resolved(annotation: Any, module: types.ModuleType | None) -> Any:
     if not isinstance(annotation, str):
         return annotation
     try:
-        return eval(annotation, dict(vars(module)) if module else {})  # a class's own source
+        # from the source of a class that is imported already: its module ran before this does
+        return eval(annotation, dict(vars(module)) if module else {})  # noqa: S307
     except Exception:  # names that only type checkers import
         return _EMPTY
 
