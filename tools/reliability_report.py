@@ -31,143 +31,6 @@ BEGIN, END = "<!-- card: begin -->", "<!-- card: end -->"
 PACKAGES = ("torch", "mmengine", "diffusers", "numpy", "pillow", "safetensors")
 
 
-def rows(full: bool) -> dict:
-    """Name -> Row, in the order of the card."""
-    from reliability import files, hostile_configs, inputs, processes, runs
-    from reliability.card import Row
-
-    found = {
-        "resume": Row(
-            "a resumed run equals the uninterrupted one",
-            "tensors and numbers that differ, 8 iterations against 4 + 4",
-            "0",
-            "cannot load; 3.1e-3 after repair",
-            runs.resumed_equals_whole,
-        ),
-        "workers": Row(
-            "the same bits for any number of loader workers",
-            "distinct MD5 of all tensors over 0, 1, 2 workers",
-            "1",
-            "2 or more",
-            runs.same_bits_for_any_workers,
-        ),
-        "decoded": Row(
-            "resuming loads no past sample",
-            "samples decoded again on resume at 10 000 iterations",
-            "0",
-            "40 000 (batch 4)",
-            runs.decoded_again,
-        ),
-        "kills": Row(
-            "kill -9 while saving leaves a run that resumes, and no torn file",
-            "20 kills at random moments, two files kept; keeping one is refused",
-            "0 unusable, 0 torn",
-            "keep=2: 0 and 3; keep=1: 16 and 6",
-            files.kills_while_saving,
-        ),
-        "damage": Row(
-            "silent corruption of a checkpoint is found",
-            "20 flipped bits and 20 cuts",
-            "40",
-            "20 (flipped bits: 0)",
-            files.damage,
-        ),
-        "memory": Row(
-            "saving needs no second copy in memory",
-            "growth of the resident high-water mark / file",
-            "< 5 %",
-            "100 %",
-            files.save_memory,
-        ),
-        "nan": Row(
-            "NaN is found before a parameter changes",
-            "one poisoned sample; parameters compared; iteration and samples named",
-            "yes",
-            "no",
-            runs.nan_stops_before_the_step,
-        ),
-        "typos": Row(
-            "config typos stop before iteration 1",
-            "13 typos in the demo's config",
-            "13",
-            "7 (one more at the first save)",
-            inputs.typos,
-        ),
-        "hostile": Row(
-            "nothing hostile is executed",
-            "pickle in a checkpoint, code in meta.config, JSON type of a function (--safe)",
-            "0 of 3",
-            "2 or 3",
-            inputs.hostile_files,
-        ),
-        "configs": Row(
-            "no config runs code, reads the environment, hangs or leaves its folder (--safe)",
-            "configs by somebody hostile, each of another kind, with a canary",
-            "0",
-            "executes them",
-            hostile_configs.hostile_configs_refused,
-        ),
-        "bomb": Row(
-            "a decompression bomb costs no memory",
-            "PNG of 20 000 x 20 000 pixels, peak over base",
-            "< 50 MiB",
-            "2 500 MiB",
-            inputs.bomb,
-        ),
-        "truncated": Row(
-            "pictures cut short are found",
-            "5 formats x 4 cuts",
-            "20",
-            "read as None or passed",
-            inputs.truncated,
-        ),
-        "middle": Row(
-            "pictures damaged in the middle are found",
-            "20 JPEG files with 200 random bytes, hashes recorded before",
-            "20",
-            "0",
-            inputs.damaged_middles,
-        ),
-        "metric": Row(
-            "a metric of two processes equals that of one",
-            "largest difference, 7 pictures",
-            "0 (float order: 1e-6)",
-            "depends on padding",
-            processes.metric_of_two,
-        ),
-        "death": Row(
-            "a dying rank ends the run",
-            "seconds until both processes are gone",
-            "< 15",
-            "9",
-            processes.rank_dies,
-        ),
-        "resize": Row(
-            "one resize, equal to Pillow's",
-            "zone plate, mean absolute difference in grey levels",
-            "< 0.01",
-            "20-26",
-            inputs.resizing,
-        ),
-        "overhead": Row(
-            "guards and safe seeding cost little",
-            "time inside them / training step of the demo, one thread",
-            "<= 2 %",
-            "-",
-            runs.overhead,
-        ),
-    }
-    if full:
-        found["disturbed"] = Row(
-            "a run killed three times ends with the bits of a calm one",
-            "60 iterations: SIGKILL x 3 (one inside a save) with 0 and 2 workers, SIGTERM once",
-            "0 differ",
-            "cannot load",
-            runs.killed_three_times,
-        )
-    return found
-
-
 def measure(chosen: dict) -> tuple[list[tuple], bool]:
     """One line of the table for each row, and whether every promise is kept."""
     lines, kept = [], True
@@ -236,6 +99,8 @@ def main() -> int:
     import torch
 
     torch.set_num_threads(1)
+    from reliability.rows import rows
+
     found = rows(args.full)
     unknown = sorted(set(args.only or ()) - set(found))
     if unknown:

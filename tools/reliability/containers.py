@@ -257,6 +257,40 @@ def text_changed(tokens: tuple | list) -> Callable[[bytes, Generator], bytes]:
     return mutate
 
 
+_JSON_VALUES = (None, True, 0, -1, 7.5, 1e308, 2**70, "", "x", "\u20ac/..", [], {}, [[]], {"": 0})
+
+
+def json_changed(data: bytes, rng: Generator) -> bytes:
+    """Half of them stay JSON: a value of another kind, a key less, more or of another name."""
+    if rng.random() < 0.5:
+        return text_changed(_JSON_TOKENS)(data, rng)
+    tree = json.loads(data)
+    for _ in range(rng.integers(1, 4)):
+        nodes = [node for node in _nests(tree) if node]
+        if not nodes:
+            break
+        node = chosen(rng, nodes)
+        key = chosen(rng, list(node) if isinstance(node, dict) else range(len(node)))
+        kind = rng.integers(5)
+        if kind == 0:
+            del node[key]
+        elif kind == 1 and isinstance(node, dict):
+            node[chosen(rng, ["", "x", "0", "type", "format", "pairs"])] = node.pop(key)
+        elif kind == 2 and isinstance(node, list):
+            node.append(node[key])
+        else:
+            node[key] = chosen(rng, _JSON_VALUES)
+    return json.dumps(tree).encode()
+
+
+def _nests(tree: Any) -> list:
+    """Every list and dictionary of a JSON tree."""
+    if not isinstance(tree, dict | list):
+        return []
+    inside = tree.values() if isinstance(tree, dict) else tree
+    return [tree, *(node for value in inside for node in _nests(value))]
+
+
 def containers() -> dict[str, Container]:
     """Name -> container, of everything that vtonlab opens and others may have written."""
     from vtonlab.utils.bounded import (
@@ -284,9 +318,7 @@ def containers() -> dict[str, Container]:
         "zip": Container(".zip", zip_honest, zip_changed, zip_members),
         "tar": Container(".tar", tar_honest, tar_changed, tar_members),
         "safetensors": Container(".safetensors", safetensors_honest, safetensors_changed, tensors),
-        "JSON": Container(
-            ".json", json.dumps(JSON_TEXT).encode, text_changed(_JSON_TOKENS), read_json
-        ),
+        "JSON": Container(".json", json.dumps(JSON_TEXT).encode, json_changed, read_json),
         "YAML": Container(".yaml", YAML_TEXT.encode, text_changed(_YAML_TOKENS), yaml),
     }
     for name, (suffix, honest, mutate) in pictures.KINDS.items():
