@@ -30,7 +30,7 @@ OTHER_PROCESSORS := \
 COMPARING := $(addprefix tests/test_,attention backbones conditioners datasets engine evaluation \
 	losses matchers models noise_schedules ops parity samplers structures synthetic configs.py matrix.py)
 
-.PHONY: help install demo test test-slow test-portable lint check audit parity clean
+.PHONY: help install demo test test-slow test-portable lint check audit docs parity clean
 
 help:
 	@echo "make install        create .venv with everything (PIP_ARGS=... for pip, such as a CPU build)"
@@ -41,6 +41,7 @@ help:
 	@echo "make lint           ruff check and format"
 	@echo "make check          lint, floors and the quick tests, in under a minute"
 	@echo "make audit          known advisories for every package of the lock (asks the index about each)"
+	@echo "make docs           the documentation site, into site/ (adds mkdocs to the environment)"
 	@echo "make parity         docs/parity.md anew, from the tests against the authors' numbers"
 	@echo "make clean          remove what runs and builds left (not .venv)"
 	@echo "ARGS=... is passed on to pytest and the demo"
@@ -89,6 +90,12 @@ audit:
 		$(VENV)/audit/bin/python -m pip install --quiet "pip-audit>=2.10,<3"; }
 	$(VENV)/audit/bin/pip-audit --strict --no-deps --disable-pip -r requirements/lock.txt $(ARGS)
 
+docs: $(READY)
+	@$(BIN)/python -c "import material, mkdocstrings" 2>/dev/null || \
+		$(BIN)/python -m pip install --disable-pip-version-check -q -r requirements/docs.txt
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo "Open site/index.html, or: $(BIN)/python -m http.server -d site"
+
 parity: $(READY)
 	$(BIN)/python tools/parity_report.py $(ARGS)
 
@@ -96,4 +103,4 @@ demo: $(READY)
 	$(BIN)/python tools/demo.py $(ARGS)
 
 clean:
-	rm -rf work_dirs build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf work_dirs build dist site *.egg-info .pytest_cache .ruff_cache

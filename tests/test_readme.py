@@ -1,4 +1,4 @@
-"""README's commands: each block of bash is run at small size, or says what it needs.
+"""Commands of README and docs: each block of bash is run at small size, or says what it needs.
 
 A block that nobody can run here stands below a comment ``<!-- needs: a data set -->``. All others
 have their shrunk form in ``SMALL``; the slow test types them one after another, in a copy of the
@@ -10,13 +10,20 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+import doc_pages
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SHARED = ("vtonlab/engine/cli.py", "vtonlab/evaluation/options.py")  # options of several tools
+SHARED = (
+    "vtonlab/engine/cli.py",
+    "vtonlab/evaluation/options.py",
+    "tools/convert/zero_cross_attention.py",
+)  # options of several tools
 FEW = "train_cfg.max_iters=4 default_hooks.checkpoint.interval=4 train_dataloader.batch_size=2"
+RUN = (ROOT / "README.md", ROOT / "docs/start/first_steps.md")
 FEW_PEOPLE = "test_dataloader.dataset.length=4"
 # Start of a command in README -> what is run for it; None: make's own tests and README's own.
 SMALL = {
@@ -32,16 +39,10 @@ SMALL = {
 }
 
 
-def blocks() -> list[tuple[str, list[str]]]:
-    """(what a bash block needs, its commands without comments) in the order of README."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    pattern = r"(?:<!-- needs: ([^>]*?) -->\n+)?```bash\n(.*?)```"
-    found = []
-    for needs, body in re.findall(pattern, text, re.S):
-        lines = body.replace("\\\n", " ").splitlines()
-        commands = [" ".join(shlex.split(line, comments=True)) for line in lines]
-        found.append((needs, [command for command in commands if command]))
-    return found
+def blocks(pages: Sequence[Path] = (ROOT / "README.md",)) -> list[tuple[str, list[str]]]:
+    """(what a bash block needs, its commands without comments) in the order of the pages."""
+    found = [block for page in pages for block in doc_pages.blocks(page)]
+    return [(b.needs, doc_pages.commands(b.text)) for b in found if b.language == "bash"]
 
 
 def small(command: str) -> str | None:
@@ -61,7 +62,7 @@ def test_every_block_is_run_or_says_what_it_needs():
 
 def test_every_command_names_a_tool_and_options_that_exist():
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M))
-    for _, commands in blocks():
+    for _, commands in blocks(doc_pages.PAGES):
         for command in commands:
             words = command.split()
             if words[0] == "make":
@@ -82,7 +83,7 @@ def test_the_commands_run_one_after_another(tmp_path):
             (tmp_path / name).symlink_to((ROOT / name).resolve())
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     env = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)}
-    for needs, commands in blocks():
+    for needs, commands in blocks(RUN):
         for command in () if needs else map(small, commands):
             if command:
                 done = subprocess.run(
