@@ -7,7 +7,7 @@ import os
 import signal
 
 import pytest
-from reliability import containers, fuzz
+from reliability import consumers, containers, fuzz
 
 NAMES = list(containers.containers())
 TIMES = pytest.mark.parametrize("times", [60, pytest.param(2000, marks=pytest.mark.slow)])
@@ -23,6 +23,15 @@ def test_nothing_escapes(name, times, tmp_path):
     assert verdicts[fuzz.EQUAL] + verdicts[fuzz.HARMLESS] > 0  # some are believed
 
 
+@TIMES
+def test_what_uses_them_refuses_by_name(times, tmp_path):
+    """Sound containers may say nonsense: manifests, results, lists, maps, shards, checkpoints."""
+    for name in consumers.consumers():
+        (tmp_path / name).mkdir()
+        tally = fuzz.fuzz(name, tmp_path / name, times // 2)
+        assert not tally.escapes, (name, tally.escapes)
+
+
 def test_what_escapes_is_counted_and_does_not_end_the_fuzz(tmp_path, monkeypatch):
     def read(path):
         data = path.read_bytes()
@@ -36,7 +45,7 @@ def test_what_escapes_is_counted_and_does_not_end_the_fuzz(tmp_path, monkeypatch
 
     files = [b"whole", b"crash", b"other", b"large", b"odd"]
     odd = containers.Container(".x", lambda: b"whole", lambda data, rng: data, read)
-    monkeypatch.setattr(containers, "containers", lambda: {"x": odd})
+    monkeypatch.setattr(fuzz, "subjects", lambda: {"x": odd})
     monkeypatch.setattr(fuzz, "mutation", lambda container, n, seed: files[n])
     tally = fuzz.fuzz("x", tmp_path, 5)
     assert (tally.verdicts[fuzz.EQUAL], tally.verdicts[fuzz.HARMLESS]) == (1, 1)

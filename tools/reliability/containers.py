@@ -11,6 +11,7 @@ import struct
 import tarfile
 import zipfile
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -248,7 +249,7 @@ def text_changed(tokens: tuple | list) -> Callable[[bytes, Generator], bytes]:
             return scrambled(data, rng)
         text = data.decode()
         for _ in range(rng.integers(1, 4)):
-            edges = [n for n, mark in enumerate(text[:500]) if mark in "[]{},: \n"]
+            edges = [n for n, mark in enumerate(text[:500]) if mark in "[]{},: \n"] or [0]
             start = chosen(rng, edges)
             end = start + int(rng.integers(0, 6)) * int(rng.integers(0, 2))
             text = text[: start + 1] + chosen(rng, tokens) + text[end + 1 :]
@@ -277,9 +278,9 @@ def json_changed(data: bytes, rng: Generator) -> bytes:
         elif kind == 1 and isinstance(node, dict):
             node[chosen(rng, ["", "x", "0", "type", "format", "pairs"])] = node.pop(key)
         elif kind == 2 and isinstance(node, list):
-            node.append(node[key])
+            node.append(deepcopy(node[key]))
         else:
-            node[key] = chosen(rng, _JSON_VALUES)
+            node[key] = deepcopy(chosen(rng, _JSON_VALUES))
     return json.dumps(tree).encode()
 
 

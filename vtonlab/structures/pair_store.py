@@ -78,6 +78,9 @@ def read_manifest(path: Path) -> dict:
         manifest = read_json(path)
         if manifest["format"] != FORMAT:
             raise ValueError(f"format {manifest['format']}, this vtonlab reads {FORMAT}")
+        for key, kind in (("complete", bool), ("pairs", dict), ("failed", dict)):
+            if not isinstance(manifest[key], kind):
+                raise ValueError(f"{key} is {manifest[key]!r}")
         return manifest
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise FileError(

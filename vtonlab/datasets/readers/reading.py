@@ -285,7 +285,8 @@ def read_iuv(path: Path, uv_path: Path | None, max_pixels: int) -> np.ndarray:
         labels, uv = iuv[..., 0], np.moveaxis(iuv[..., 1:], -1, 0) / np.float32(255)
     if (
         labels.ndim != 2
-        or labels.max(initial=0) > DENSEPOSE_PARTS
+        or labels.dtype.kind not in "iu"
+        or not 0 <= labels.min(initial=0) <= labels.max(initial=0) <= DENSEPOSE_PARTS
         or uv.shape != (2, *labels.shape)
     ):
         raise FileError(
@@ -308,6 +309,12 @@ def read_body(path: Path) -> dict[str, np.ndarray]:
         ValueError: not an ``.npz`` with ``pred_vertices_img`` and ``visibility``.
     """
     arrays = read_arrays(path, ("pred_vertices_img", "visibility"))
+    shapes = [array.shape for array in arrays.values()]
+    if len(shapes[0]) != 2 or shapes[0][1] < 2 or len(shapes[1]) != 2:
+        raise FileError(
+            f"{path} is no projected body: it needs pred_vertices_img (V, 2 or 3) and visibility "
+            f"(h, w), not {shapes[0]} and {shapes[1]}"
+        )
     seen = arrays["visibility"].astype(np.int64)
     seen[seen >= np.iinfo(np.uint16).max] = -1
     vertices = arrays["pred_vertices_img"][:, :2].astype(np.float32) + np.float32(0.5)
@@ -323,7 +330,11 @@ def read_arrays(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     """
     try:
         arrays = read_npz(path)
-        return {name: arrays[name] for name in names}
+        found = {name: arrays[name] for name in names}
+        texts = [name for name, array in found.items() if array.dtype.kind not in "biuf"]
+        if texts:
+            raise ValueError(f"{texts[0]} holds no numbers")
+        return found
     except (ValueError, KeyError) as error:
         raise FileError(
             f"{path} is no .npz file with {', '.join(names)} ({reason_of(error)}); pickles are not "

@@ -33,6 +33,7 @@ from vtonlab.structures.pair_store import describe_difference, plain_settings
 from vtonlab.utils.bounded import (
     FileError,
     MemoryFile,
+    naming,
     parse_json,
     read_npz,
     reason_of,
@@ -44,6 +45,16 @@ from vtonlab.utils.paths import check_name
 FORMAT = 1
 INDEX = "index.json"
 MATCHES = "matches"  # the member of a sample that holds its correspondences
+_FACTS = {  # of an index, and what they are
+    "metainfo": dict,
+    "files": list,
+    "made": list,
+    "task": str,
+    "labels": str,
+    "build_mask": dict | None,
+    "mask_files": dict | None,
+    "matches": dict | None,
+}
 _ARRAYS = ("person_points", "garment_points", "scores")
 _MAX_SAMPLE_BYTES = 1 << 30
 
@@ -187,7 +198,7 @@ class ShardDataset(TryOnDataset):
             task=self.facts["task"],
             labels=self.facts["labels"],
             build_mask=self.facts["build_mask"],
-            mask_files=MaskFiles.of(self.facts["mask_files"]),
+            mask_files=self._mask_files(),
             paint_hair=paint_hair,
             max_pixels=max_pixels,
         )
@@ -199,6 +210,10 @@ class ShardDataset(TryOnDataset):
     def metainfo(self) -> dict:
         info = {**self.facts["metainfo"], "size": self.recipe.size}
         return {k: tuple(v) if isinstance(v, list) else v for k, v in info.items()}
+
+    def _mask_files(self) -> MaskFiles:
+        with naming(join(self.storage.root, INDEX)):
+            return MaskFiles.of(self.facts["mask_files"])
 
     def _check_maps(self, maps: Sequence[str], paint_hair: bool) -> None:
         wanted = [*maps, *(["parse"] if paint_hair else [])]
@@ -310,7 +325,13 @@ def _read_index(storage: Storage) -> dict:
         index = parse_json(storage.read(INDEX), path)
         if index["format"] != FORMAT:
             raise ValueError(f"format {index['format']}, this vtonlab reads {FORMAT}")
-        return index
+        for key, kinds in _FACTS.items():
+            if not isinstance(index["facts"][key], kinds):
+                raise ValueError(f"its {key} is {index['facts'][key]!r}")
+        names = (*index["facts"]["files"], *index["facts"]["made"])
+        if not all(isinstance(name, str) for name in names):
+            raise ValueError(f"its maps are {names!r}")
+        return index | {"shards": list(index["shards"])}
     except FileNotFoundError:
         raise FileNotFoundError(
             f"{path} does not exist: write the shards with `python tools/make_shards.py CONFIG "
@@ -323,16 +344,22 @@ def _read_index(storage: Storage) -> dict:
 
 
 def _places(index: Mapping, root: str) -> tuple[list[Item], list[Place]]:
+    with naming(join(root, INDEX)):
+        items, places = _listed(index)
+        if not items:
+            raise ValueError("it lists no samples; write the shards again")
+    return items, places
+
+
+def _listed(index: Mapping) -> tuple[list[Item], list[Place]]:
     items, places = [], []
     for number, shard in enumerate(index["shards"]):
         check_name(shard["name"])
         for person, garment, category, offset, length, checksum in shard["places"]:
             if not 0 < length <= _MAX_SAMPLE_BYTES or offset < 0:
-                raise ValueError(f"{join(root, INDEX)}: a sample of {length} bytes")
+                raise ValueError(f"a sample of {length} bytes")
             items.append(Item(Pair(person, garment), category))
             places.append(Place(number, offset, length, checksum))
-    if not items:
-        raise ValueError(f"{join(root, INDEX)} lists no samples; write the shards again")
     return items, places
 
 
@@ -379,7 +406,8 @@ def pack_matches(matches: Correspondences) -> bytes:
 def unpack_matches(file: MemoryFile) -> Correspondences:
     """Inverse of `pack_matches`."""
     arrays = read_npz(file)
-    return Correspondences.from_dict({name: arrays[name] for name in _ARRAYS})
+    with naming(file):
+        return Correspondences.from_dict({name: arrays[name] for name in _ARRAYS})
 
 
 @DATA_SAMPLERS.register_module()

@@ -57,7 +57,7 @@ def read_attention(path: str | Path) -> SavedAttention:
             visible=data.get("visible"),
             sigma=float(data["sigma"]) if "sigma" in data else None,
         )
-    except (OSError, KeyError, ValueError, TypeError) as error:
+    except (OSError, KeyError, ValueError, TypeError, OverflowError) as error:
         raise FileError(f"{path} is not a file of saved attention ({reason_of(error)})") from error
 
 

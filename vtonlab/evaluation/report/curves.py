@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from vtonlab.evaluation.report.charts import Series
-from vtonlab.utils.bounded import read_json_lines
+from vtonlab.utils.bounded import naming, read_json_lines
 
 
 def read_curves(work_dir: str | Path) -> dict[str, Series]:
@@ -14,13 +14,18 @@ def read_curves(work_dir: str | Path) -> dict[str, Series]:
     """
     points: dict[str, dict[int, float]] = {}
     for path in sorted(Path(work_dir).glob("*/vis_data/scalars.json")):
-        step = 0
-        for row in _rows(path):
-            step = int(row.get("iter") or row.get("step") or step)
-            for key, value in row.items():
-                if key not in ("iter", "step") and isinstance(value, int | float):
-                    points.setdefault(key, {})[step] = float(value)
+        with naming(path):
+            _add(points, _rows(path))
     return {key: sorted(line.items()) for key, line in points.items()}
+
+
+def _add(points: dict[str, dict[int, float]], rows: list[dict]) -> None:
+    step = 0
+    for row in rows:
+        step = int(row.get("iter") or row.get("step") or step)
+        for key, value in row.items():
+            if key not in ("iter", "step") and isinstance(value, int | float):
+                points.setdefault(key, {})[step] = float(value)
 
 
 def _rows(path: Path) -> list[dict]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vtonlab.evaluation.report.scores import CRITERIA, system_heads
 from vtonlab.evaluation.report.systems import Group
-from vtonlab.utils.bounded import FileError, read_json, reason_of
+from vtonlab.utils.bounded import FileError, naming, read_json, reason_of
 
 
 def judge_table(group: Group) -> str:
@@ -56,7 +56,9 @@ def read_study(path: str | Path) -> dict:
     except ValueError as error:
         raise FileError(f"{path} is no study ({reason_of(error)})") from None
     if not isinstance(study, dict) or not {"win_rates", "criteria"} & set(study):
-        raise ValueError(f"{path} is no study: it has neither win_rates nor criteria")
+        raise FileError(f"{path} is no study: it has neither win_rates nor criteria")
+    with naming(path):
+        study_table(study)  # what is not of its form cannot be shown
     return study
 
 
