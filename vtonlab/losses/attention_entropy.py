@@ -61,7 +61,8 @@ class AttentionEntropyLoss(AttentionLoss):
     def sample_values(self, record: AttentionRecord, batch: Mapping) -> tuple[Tensor, QuerySet]:
         queries = self._queries(record, batch)
         if self.head_reduction == "mean":
-            value = queries.mean(take_queries(record, queries).mean_map_entropy())  # of (B, Q)
+            value = take_queries(record, queries).weighted_map_entropy(queries.weight)  # (B,)
+            value = value / queries.count.to(value.dtype).clamp(min=1)
         else:
             entropy = take_queries(record, queries).entropy()  # (B, H, Q)
             value = queries.mean(entropy.mean(1))

@@ -148,9 +148,8 @@ class AttentionFlowLoss(AttentionLoss):
 
     def flow(self, record: AttentionRecord) -> Tensor:
         """Where each token looks, in corner coordinates: ``(B, 1, Nq, 2)``, or a flow per head."""
-        flow = record.mean_of(
-            corner_coordinates(record.key_grid, record.query), temperature=self.temperature
-        )  # (B, H, Nq, 2)
+        corners = corner_coordinates(record.key_grid, record.query)
+        flow = record.moments(corners, temperature=self.temperature).mean  # (B, H, Nq, 2)
         sink = self._sink(record)
         if sink is not None:
             share = log_mass(record, sink, self.temperature)  # (B, H, Nq)

@@ -104,7 +104,7 @@ class AttentionTVLoss(AttentionLoss):
             h, w = record.key_grid
             x, y = coordinates.unbind(-1)
             coordinates = torch.stack([x * w - 0.5, y * h - 0.5], -1)
-        centroids = record.mean_of(coordinates)  # (B, H, Nq, 2)
+        centroids = record.moments(coordinates).mean  # (B, H, Nq, 2)
         if self.head_reduction == "mean":
             centroids = centroids.mean(1, keepdim=True)
         B, H, _, _ = centroids.shape

@@ -22,6 +22,7 @@ from vtonlab.ops.attention_chunked import (
 )
 from vtonlab.ops.attention_mask import is_graded, key_bias, seen_keys
 from vtonlab.ops.attention_precision import statistics_dtype
+from vtonlab.ops.head_mean_entropy import weighted_map_entropy
 
 
 class AttentionRecord:
@@ -126,6 +127,13 @@ class AttentionRecord:
         """
         return self.mean_map_moments(entropy=True, temperature=temperature, rows=rows).entropy
 
+    def weighted_map_entropy(self, weight: Tensor, temperature: float = 1.0) -> Tensor:
+        """(B,): sum over queries of ``weight`` (B, Nq) times `mean_map_entropy`, at half its cost
+        where a gradient is asked for.
+        """
+        scale, bias = self._scale(temperature), self.key_bias(temperature)
+        return weighted_map_entropy(self.query, self.key, scale, weight, bias)
+
     def mean_map_moments(
         self,
         values: Tensor | None = None,
@@ -161,13 +169,14 @@ class AttentionRecord:
         Args:
             sink_key: (H, S, D) or (B, H, S, D), learnable sinks that belong to a loss.
         """
-        logsumexp = self.logsumexp(temperature)
         others = [] if self.context_key is None else [(self.context_key, self.context_mask)]
         if sink_key is not None:
             others.append((sink_key.expand(self.query.shape[0], *sink_key.shape[-3:]), None))
         others = [other for other in others if other[0].shape[2] > 0]
         if not others:
-            return attention_share(logsumexp, None)
+            dtype = statistics_dtype(self.query, self.key)
+            return torch.ones(self.query.shape[:3], dtype=dtype, device=self.query.device)
+        logsumexp = self.logsumexp(temperature)
         key, bias = self._joined(others, temperature)
         scale = self._scale(temperature)
         return attention_share(logsumexp, attention_logsumexp(self.query, key, scale, bias=bias))
