@@ -127,3 +127,26 @@ def test_settings_by_parameter_name_reach_a_part():
     settings["generator"]["paramwise_cfg"] = dict(custom_keys={"embedding": dict(lr_mult=0.1)})
     wrapper = MultiOptimWrapperConstructor(settings)(toy.ToyAdversary())["generator"]
     assert sorted({group["lr"] for group in wrapper.param_groups}) == [1e-4, 1e-3]
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_adamw_steps_in_one_kernel_and_says_the_same(grouped):
+    """Equal up to float64's last digits, which each of the 5 steps may move by one."""
+    from vtonlab.engine.running.adam import adamw
+
+    torch.manual_seed(0)
+    start = [torch.randn(7, 5, dtype=torch.float64), torch.randn(3, dtype=torch.float64)]
+    found = []
+    for fused in (None, False):
+        own = [torch.nn.Parameter(tensor.clone()) for tensor in start]
+        groups = [dict(params=own[:1], lr=0.1), dict(params=own[1:])] if grouped else iter(own)
+        optimizer = adamw(groups, lr=1e-2, weight_decay=0.1, fused=fused)
+        assert optimizer.param_groups[0]["fused"] is (fused is None)
+        generator = torch.Generator().manual_seed(1)
+        for _ in range(5):
+            for p in own:
+                p.grad = torch.randn(p.shape, generator=generator, dtype=torch.float64)
+            optimizer.step()
+        found.append(torch.cat([p.detach().flatten() for p in own]))
+    torch.testing.assert_close(*found, rtol=1e-14, atol=1e-15)
+    assert not adamw([torch.nn.Parameter(start[0])], foreach=True).param_groups[0]["fused"]

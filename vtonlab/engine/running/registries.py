@@ -13,7 +13,12 @@ def _child(name: str, parent: Registry, *locations: str) -> Registry:
     return PackageRegistry(name, parent=parent, scope="vtonlab", locations=list(locations))
 
 
-OPTIMIZERS = _child("optimizer", mm.OPTIMIZERS, "vtonlab.engine.running.eight_bit")
+OPTIMIZERS = _child(
+    "optimizer",
+    mm.OPTIMIZERS,
+    "vtonlab.engine.running.adam",
+    "vtonlab.engine.running.eight_bit",
+)
 OPTIM_WRAPPER_CONSTRUCTORS = _child(
     "optimizer wrapper constructor",
     mm.OPTIM_WRAPPER_CONSTRUCTORS,
