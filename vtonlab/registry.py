@@ -20,8 +20,7 @@ from mmengine.registry import TRANSFORMS as _TRANSFORMS
 from mmengine.registry import VISUALIZERS as _VISUALIZERS
 from mmengine.registry import Registry
 
-from vtonlab.utils.class_table import ClassTable, import_below
-from vtonlab.utils.plugins import load_plugins
+from vtonlab.utils.class_table import ClassTable, import_all
 
 
 class PackageRegistry(Registry):
@@ -31,9 +30,7 @@ class PackageRegistry(Registry):
         if self._imported:
             return
         self._imported = True  # first: what is imported may ask this registry
-        for location in self._locations:
-            import_below(location)
-        load_plugins()
+        import_all(self._locations)
 
 
 def names(registry: Registry) -> list[str]:

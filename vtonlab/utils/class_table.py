@@ -67,9 +67,14 @@ class ClassTable:
         if self._is_complete:
             return
         self._is_complete = True  # first: what is imported may ask this table
-        for location in self._locations:
-            import_below(location)
-        load_plugins()
+        import_all(self._locations)
+
+
+def import_all(locations: Sequence[str]) -> None:
+    """Import packages with all modules below them, and the installed plugins."""
+    for location in locations:
+        import_below(location)
+    load_plugins()
 
 
 def import_below(location: str) -> None:

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 from vtonlab import registry as ours
 from vtonlab.engine.config.sentences import hint, unknown_key
 from vtonlab.engine.config.top_level import TOP_LEVEL, Arguments, declared
+from vtonlab.engine.config.tree import child, has, names
 from vtonlab.engine.config.values import Within, parameters_of, problem_of
 from vtonlab.engine.running import registries as running
 from vtonlab.engine.running.optimizers import FiniteOptimWrapper
@@ -164,30 +165,18 @@ def check_options(config: Mapping[str, Any], options: Mapping[str, Any]) -> None
         path: tuple[str, ...] = ()
         *parents, last = option.split(".")
         for part in parents:
-            if not _has(node, part):
-                raise ValueError(unknown_key((*path, part), _names(node), "--cfg-options"))
-            node = node[int(part)] if isinstance(node, (list, tuple)) else node[part]
+            if not has(node, part):
+                raise ValueError(unknown_key((*path, part), names(node), "--cfg-options"))
+            node = child(node, part)
             path = (*path, part)
         valid = allowed_keys(node, path) if isinstance(node, Mapping) else None
-        if not _has(node, last) and last not in (valid or ()):
-            names = valid if not path else [*_names(node), *(valid or ())]
-            raise ValueError(unknown_key((*path, last), names, "--cfg-options"))
+        if not has(node, last) and last not in (valid or ()):
+            known = valid if not path else [*names(node), *(valid or ())]
+            raise ValueError(unknown_key((*path, last), known, "--cfg-options"))
 
 
 def _as_dict(config: Any) -> Mapping[str, Any]:
     return config._cfg_dict if isinstance(config, Config) else config
-
-
-def _has(node: Any, part: str) -> bool:
-    if isinstance(node, (list, tuple)):
-        return part.isdigit() and int(part) < len(node)
-    return isinstance(node, Mapping) and part in node
-
-
-def _names(node: Any) -> list[str]:
-    if isinstance(node, (list, tuple)):
-        return [str(i) for i in range(len(node))]
-    return list(node) if isinstance(node, Mapping) else []
 
 
 def allowed_keys(node: Mapping[str, Any], path: tuple[str, ...]) -> Arguments | None:

@@ -6,7 +6,7 @@ imported (`static_classes`). Where either is not possible nothing is said here: 
 """
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from vtonlab.engine.config.sentences import unknown_key
 from vtonlab.engine.config.sources import used_names
 from vtonlab.engine.config.static_classes import arguments_of
 from vtonlab.engine.config.top_level import TOP_LEVEL
+from vtonlab.engine.config.tree import child, dictionaries, has, names
 from vtonlab.utils.plugins import GROUP
 
 # What mmengine reads beside a type, in one place or another of a config.
@@ -64,16 +65,17 @@ def check_early(
         for name in values:
             if name not in top and name not in ingredients and not name.startswith("_"):
                 raise ValueError(unknown_key((name,), top, "the config"))
-    for place, node in _nodes(values, ()):
-        _check_node(place, node)
+    for place, node in dictionaries(values):
+        if place[0] != "released":  # a table of paths
+            _check_node(place, node)
 
 
 def _near_file(path: Path) -> str:
     """What lies beside a path under nearly its name."""
     if not path.parent.is_dir():
         return f"there is no folder {path.parent} either"
-    names = [file.name for file in path.parent.iterdir() if file.is_file()]
-    near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.6)
+    beside = [file.name for file in path.parent.iterdir() if file.is_file()]
+    near = difflib.get_close_matches(path.name, beside, n=1, cutoff=0.6)
     return f"did you mean {path.parent / near[0]}?" if near else "train one with tools/train.py"
 
 
@@ -100,18 +102,18 @@ def _check_option(option: str, values: Mapping[str, Any], top: frozenset[str] | 
     *parents, last = option.split(".")
     path: tuple[str, ...] = ()
     for part in parents:
-        if not _has(node, part):
+        if not has(node, part):
             if path or top is not None:
-                raise ValueError(unknown_key((*path, part), _names(node), "--cfg-options"))
+                raise ValueError(unknown_key((*path, part), names(node), "--cfg-options"))
             return
-        node = node[int(part)] if isinstance(node, (list, tuple)) else node[part]
+        node = child(node, part)
         path = (*path, part)
-    if _has(node, last):
+    if has(node, last):
         return
     valid = _valid_at(path, node) if path else top
     if valid is not None and last not in valid:
-        names = [*_names(node), *valid] if path else valid
-        raise ValueError(unknown_key((*path, last), names, "--cfg-options"))
+        known = [*names(node), *valid] if path else valid
+        raise ValueError(unknown_key((*path, last), known, "--cfg-options"))
 
 
 def _valid_at(path: tuple[str, ...], node: Any) -> frozenset[str] | None:
@@ -136,30 +138,3 @@ def _check_node(path: tuple[str, ...], node: Mapping[str, Any]) -> None:
     for key in node if valid is not None else ():
         if key not in valid:
             raise ValueError(unknown_key((*path, str(key)), valid, "the config"))
-
-
-def _nodes(node: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Mapping]]:
-    """Every dictionary below the top, but for the table ``released``, whose keys are paths."""
-    if isinstance(node, Mapping):
-        if path:
-            yield path, node
-        items = node.items()
-    elif isinstance(node, (list, tuple)):
-        items = enumerate(node)
-    else:
-        return
-    for key, value in items:
-        if path or key != "released":
-            yield from _nodes(value, (*path, str(key)))
-
-
-def _has(node: Any, part: str) -> bool:
-    if isinstance(node, (list, tuple)):
-        return part.isdigit() and int(part) < len(node)
-    return isinstance(node, Mapping) and part in node
-
-
-def _names(node: Any) -> list[str]:
-    if isinstance(node, (list, tuple)):
-        return [str(i) for i in range(len(node))]
-    return list(node) if isinstance(node, Mapping) else []

@@ -10,6 +10,8 @@ import torch
 from mmengine.config import Config
 from torch.nn.modules.module import register_module_module_registration_hook
 
+from vtonlab.engine.config.tree import dictionaries
+
 MOST_MODULES = 30_000  # FLUX.1 with LoRA has 5 000
 _BUILDERS = {"build_from_cfg": "cfg", "build_dataloader": "dataloader"}  # of mmengine
 _SHOWN = 60  # characters of a value
@@ -103,19 +105,12 @@ def _equal(a: Any, b: Any) -> bool:
 
 
 def _parts(node: Any, path: str) -> Iterator[tuple[str, Mapping]]:
-    """Every dictionary inside a config, with its path."""
-    if isinstance(node, Config):
-        node = node._cfg_dict
-    if isinstance(node, Mapping):
-        if path:
-            yield path, node
-        items = node.items()
-    elif isinstance(node, (list, tuple)):
-        items = enumerate(node)
-    else:
-        return
-    for key, value in items:
-        yield from _parts(value, f"{path}.{key}" if path else str(key))
+    """Every dictionary inside a config, with its path below ``path``; the outermost where that says
+    one.
+    """
+    node = node._cfg_dict if isinstance(node, Config) else node
+    for place, found in dictionaries(node, tuple(path.split(".")) if path else ()):
+        yield ".".join(place), found
 
 
 def _told(error: Exception, path: str, node: Mapping) -> str:
