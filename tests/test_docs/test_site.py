@@ -5,9 +5,13 @@ import os
 import re
 import subprocess
 import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from browser import CHROMIUM, Browser
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tools/docs"))
@@ -61,26 +65,58 @@ def test_every_registered_class_has_a_page():
                     assert key in listed, f"{key} of {each.name} stands on no page"
 
 
-@needs_mkdocs
-@pytest.mark.slow
-def test_the_site_builds_offline_without_a_warning(tmp_path):
-    command = [sys.executable, "-c", OFFLINE, str(tmp_path / "site")]
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    """The site, built where every connection is refused and every warning is an error."""
+    folder = tmp_path_factory.mktemp("docs") / "site"
     env = dict(os.environ, NO_MKDOCS_2_WARNING="1")
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", OFFLINE, str(folder)],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+    )
     told = done.stdout + done.stderr
     assert done.returncode == 0 and "WARNING -" not in told, told[-4000:]
-    pages = list((tmp_path / "site").rglob("*.html"))
+    return folder
+
+
+@needs_mkdocs
+@pytest.mark.slow
+def test_the_site_builds_offline_without_a_warning(site):
+    pages = list(site.rglob("*.html"))
     assert len(pages) > 40
     for page in pages:
         text = page.read_text(encoding="utf-8")
-        fetched = re.findall(
-            r'<(?:script|img|source|iframe)[^>]+(?:src|srcset)="(https?:[^"]+)"', text
-        )
-        fetched += re.findall(
-            r'<link[^>]+rel="(?:stylesheet|preconnect|icon)"[^>]*href="(https?:[^"]+)"', text
-        )
-        fetched += re.findall(
-            r'<link[^>]+href="(https?:[^"]+)"[^>]*rel="(?:stylesheet|preconnect)', text
-        )
+        loads = r'<(?:script|img|source|iframe)[^>]+(?:src|srcset)="(https?:[^"]+)"'
+        styles = r'<link[^>]+rel="(?:stylesheet|preconnect|icon)"[^>]*href="(https?:[^"]+)"'
+        fetched = re.findall(loads, text) + re.findall(styles, text)
         assert not fetched, f"{page.name} fetches {fetched[:3]}"
-        assert "--8&lt;--" not in text and "--8<--" not in text
+        assert "<!-- include" not in text and "<!-- needs" not in text
+
+
+@needs_mkdocs
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_no_page_is_wider_than_a_phone_or_asks_anybody_else(site):
+    serving = type("Quiet", (SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(serving, directory=str(site))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        home = f"http://127.0.0.1:{server.server_port}/"
+        with Browser() as browser:
+            browser.window(390, 844)
+            for page in sorted(site.rglob("index.html")):
+                address = home + page.parent.relative_to(site).as_posix().removeprefix(".") + "/"
+                browser.send(
+                    "Page.navigate", url=address.replace("//", "/").replace(":/", "://", 1)
+                )
+                browser.until("document.readyState === 'complete'")
+                wide = browser.run("document.documentElement.scrollWidth")
+                assert wide <= 390, f"{page.relative_to(site)} is {wide} pixels wide on a phone"
+            others = [
+                url for url in browser.requests if not url.startswith((home, "data:", "blob:"))
+            ]
+            assert not others, others[:5]
+            assert not browser.errors, browser.errors[:3]
+        server.shutdown()

@@ -52,8 +52,10 @@ def on_page_markdown(markdown: str, page, config, files) -> str:
     folder = PurePosixPath(page.file.src_uri).parent
     parts = re.split(r"(^ *```.*?^ *```[ ]*$)", markdown, flags=re.S | re.M)
     for place in range(0, len(parts), 2):
-        text = _LINK.sub(lambda found: _outside(found, folder, config.repo_url), parts[place])
-        text = _FILE.sub(lambda found: _shown(found[1], config.repo_url), text)
+        text = _LINK.sub(
+            lambda found: _outside(found, folder, config.extra["repository"]), parts[place]
+        )
+        text = _FILE.sub(lambda found: _shown(found[1], config.extra["repository"]), text)
         text = _NEEDS.sub(r'<p class="needs">needs \1</p>', text)
         parts[place] = tables.filled(text, ROOT / "docs")
     return "".join(parts)
