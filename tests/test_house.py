@@ -151,14 +151,22 @@ OPENING = {  # what opens containers, and why it may
     "vtonlab/datasets/readers/shards.py": "writes tar",
     "vtonlab/synthetic/writer_files.py": "writes zip",
     "vtonlab/evaluation/protocol.py": "decodes the JPEG it has just encoded",
+    "tools/benchmark/": "reads what its own runs have written",
+    "tools/gpu_card.py": "reads what its own runs have written",
+    "tools/demo.py": "reads what its own runs have written",
+    "tools/reliability/": "looks at what it measures without the reader that it measures",
+    "tools/docs/": "reads this repository's own pages",
+    "tools/synthetic/": "makes this repository's own assets",
+    "tools/convert/pickle_checkpoint.py": "opens a pickle whose user says that it is trusted",
 }
 
 
 def test_containers_are_opened_in_one_place():
     wrong = []
-    for path in library_files():
+    for path in tracked():
         name = path.relative_to(ROOT).as_posix()
-        if not name.startswith(tuple(OPENING)):
+        ours = name.startswith(("vtonlab/", "tools/", "projects/")) and path.suffix == ".py"
+        if ours and not name.startswith(tuple(OPENING)):
             tree = ast.parse(path.read_text(encoding="utf-8"))
             calls = [ast.unparse(n.func) for n in ast.walk(tree) if isinstance(n, ast.Call)]
             wrong += [f"{name}: {call}" for call in calls if call in OPENERS]

@@ -48,6 +48,7 @@ def main() -> None:
     from vtonlab.evaluation.human_study import KEY, analyse_study, export_study, read_answers
     from vtonlab.evaluation.results import read_results
     from vtonlab.structures.pair_store import write_atomic
+    from vtonlab.utils.bounded import read_json
 
     if args.verb == "export":
         systems = [read_results(folder) for folder in args.results]
@@ -65,7 +66,7 @@ def main() -> None:
     path = Path(args.study) / KEY
     if not path.is_file():
         raise FileNotFoundError(f"{args.study} has no {KEY}: it is no study that export wrote")
-    key = json.loads(path.read_text(encoding="utf-8"))
+    key = read_json(path)
     study = analyse_study(key, read_answers(args.answers, key))
     text = (json.dumps(study, indent=2) + "\n").encode()
     for folder in [path.parent, *(Path(folder) for folder in key["folders"])]:

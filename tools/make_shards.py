@@ -226,7 +226,9 @@ def finished(path: Path, note: Path, identity: str) -> dict | None:
     """
     if not (path.is_file() and note.is_file()):
         return None
-    entry = json.loads(note.read_text())
+    from vtonlab.utils.bounded import read_json
+
+    entry = read_json(note)
     if entry.pop("identity") != identity:
         raise ValueError(
             f"{path.parent} holds shards of another data set, list or setting: name another --out, "

@@ -1,6 +1,7 @@
 """Sentences and exit codes."""
 
 import argparse
+import errno
 
 import pytest
 import torch
@@ -68,3 +69,10 @@ def test_options_take_lists_and_dictionaries(capsys):
     with pytest.raises(SystemExit):
         parser.parse_args(["--cfg-options", "d={e: "])
     assert "write a dictionary as '{a: 1, b: x}'" in capsys.readouterr().err
+
+
+def test_a_full_disk_names_the_way_out():
+    error = OSError(errno.ENOSPC, "No space left on device")
+    assert sentence(error).endswith(
+        "No space left on device): free some, then run the same command again"
+    )

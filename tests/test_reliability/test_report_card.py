@@ -5,7 +5,7 @@ from reliability.files import kills_while_saving
 from reliability.rows import rows
 from reliability_report import BEGIN, END, insert, main
 
-SLOW = ("resume", "workers", "kills", "cuts", "fuzz", "secret", "portable", "replaced")
+SLOW = ("resume", "workers", "kills", "cuts", "fuzz", "secret", "portable", "replaced", "full")
 DDP = ("metric", "death")
 TIMED = ("overhead", "slow")  # no test asserts a time; the report does
 CARD = {name: row for name, row in rows(full=False).items() if name not in TIMED}

@@ -157,13 +157,12 @@ def photograph_size(tree: Path, name: Path) -> tuple[int, int]:
     Raises:
         FileNotFoundError: there is none.
     """
-    from PIL import Image
+    from vtonlab.utils.images import check_image
 
     for suffix in PICTURES:
         path = (tree / "image" / name).with_suffix(suffix)
         if path.is_file():
-            with Image.open(path) as picture:
-                return picture.height, picture.width
+            return check_image(path, deep=False)
     raise FileNotFoundError(f"no photograph image/{name.with_suffix('')}{{{','.join(PICTURES)}}}")
 
 

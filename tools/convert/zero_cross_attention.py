@@ -172,22 +172,18 @@ def read(path: str | Path) -> dict[str, Tensor]:
         FileNotFoundError: no such file.
         ValueError: a pickle that holds more than tensors and plain values; says what to do.
     """
+    from vtonlab.utils.bounded import PickledClassesError, read_tensors, read_torch
+
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {path}")
     if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
         beside = beside_of(path)
-        kept = load_file(beside) if beside.is_file() else {}
-        return load_file(path) | {KEPT + key: value for key, value in kept.items()}
-    import pickle
-
-    import torch
-
+        kept = read_tensors(beside) if beside.is_file() else {}
+        return read_tensors(path) | {KEPT + key: value for key, value in kept.items()}
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+        content = read_torch(path)
+    except PickledClassesError as error:
         raise ValueError(
             f"{path} is a pickle that holds more than tensors (a Lightning checkpoint often keeps "
             f"its callbacks and arguments), and reading those would run code: if you know where it "

@@ -146,6 +146,50 @@ def file_replaced(folder: Path) -> Measured:
     return Measured(f"{text}{len(state_of(whole))} differ after --resume", named and not wrong)
 
 
+def disk_full(folder: Path) -> Measured:
+    """The disk of the work directory is full from iteration 5 of 8 on; the run stops with a
+    sentence, and once there is room ``--resume`` ends with the bits of an undisturbed run.
+    """
+    from mmengine.hooks import Hook
+    from reliability.faults import fill, small_disk
+
+    from vtonlab.engine.checkpoints.files import read_checkpoint
+    from vtonlab.engine.cli import exit_code, sentence
+    from vtonlab.engine.running.runner import build_runner
+
+    fillers = []
+
+    class Fill(Hook):
+        def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+            if runner.iter == ITERATIONS - 3:
+                fillers.append(fill(disk))
+
+    def run(work: Path, *, full: bool = False, resume: bool = False) -> dict:
+        config = small_config(work, folder)
+        config.default_hooks.logger.interval = 1
+        config.resume = resume
+        runner = build_runner(config)
+        if full:
+            runner.register_hook(Fill())
+        runner.train()
+        return read_checkpoint(work / f"iter_{ITERATIONS}.pth")
+
+    whole, disk, said = run(folder / "whole"), folder / "disk", "nothing"
+    disk.mkdir()
+    with small_disk(disk, "64m") as allowed:
+        if not allowed:
+            return Measured("no small disk can be mounted here", None)
+        try:
+            run(disk / "run", full=True)
+        except Exception as error:
+            said = f"exit {exit_code(error)}: {sentence(error)}"
+        fillers[0].unlink()
+        wrong = differing(whole, run(disk / "run", resume=True))
+    told = said.startswith("exit 2") and str(disk) in said and "free some" in said
+    text = f"{'a sentence' if told else said}; {len(wrong)} of {len(state_of(whole))} differ"
+    return Measured(f"{text} after --resume", told and not wrong)
+
+
 def trace_in(config: str, folder: Path, changes: dict[str, str]) -> dict:
     """A golden trace, and the instruction set it was computed with, in a process of its own."""
     name = f"{Path(config).parent.name}-{Path(config).stem}-{'-'.join(changes) or 'native'}"

@@ -89,6 +89,13 @@ def cuts() -> dict[str, Row]:
             "not measured",
             faults.nothing_lost,
         ),
+        "full": Row(
+            "a disk that is full in mid-run stops it with a sentence, and it resumes exactly",
+            "a small disk filled at iteration 5 of 8; room made, --resume",
+            "a sentence, 0 differ",
+            "not measured",
+            meanwhile.disk_full,
+        ),
         "replaced": Row(
             "a data set's file replaced in mid-run stops it by name, and it resumes exactly",
             "photographs cut short at iteration 5 of 8, put back, --resume",

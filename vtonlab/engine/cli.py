@@ -4,6 +4,7 @@ Neither torch nor mmengine is imported: help and slips of the finger are answere
 """
 
 import argparse
+import errno
 import os
 import re
 import sys
@@ -153,6 +154,8 @@ def sentence(error: BaseException) -> str:
     text = str(error).strip() or type(error).__name__
     if "Original Traceback" in text:
         text = re.sub(r"^[\w.]+(?:Error|Exception): ", "", text.splitlines()[-1])
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        text = f"the disk is full ({text}): free some, then run the same command again"
     return " ".join(text.split())
 
 
