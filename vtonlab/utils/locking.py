@@ -1,6 +1,5 @@
 """One process at a time fills a folder."""
 
-import fcntl
 import os
 import socket
 from pathlib import Path
@@ -27,6 +26,8 @@ class WorkDirLock:
         self.path, self.option = Path(folder) / ".lock", option
 
     def __enter__(self) -> "WorkDirLock":
+        import fcntl  # of Linux and macOS; what only reads folders does without
+
         with saying(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = open(self.path, "a+", encoding="utf-8")

@@ -8,7 +8,7 @@ from typing import Any
 from vtonlab.utils.bounded.source import MAX_BYTES, FileError, Source, content, naming
 
 MAX_DEPTH = 64
-_MAX_OBJECTS = 2**30  # bytes of Python objects that one file may become
+_MAX_OBJECTS = 3 * 2**29  # bytes of Python objects that one file may become
 _NEST, _VALUE = 240, 64  # bytes that a list or dictionary, and a value in it, take at most
 _YAML_BYTES = 2**20
 
