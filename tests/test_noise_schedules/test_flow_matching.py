@@ -37,8 +37,9 @@ def test_density(density, median, shift):
 def test_bad_settings():
     with pytest.raises(ValueError, match="logit_normal"):
         FlowMatchingSchedule(density="normal")
-    with pytest.raises(ValueError, match="shift=0"):
-        FlowMatchingSchedule(shift=0)
+    for shift in (0, 1e12):
+        with pytest.raises(ValueError, match=f"shift={shift}"):
+            FlowMatchingSchedule(shift=shift)
 
 
 def test_clean_reading_has_the_same_optimum_and_velocity():
