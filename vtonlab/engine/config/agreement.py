@@ -186,30 +186,14 @@ def _check_network(config: Config) -> None:
             return
         raise
     size = tuple(config.model["size"])
-    try:
-        meta_records(model, size, cached)
-    except Exception as error:
-        if _of_meta(error):
-            return  # a part that computes with numbers of its own: nothing can be told here
-        near = [] if cached else _sizes_that_fit(model, size)
-        if not near:
-            where = part_that_failed(error, config)
-            raise ValueError(
-                f"{where}: the network cannot run on pictures of {size[0]}x{size[1]}: "
-                f"{_one_line(error)}"
-            ) from error
-        raise ValueError(
-            f"size: model.size={size[0]}x{size[1]} does not fit its codec, patches and levels "
-            f"({_one_line(error)}); the nearest that fit are "
-            f"{' and '.join(f'{h}x{w}' for h, w in near)}: set size=HxW"
-        ) from error
     probed = [] if model.probe is None else list(model.probe["layers"])
     wanted = [*model.supervised_layers, *(p for p in probed if p not in model.supervised_layers)]
     try:
         records = meta_records(model, size, cached, wanted)
     except Exception as error:
         if _of_meta(error):
-            return
+            return  # a part that computes with numbers of its own: nothing can be told here
+        _check_size(config, model, size, cached)
         asked = {f"attention_losses.{n}": x.layers or [] for n, x in model.attention_losses.items()}
         asked["probe"] = probed
         keys = [f"model.{k}.layers" for k, names in asked.items() if set(names) & _quoted(error)]
@@ -226,6 +210,25 @@ def _check_network(config: Config) -> None:
             raise ValueError(f"{part_that_failed(error, config)}: {error}") from error
     _check_layers("model.probe.layers", probed, names)
     _KNOWN_GOOD.add(digest)
+
+
+def _check_size(config: Config, model, size: Size, cached: bool) -> None:
+    """Whether the network runs at all on pictures of that size, with nothing recorded."""
+    try:
+        meta_records(model, size, cached)
+    except Exception as error:
+        near = [] if cached else _sizes_that_fit(model, size)
+        if not near:
+            where = part_that_failed(error, config)
+            raise ValueError(
+                f"{where}: the network cannot run on pictures of {size[0]}x{size[1]}: "
+                f"{_one_line(error)}"
+            ) from error
+        raise ValueError(
+            f"size: model.size={size[0]}x{size[1]} does not fit its codec, patches and levels "
+            f"({_one_line(error)}); the nearest that fit are "
+            f"{' and '.join(f'{h}x{w}' for h, w in near)}: set size=HxW"
+        ) from error
 
 
 def _of_meta(error: Exception) -> bool:

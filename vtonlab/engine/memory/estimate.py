@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from vtonlab.backbones.pretrained import DTYPES
 from vtonlab.engine.memory.live import LiveMemory
 from vtonlab.engine.memory.published_shapes import shapes_of
+from vtonlab.engine.memory.shapes_alone import ShapesAlone
 from vtonlab.engine.parallel.sharding import check_sharding, matching_modules
 from vtonlab.engine.running.registries import OPTIMIZERS
 from vtonlab.ops.attention_chunked import CHUNK_ELEMENTS
@@ -235,7 +236,7 @@ def meta_records(model: nn.Module, size: tuple[int, int], cached: bool, layers=(
     Raises:
         ValueError: what the network gives is no prediction of these latents.
     """
-    with torch.device("meta"), torch.no_grad():
+    with torch.device("meta"), torch.no_grad(), ShapesAlone():
         model.train()
         batch, encode = _batch(size, 1), _fake_encode(model, cached)
         clean = model.conditioner.target(batch, encode)
