@@ -17,6 +17,7 @@ from reliability.mutating import scrambled
 from vtonlab.datasets.readers.shards import tarred, untar
 from vtonlab.structures.correspondences import Correspondences
 from vtonlab.structures.match_store import MatchStore
+from vtonlab.utils.array_pickles import read_array_pickle
 from vtonlab.utils.bounded import (
     FileError,
     MemoryFile,
@@ -315,3 +316,23 @@ def test_s7_mutations_of_a_match_store_are_named_or_equal(times, tmp_path):
             assert str(path) in str(error)
             named += 1
     assert named > times // 2
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        b"\x80\x02]r\xff\xff\xff\x7f.",  # kept at place 2 147 483 647: Python makes a list so long
+        b"cnumpy._core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(J\xff\xff\xff\x7ftU\x01btR.",
+        b"cnumpy\nndarray\n((J\xff\xff\xff\x7fJ\xff\xff\xff\x7fttR.",
+        b"cos\nmkdir\n(X\x01\0\0\0atR.",
+    ],
+    ids=["place", "begun", "shape", "call"],
+)
+def test_a_pickle_of_arrays_takes_no_more_than_it_holds(steps, tmp_path):
+    (tmp_path / "a.pkl").write_bytes(steps)
+    tracemalloc.start()
+    with pytest.raises(FileError, match=r"a\.pkl is no pickle of NumPy arrays"):
+        read_array_pickle(tmp_path / "a.pkl")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**20

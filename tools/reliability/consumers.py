@@ -2,6 +2,7 @@
 
 import io
 import json
+import pickle
 import shutil
 import tempfile
 from pathlib import Path
@@ -210,6 +211,7 @@ def maps() -> dict[str, Container]:
     from vtonlab.datasets.readers.reading import read_body, read_iuv, read_keypoints
     from vtonlab.matchers.smpl_body import ARRAYS, read_smpl
     from vtonlab.matchers.smpl_flow import _table
+    from vtonlab.utils.array_pickles import read_array_pickle
 
     person = {"people": [{"pose_keypoints_2d": [float(n) for n in range(75)]}]}
     iuv = saved(labels=np.ones((4, 3), np.uint8), uv=np.full((2, 4, 3), 0.5, np.float32))
@@ -226,8 +228,31 @@ def maps() -> dict[str, Container]:
         "SMPL model": Container(
             ".npz", lambda: smpl, arrays_changed, lambda path: read_smpl(path, "SMPLBody")
         ),
+        "pickle of arrays": Container(".pkl", _pickle, _pickle_changed, read_array_pickle),
         "faces": Container(".npy", _faces, _faces_changed, lambda path: _table("faces", path)),
     }
+
+
+def _pickle() -> bytes:
+    return pickle.dumps({"a": np.arange(12.0).reshape(3, 4), "b": [1, "x", None]}, protocol=2)
+
+
+def _pickle_changed(data: bytes, rng: Generator) -> bytes:
+    """Bytes changed, and steps planted that take memory, call functions or nest."""
+    if rng.random() < 0.5:
+        return scrambled(data, rng)
+    places = (b"r\xff\xff\xff\x7f", b"r\x00\x00\x00\x04", b"p999999999\n")
+    calls = (
+        b"cos\nsystem\n",
+        b"cnumpy\nload\n",
+        b"cnumpy\nndarray\n(J\xff\xff\xff\x7ftR",
+        b"R",
+        b"b",
+    )
+    sizes = (b"X\xff\xff\xff\x7f", b"\x8a\xff" + b"\x7f" * 255, b"(" * 5000, b"]" * 99, b"\x80\x05")
+    planted = (*places, *calls, *sizes, b"0", b"Q", b"c__builtin__\nobject\n")
+    place = int(rng.integers(2, len(data)))
+    return data[:place] + chosen(rng, planted) + data[place:]
 
 
 def _faces() -> bytes:

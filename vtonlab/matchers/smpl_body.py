@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
+from math import prod
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from vtonlab.utils.array_pickles import ArrayUnpickler
-from vtonlab.utils.bounded import read_npz
+from vtonlab.utils.array_pickles import ArrayUnpickler, unpickled
+from vtonlab.utils.bounded import FileError, read_npz, reason_of
 
 ARRAYS = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table", "f")
+_MOST = 10**7  # numbers of a sparse matrix; SMPL's has 24 x 6890
 
 
 class SMPLBody:
@@ -104,11 +105,11 @@ def read_smpl(path: Path, owner: str) -> dict[str, np.ndarray]:
         if path.suffix == ".npz":
             found = read_npz(path)
         else:
-            found = _Unpickler(path.read_bytes()).load()
+            found = unpickled(path, _Unpickler)
         return {name: _array(found[name]) for name in ARRAYS}
-    except (KeyError, ValueError, EOFError, pickle.UnpicklingError, AttributeError) as error:
-        raise ValueError(
-            f"{owner}: {path} is no SMPL model file ({type(error).__name__}: {error}); it needs "
+    except (LookupError, ValueError, TypeError, AttributeError) as error:
+        raise FileError(
+            f"{owner}: {path} is no SMPL model file ({reason_of(error)}); it needs "
             f"{', '.join(ARRAYS)}"
         ) from None
 
@@ -138,7 +139,11 @@ class _Unpickler(ArrayUnpickler):
 def _array(value) -> np.ndarray:
     if isinstance(value, _Chumpy):
         return value.array()
-    return value.toarray() if hasattr(value, "toarray") else np.asarray(value)
+    if hasattr(value, "toarray"):
+        if prod(value.shape) > _MOST:
+            raise ValueError(f"a sparse matrix of {value.shape}")
+        return value.toarray()
+    return np.asarray(value)
 
 
 def _tensor(array: np.ndarray) -> torch.Tensor:
