@@ -7,7 +7,14 @@ from textwrap import dedent
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("docs/**/*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
+PAGES = sorted(
+    [
+        *ROOT.glob("docs/**/*.md"),
+        *ROOT.glob("configs/*/README.md"),
+        *ROOT.glob("projects/*/README.md"),
+        *(ROOT / name for name in ("README.md", "CONTRIBUTING.md")),
+    ]
+)
 _BLOCK = re.compile(
     r"(?:<!-- needs: ([^>]*?) -->\s*\n\s*)?^([ ]*)```(\w+)[^\n]*\n(.*?)^\2```[ ]*$", re.S | re.M
 )
