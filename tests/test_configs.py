@@ -275,7 +275,7 @@ def test_builds_and_trains_two_steps(path, tmp_path):
     assert all(torch.isfinite(torch.tensor(values)).all() for values in losses)
 
 
-@pytest.mark.parametrize("name", ["dit_synthetic", "dit_synthetic_finetune"])
+@pytest.mark.parametrize("name", ["dit_synthetic", "dit_bold"])
 def test_the_baseline_differs_by_the_two_attention_losses_only(name):
     coral, baseline = (
         finalize(load(f"configs/coral/{config}.py"), work_dir="same").to_dict()

@@ -1,9 +1,9 @@
 """Put trained weights into the box: float16 safetensors and a card under vtonlab/zoo/.
 
 Example:
-    python tools/ship.py configs/bases/dit_synthetic.py work_dirs/base/iter_3000.pth \
+    python tools/ship.py configs/bases/dit_bold.py work_dirs/base/iter_3000.pth \
         --name base_dit --kind base --title "Base of the joint DiT toys"
-    python tools/ship.py configs/coral/dit_synthetic_finetune.py work_dirs/coral/iter_600.pth \
+    python tools/ship.py configs/coral/dit_bold.py work_dirs/coral/iter_600.pth \
         --name coral_synthetic --kind model --title "CORAL's toy" --results work_dirs/coral/test
 
 The averaged weights are taken where training averaged. --results is the folder that tools/test.py

@@ -11,7 +11,8 @@ with read_base():
     from .._base_.dit_bold import *
 
 iterations = 600
-supervised_layers = ["single_transformer_blocks.1.attn"]
+supervised_layers = ["single_transformer_blocks.2.attn"]  # the base copies through it
+load_from = "zoo:base_dit"
 
 model.attention_losses = dict(
     correspondence=dict(

@@ -41,12 +41,13 @@ def test_a_changed_file_is_refused(tmp_path, monkeypatch):
         weights_path("linear_codec")
 
 
-def test_a_shipped_model_dresses_people_by_its_name(tmp_path):
+@pytest.mark.parametrize("name", [found.name for found in cards("model")])
+def test_a_shipped_model_dresses_people_by_its_name(name, tmp_path):
     """What ``tools/test.py --model NAME`` does, on two people: card and result stand together."""
     from vtonlab.engine.config.load import finalize, load_config
     from vtonlab.engine.testing.run import test
 
-    shipped = card("coral_synthetic")
+    shipped = card(name)
     options = {
         "test_dataloader.dataset.length": 2,
         "test_dataloader.dataset.cache_dir": str(tmp_path / "cache"),
@@ -60,5 +61,5 @@ def test_a_shipped_model_dresses_people_by_its_name(tmp_path):
 def test_a_base_is_found_by_its_name_in_a_config():
     from vtonlab.engine.config.load import finalize, load_config
 
-    config = finalize(load_config("configs/coral/dit_synthetic_finetune.py"))
+    config = finalize(load_config("configs/coral/dit_bold.py"))
     assert config.load_from == str(weights_path("base_dit"))

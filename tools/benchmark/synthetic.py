@@ -29,14 +29,15 @@ import argparse
 import json
 import os
 import runpy
-import signal
-import subprocess
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import closing
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+
+from tools.benchmark.side_by_side import Program, leave_on_sigterm, side_by_side
+from tools.benchmark.synthetic_runs import STOPPED, draw_some, write
 
 ALIGNED = "@aligned"  # in a row's options: the block that its base copies through
 METRICS = (
@@ -45,10 +46,7 @@ METRICS = (
     "effective_cells", "drawn_error", "garment_mass",
 )  # fmt: skip
 BOUNDS = ("l1_inside_fill", "l1_inside_plain", "l1_inside_copy")
-PAIRED = ("l1_inside", "ssim_inside")  # noted for every pair
-TRAIN_BASE = (
-    "import sys; from tools.benchmark.synthetic import train_base; train_base(*sys.argv[1:])"
-)
+RUNS = "from tools.benchmark.synthetic_runs import *; "
 SHOWN = 6  # people on the sheet
 
 
@@ -60,7 +58,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("grid", help="Python file with `bases` and `rows`")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of every row")
-    parser.add_argument("--split", default="val", help="of the people that are scored")
+    parser.add_argument(
+        "--split",
+        nargs="+",
+        default=["val"],
+        help="people that are scored; tables are of the first",
+    )
     parser.add_argument("--people", type=int, default=64, help="how many are scored")
     parser.add_argument("--only", nargs="+", metavar="ROW", help="these rows alone")
     parser.add_argument(
@@ -75,6 +78,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--base-minutes", type=float, help="stop the bases after so long; they keep what they have"
     )
+    parser.add_argument(
+        "--row-minutes",
+        type=float,
+        help="end the rows' training so long after the start; they are scored with what they have",
+    )
+    parser.add_argument("--commit", help="of this code, where git cannot tell")
     parser.add_argument(
         "--jobs", type=int, default=max(1, (os.cpu_count() or 2) - 2), help="runs at a time"
     )
@@ -121,7 +130,7 @@ def options_of(args: argparse.Namespace, part: dict, iterations: int | None) -> 
     from vtonlab.engine.config.load import load_config
 
     options = {
-        "test_dataloader.dataset.split": args.split,
+        "test_dataloader.dataset.split": args.split[0],
         "test_dataloader.dataset.length": args.people,
     } | dict(part.get("options", {}))
     config = load_config(part["config"], options)
@@ -162,15 +171,16 @@ def draw_people(args: argparse.Namespace, parts: list[dict]) -> None:
     lengths: dict[str, tuple[dict, int]] = {}
     for part in parts:
         config = load_config(part["config"], options_of(args, part, None))
-        for loader in ("train_dataloader", "test_dataloader"):
-            settings = config[loader].dataset.to_dict()
-            for one in settings.get("datasets", [settings]):
-                plain = {key: one[key] for key in one if key != "transforms"}
-                dataset = DATASETS.build(plain)
-                folder, known = str(dataset.cache.folder), 0
-                if folder in lengths:
-                    known = lengths[folder][1]
-                lengths[folder] = (plain, max(known, len(dataset)))
+        train, test = (config[f"{kind}_dataloader"].dataset.to_dict() for kind in ("train", "test"))
+        people = [test | {"split": split} for split in args.split]
+        if "box" not in part:
+            people += train.get("datasets", [train])
+        for one in people:
+            plain = {key: one[key] for key in one if key != "transforms"}
+            dataset = DATASETS.build(plain)
+            folder = str(dataset.cache.folder)
+            known = lengths[folder][1] if folder in lengths else 0
+            lengths[folder] = (plain, max(known, len(dataset)))
     work = []
     for folder, (settings, length) in lengths.items():
         missing = [n for n in range(length) if not _drawn(folder, n)]
@@ -189,65 +199,58 @@ def _drawn(folder: str, index: int) -> bool:
     return (Path(folder) / f"{index // 1000:04d}" / f"{index:07d}.bin").is_file()
 
 
-def draw_some(part: tuple[dict, list[int]]) -> None:
-    """Render some samples of a data set into its cache."""
-    import torch
-
-    from vtonlab.registry import DATASETS
-
-    torch.set_num_threads(1)
-    dataset = DATASETS.build(part[0])
-    for index in part[1]:
-        dataset[index]
-
-
 # 2. Bases -----------------------------------------------------------------------------------------
 
 
 def train_bases(args: argparse.Namespace, bases: dict[str, dict]) -> None:
-    """Train all bases side by side; those that time stops keep their averaged weights so far."""
-    running = {}
+    """Train all bases side by side, then score them; those that time stops keep their averaged
+    weights so far. A base with ``box`` is taken from there, with its card's scores.
+
+    Raises:
+        RuntimeError: a program failed.
+    """
+    missing = {name: base for name, base in bases.items() if base_facts(args, name) is None}
+    for name, base in list(missing.items()):
+        if "box" in base:
+            write(args.out / f"base_{name}.json", shipped(missing.pop(name)))
+    limit = min(60 * (args.base_minutes or float("inf")), seconds_left(args))
+    _on_bases(args, missing, "train_base", args.base_iterations, time.time() + limit)
+    _on_bases(args, missing, "test_base", None, float("inf"))
+    for name in bases:
+        facts = base_facts(args, name)
+        way = f"{facts['metrics']['share_of_the_way']:.1%} of the way"
+        say(args, f"base {name}: {facts['iterations']}, {way}, copies through {facts['aligned']}")
+
+
+def _on_bases(args, bases: dict, what: str, iterations: int | None, until: float) -> None:
+    programs = []
     for name, base in bases.items():
         folder = args.out / f"base_{name}"
-        if base_facts(args, name) is not None:
-            continue
         folder.mkdir(parents=True, exist_ok=True)
-        settings = options_of(args, base, args.base_iterations)
-        command = [sys.executable, "-c", TRAIN_BASE]
-        command += [base["config"], json.dumps(settings), str(folder)]
-        with open(folder / "log.txt", "a") as log:
-            running[name] = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-    limit = min(60 * (args.base_minutes or float("inf")), seconds_left(args))
-    until = time.time() + limit
-    while any(process.poll() is None for process in running.values()) and time.time() < until:
-        time.sleep(0.5)
-    for process in running.values():
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)  # saves, then exits with 143
-    for name, process in running.items():
-        if process.wait() not in (0, 143):
-            tail = (args.out / f"base_{name}/log.txt").read_text().strip().splitlines()[-1:]
-            raise RuntimeError(f"base {name} failed: {' '.join(tail)} (base_{name}/log.txt)")
+        options = options_of(args, base, iterations)
+        write(folder / "job.json", dict(config=base["config"], options=options))
+        command = [sys.executable, "-c", f"{RUNS}{what}({str(folder)!r})"]
+        programs.append(Program(name, command, folder / "log.txt"))
+    with closing(side_by_side(programs, max(len(programs), 1), until)) as ended:
+        for name, status in ended:
+            if status not in (0, STOPPED):
+                log = args.out / f"base_{name}/log.txt"
+                tail = log.read_text().strip().splitlines()[-1:]
+                raise RuntimeError(f"base {name} failed: {' '.join(tail)} ({log})")
 
 
-def train_base(config_file: str, options: str, folder: str) -> None:
-    """One base in a process of its own: train, or go on training."""
-    from vtonlab.engine.checkpoints.files import find_latest
-    from vtonlab.engine.config.load import finalize, load_config
-    from vtonlab.engine.running.training import train
+def shipped(base: dict) -> dict:
+    """What is known of a base from the box; the grid names the block that it copies through."""
+    from vtonlab.zoo import card, weights_path
 
-    quick_arithmetic()
-    config = finalize(load_config(config_file, json.loads(options)), work_dir=folder, seed=0)
-    if find_latest(Path(folder)) is not None:
-        config.resume, config.load_from = True, None
-    train(config)
-
-
-def quick_arithmetic() -> None:
-    """TF32 matrix products where there is a GPU that has them."""
-    import torch
-
-    torch.set_float32_matmul_precision("high")
+    known = card(base["box"])
+    return dict(
+        seconds=None,
+        iterations=known.data,
+        checkpoint=str(weights_path(base["box"])),
+        aligned=base["aligned"],
+        metrics=known.scores,
+    )
 
 
 def base_facts(args: argparse.Namespace, name: str) -> dict | None:
@@ -256,75 +259,17 @@ def base_facts(args: argparse.Namespace, name: str) -> dict | None:
     return json.loads(path.read_text()) if path.is_file() else None
 
 
-def test_base(args: argparse.Namespace, name: str, base: dict) -> dict:
-    """Score a base on a try-on, write its weights in float16, and find its aligned block, in a
-    process of its own.
-    """
-    from vtonlab.engine.checkpoints.files import find_latest, read_checkpoint
-    from vtonlab.engine.config.load import finalize, load_config
-    from vtonlab.engine.testing.run import test
-
-    folder = args.out / f"base_{name}"
-    quick_arithmetic()
-    into_log(folder)
-    checkpoint = find_latest(folder)
-    if checkpoint is None:
-        raise RuntimeError(f"base {name} was stopped before its first step: give it more time")
-    config = finalize(
-        load_config(base["config"], options_of(args, base, None)), work_dir=str(folder)
-    )
-    metrics = test(config, str(checkpoint), folder / "test")["metrics"]
-    write_half(checkpoint, args.out / f"base_{name}.safetensors")
-    found = {key: metrics[key] for key in metrics if key.startswith("attention_pck/")}
-    facts = dict(
-        seconds=seconds_of(folder),
-        iterations=read_checkpoint(checkpoint)["meta"]["iter"],
-        checkpoint=str(checkpoint),
-        aligned=max(found, key=lambda key: found[key]).split("/")[1],
-        metrics=metrics,
-    )
-    (args.out / f"base_{name}.json").write_text(json.dumps(facts, indent=2, default=float) + "\n")
-    return facts
-
-
-def seconds_of(folder: Path) -> float | None:
-    """What the last iterations of a training took each, as it logged them."""
-    for file in sorted(folder.glob("*/vis_data/scalars.json"), reverse=True):
-        rows = [json.loads(line) for line in file.read_text().splitlines()]
-        times = [row["time"] for row in rows if "loss" in row and "time" in row]
-        if times:
-            return times[-1]
-    return None
-
-
-def into_log(folder: Path) -> None:
-    """From here on, what this process prints goes into ``log.txt`` of a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    log = os.open(folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    for stream in (1, 2):
-        os.dup2(log, stream)
-    os.close(log)
-
-
-def write_half(checkpoint: Path, path: Path) -> None:
-    """A checkpoint's (averaged) weights as float16 safetensors."""
-    from vtonlab.engine.checkpoints.files import read_checkpoint, save_safetensors
-
-    found = read_checkpoint(checkpoint)
-    half = {
-        name: tensor.half() if tensor.is_floating_point() else tensor
-        for name, tensor in found["state_dict"].items()
-    }
-    facts = {"facts": found["meta"]["facts"], "iter": found["meta"]["iter"]}
-    save_safetensors(half, path, facts | {"averaged": "ema_state_dict" in found})
-
-
 # 3. Rows ------------------------------------------------------------------------------------------
 
 
 def run_rows(args: argparse.Namespace, rows: dict[str, dict]) -> Iterator[dict]:
-    """Results of all rows and seeds, in the order in which they end."""
-    wanted = []
+    """Results of all rows and seeds, in the order in which they end.
+
+    Raises:
+        ValueError: a folder holds a run of other settings.
+    """
+    programs, known = [], []
+    stop_at = float("inf") if args.row_minutes is None else args.start + 60 * args.row_minutes
     for seed in args.seeds:
         for name, row in rows.items():
             if seed not in row.get("seeds", args.seeds):
@@ -333,27 +278,39 @@ def run_rows(args: argparse.Namespace, rows: dict[str, dict]) -> Iterator[dict]:
             options = resolved(options_of(args, row, args.iterations), facts["aligned"])
             folder = args.out / "runs" / f"{safe(name)}_seed{seed}"
             job = dict(row=name, base=row["base"], seed=seed, config=row["config"], options=options)
-            job |= dict(folder=str(folder), load_from=facts["checkpoint"], ship=row.get("ship"))
-            job |= dict(steps=row.get("steps", []))
-            written = folder / "run.json"
-            known = json.loads(written.read_text()) if written.is_file() else None
-            if known and known["job"] != job:
+            job |= dict(load_from=facts["checkpoint"], ship=row.get("ship"), splits=args.split)
+            job |= dict(steps=row.get("steps", []), commit=args.commit)
+            result = result_of(folder)
+            if result and result["job"] | {"commit": None} != job | {"commit": None}:
                 raise ValueError(f"{folder} holds a run of other settings: choose another --out")
-            if known and "metrics" in known:
-                yield known
-            else:
-                wanted.append(job)
-    pool = ProcessPoolExecutor(min(args.jobs, max(len(wanted), 1)), get_context("spawn"))
-    futures = [pool.submit(run_one, job) for job in wanted]
-    try:
-        for future in as_completed(futures, timeout=min(seconds_left(args), 1e6)):
-            yield future.result()
-    except TimeoutError:
-        say(args, "time is over: the runs that are left are resumed by the same command")
-    finally:
-        for process in list(pool._processes.values()):
-            process.terminate()
-        pool.shutdown(wait=False, cancel_futures=True)
+            if result and "scores" in result:
+                known.append(result)
+                continue
+            folder.mkdir(parents=True, exist_ok=True)
+            write(folder / "job.json", job)
+            command = [sys.executable, "-c", f"{RUNS}run_row({str(folder)!r}, float('{stop_at}'))"]
+            programs.append(Program(str(folder), command, folder / "log.txt"))
+    yield from known
+    left = len(programs)
+    until = time.time() + seconds_left(args)
+    with closing(side_by_side(programs, args.jobs, until)) as ended:
+        for folder, status in ended:
+            result = result_of(Path(folder))
+            if status == 0 and result:
+                left -= 1
+                yield result
+            elif time.time() < until:
+                left -= 1
+                job = json.loads((Path(folder) / "job.json").read_text())
+                yield dict(job=job, failed=f"exit status {status}, see {folder}/log.txt")
+    if left:
+        say(args, f"time is over: the same command goes on with the {left} runs that are left")
+
+
+def result_of(folder: Path) -> dict | None:
+    """What a run's program wrote."""
+    path = folder / "run.json"
+    return json.loads(path.read_text()) if path.is_file() else None
 
 
 def safe(name: str) -> str:
@@ -361,63 +318,9 @@ def safe(name: str) -> str:
     return "".join(c if c.isalnum() or c in "=._-" else "-" for c in name)
 
 
-def run_one(job: dict) -> dict:
-    """Train and test one row with one seed; what failed says why."""
-    import torch
-
-    from vtonlab.engine.cli import sentence
-
-    torch.set_num_threads(1)
-    quick_arithmetic()
-    start, folder = time.time(), Path(job["folder"])
-    into_log(folder)
-    try:
-        result = _run(job, folder)
-    except Exception as error:
-        result = {"failed": f"{type(error).__name__}: {sentence(error)}"}
-    result = dict(job=job, seconds=time.time() - start) | result
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "run.json").write_text(json.dumps(result, indent=2, default=float) + "\n")
-    return result
-
-
-def _run(job: dict, folder: Path) -> dict:
-    from vtonlab.engine.checkpoints.files import find_latest
-    from vtonlab.engine.config.load import finalize, load_config
-    from vtonlab.engine.running.training import train
-    from vtonlab.engine.testing.run import test
-    from vtonlab.evaluation.results import read_results
-
-    def config():
-        made = load_config(job["config"], job["options"])
-        made.load_from = job["load_from"]
-        made.val_dataloader = made.val_cfg = made.val_evaluator = None
-        return finalize(made, work_dir=str(folder), seed=job["seed"])
-
-    training = config()
-    latest, start = find_latest(folder), time.time()
-    done = 0 if latest is None else int(latest.stem.split("_")[1])
-    if done < training.train_cfg.max_iters:
-        if done:
-            training.resume, training.load_from = True, None
-        train(training)
-    trained = time.time() - start
-    checkpoint = find_latest(folder)
-    metrics = test(config(), str(checkpoint), folder / "test")["metrics"]
-    steps = {}
-    for number in job["steps"]:
-        sampled = config()
-        sampled.model.sampler.num_steps = number
-        steps[number] = test(sampled, str(checkpoint), folder / f"steps_{number}")["metrics"]
-    if job["ship"]:
-        weights = folder.parents[1] / "weights"
-        weights.mkdir(exist_ok=True)
-        write_half(checkpoint, weights / f"{folder.name}.safetensors")
-    pairs = {
-        name: {str(row["id"]): float(row[name]) for row in read_results(folder / "test").rows}
-        for name in PAIRED
-    }
-    return dict(metrics=metrics, steps=steps, pairs=pairs, training_seconds=trained)
+def metrics_of(args: argparse.Namespace, result: dict, split: str | None = None) -> dict:
+    """Scores of a result on a split, the first where none is named; empty where it failed."""
+    return result.get("scores", {}).get(split or args.split[0], {}).get("metrics", {})
 
 
 # 4. What comes of it ------------------------------------------------------------------------------
@@ -433,21 +336,27 @@ def table(args: argparse.Namespace, bases: dict, rows: dict, results: list[dict]
         cells += [_number(facts["metrics"].get(metric)) for metric in METRICS]
         lines.append(f"| {' | '.join(map(str, cells))} | |")
     for name in rows:
-        done = [r for r in results if r["job"]["row"] == name and "metrics" in r]
+        done = [r for r in results if r["job"]["row"] == name and "scores" in r]
         if not done:
             continue
-        iterations = done[0]["job"]["options"].get("train_cfg.max_iters", "")
+        iterations = " ".join(str(n) for n in sorted({r["iterations"] for r in done}))
         cells = [name, " ".join(str(r["job"]["seed"]) for r in done), iterations]
-        cells += [_spread([r["metrics"].get(metric) for r in done]) for metric in METRICS]
+        cells += [_spread([metrics_of(args, r).get(metric) for r in done]) for metric in METRICS]
         cells.append(f"{sum(r['training_seconds'] for r in done) / len(done):.0f}")
         lines.append(f"| {' | '.join(map(str, cells))} |")
-    known = next((r["metrics"] for r in results if "metrics" in r), {})
+    known = next((metrics_of(args, r) for r in results if "scores" in r), {})
     bounds = ", ".join(f"{name} {known[name]:.4f}" for name in BOUNDS if name in known)
-    lines += ["", f"{args.people} people of `{args.split}`; {bounds}."]
+    lines += ["", f"{args.people} people of `{args.split[0]}`; {bounds}."]
     failed = [r for r in results if "failed" in r]
     lines += [f"{r['job']['row']}, seed {r['job']['seed']} failed: {r['failed']}" for r in failed]
     for result in results:
         name = f"{result['job']['row']}, seed {result['job']['seed']}"
+        for split in args.split[1:]:
+            metrics = metrics_of(args, result, split)
+            if metrics:
+                way, part = metrics["share_of_the_way"], metrics["share_of_the_print"]
+                told = f"{way:.3f} of the way, print {part:.3f}, SSIM {metrics['ssim_inside']:.3f}"
+                lines.append(f"{name}, people of {split}: {told}")
         for number, metrics in result.get("steps", {}).items():
             way, ssim = metrics["share_of_the_way"], metrics["ssim_inside"]
             lines.append(f"{name}, {number} steps: {way:.3f} of the way, SSIM {ssim:.3f}")
@@ -483,7 +392,9 @@ def draw_sheet(
     dataset = DATASETS.build(settings.to_dict())
     folders = {f"base {name}": args.out / f"base_{name}" / "test" for name in bases}
     runs = args.out / "runs"
-    folders |= {name: runs / f"{safe(name)}_seed{args.seeds[0]}" / "test" for name in rows}
+    folders |= {
+        name: runs / f"{safe(name)}_seed{args.seeds[0]}" / f"test_{args.split[0]}" for name in rows
+    }
     lines = []
     for index in range(min(SHOWN, args.people)):
         sample = dataset[index]
@@ -504,24 +415,17 @@ def draw_sheet(
 def main() -> int:
     args = parse_args()
     args.start = time.time()
+    leave_on_sigterm()
     from vtonlab.engine.cli import FINDINGS, OK
 
     bases, rows = read_grid(args)
     args.out.mkdir(parents=True, exist_ok=True)
     draw_people(args, [*bases.values(), *rows.values()])
     train_bases(args, bases)
-    untested = {n: base for n, base in bases.items() if base_facts(args, n) is None}
-    with ProcessPoolExecutor(max(len(untested), 1), get_context("spawn")) as pool:
-        futures = [pool.submit(test_base, args, name, base) for name, base in untested.items()]
-        for name, future in zip(untested, futures, strict=True):
-            facts = future.result()
-            way = facts["metrics"]["share_of_the_way"]
-            say(args, f"base {name}: {facts['iterations']} iterations of {facts['seconds']} s, "
-                f"{way:.1%} of the way, copies through {facts['aligned']}")  # fmt: skip
     results: list[dict] = []
     for result in run_rows(args, rows):
         results.append(result)
-        way = result.get("metrics", {}).get("share_of_the_way")
+        way = metrics_of(args, result).get("share_of_the_way")
         told = result.get("failed") or f"{way:.1%} of the way"
         say(args, f"{result['job']['row']}, seed {result['job']['seed']}: {told}")
     results.sort(key=lambda r: (list(rows).index(r["job"]["row"]), r["job"]["seed"]))

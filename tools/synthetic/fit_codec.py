@@ -66,7 +66,7 @@ def main() -> int:
             kind="codec",
             title=f"{args.channels} coefficients for 4x4 pixels, from blocks of {args.block}x"
             f"{args.block}",
-            config="configs/bases/dit_synthetic.py",
+            config="configs/bases/dit_bold.py",
             file=path.name,
             bytes=path.stat().st_size,
             sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
