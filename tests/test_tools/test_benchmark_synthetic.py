@@ -1,9 +1,11 @@
 import json
+import signal
 import sys
+import time
 
 import pytest
 
-from tools.benchmark import synthetic
+from tools.benchmark import synthetic, synthetic_runs
 
 BASE = "configs/bases/dit_bold.py"
 TINY = {
@@ -81,10 +83,43 @@ def test_the_base_names_the_block_of_its_rows():
     ]
 
 
+def test_a_training_that_time_ends_goes_on_to_its_test(monkeypatch):
+    def train(config):
+        before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        try:
+            time.sleep(60)
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    monkeypatch.setattr("vtonlab.engine.running.training.train", train)
+    synthetic_runs.train_until({}, time.time() + 0.2)  # returns
+    monkeypatch.setattr("vtonlab.engine.running.training.train", lambda config: sys.exit(143))
+    with pytest.raises(SystemExit):  # somebody else ended it
+        synthetic_runs.train_until({}, time.time() + 60)
+
+
+def test_a_base_from_the_box_has_its_cards_scores(grid):
+    facts = synthetic.shipped({"box": "base_dit", "aligned": "some.block"})
+    assert facts["aligned"] == "some.block" and facts["checkpoint"].endswith(".safetensors")
+    assert facts["metrics"]["share_of_the_way"] > 0
+
+
 @pytest.mark.slow
 def test_a_whole_grid_and_its_second_start(grid, monkeypatch, capsys):
     command = ["synthetic.py", str(grid), "--out", str(grid.parent / "out"), "--seeds", "0", "1"]
-    command += ["--people", "2", "--samples", "4", "--base-iterations", "2", "--iterations", "2"]
+    command += [
+        "--split",
+        "bench",
+        "val",
+        "--people",
+        "2",
+        "--samples",
+        "4",
+        "--base-iterations",
+        "2",
+        "--iterations",
+        "2",
+    ]
     monkeypatch.setattr(sys, "argv", [*command, "--jobs", "1"])
     assert synthetic.main() == 0
     out = grid.parent / "out"
@@ -92,7 +127,8 @@ def test_a_whole_grid_and_its_second_start(grid, monkeypatch, capsys):
     assert [(r["job"]["row"], r["job"]["seed"]) for r in results] == [
         ("none", 0), ("none", 1), ("coral", 0), ("coral", 1),
     ]  # fmt: skip
-    assert "share_of_the_print" in results[2]["metrics"] and "2" in results[2]["steps"]
+    assert "share_of_the_print" in results[2]["scores"]["bench"]["metrics"]
+    assert set(results[2]["scores"]["val"]["pairs"]["l1_inside"]) and "2" in results[2]["steps"]
     table = (out / "table.md").read_text()
     assert "| none | 0 1 | 2 |" in table and "coral, seed 1, 2 steps" in table
     assert (out / "sheet.png").is_file() and (out / "base_tiny.safetensors").is_file()

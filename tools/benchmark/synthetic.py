@@ -62,7 +62,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--split",
         nargs="+",
         default=["val"],
-        help="people that are scored; tables are of the first",
+        help="of scored people; the table is of the first",
     )
     parser.add_argument("--people", type=int, default=64, help="how many are scored")
     parser.add_argument("--only", nargs="+", metavar="ROW", help="these rows alone")
@@ -246,7 +246,7 @@ def shipped(base: dict) -> dict:
     known = card(base["box"])
     return dict(
         seconds=None,
-        iterations=known.data,
+        iterations="shipped",
         checkpoint=str(weights_path(base["box"])),
         aligned=base["aligned"],
         metrics=known.scores,
@@ -392,9 +392,8 @@ def draw_sheet(
     dataset = DATASETS.build(settings.to_dict())
     folders = {f"base {name}": args.out / f"base_{name}" / "test" for name in bases}
     runs = args.out / "runs"
-    folders |= {
-        name: runs / f"{safe(name)}_seed{args.seeds[0]}" / f"test_{args.split[0]}" for name in rows
-    }
+    seed, test = args.seeds[0], f"test_{args.split[0]}"
+    folders |= {name: runs / f"{safe(name)}_seed{seed}" / test for name in rows}
     lines = []
     for index in range(min(SHOWN, args.people)):
         sample = dataset[index]
