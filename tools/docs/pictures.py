@@ -33,7 +33,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these pictures alone")
     parser.add_argument("--model", default="coral_synthetic", help="shipped, with the losses")
     parser.add_argument("--before", default="base_dit", help="shipped weights it started from")
-    parser.add_argument("--layer", default="transformer_blocks.1.attn")
+    parser.add_argument("--layer", default="single_transformer_blocks.2.attn")
     return parser.parse_args(argv)
 
 
