@@ -14,6 +14,7 @@ import small_test
 
 from vtonlab.apis import TryOnInferencer, init_model, list_models, read_pairs, try_on_folder
 from vtonlab.engine.checkpoints.files import read_checkpoint, save_safetensors, write_text
+from vtonlab.engine.config import registered
 from vtonlab.engine.config.load import finalize
 from vtonlab.engine.running.training import train
 from vtonlab.engine.testing.run import test as run_test
@@ -146,6 +147,29 @@ def test_lists_must_fit_and_categories_be_known(folder, inferencer):
         inferencer(given["person"], given["garment"][:2])
     with pytest.raises(ValueError, match="this model dresses"):
         inferencer(given["person"][0], given["garment"][0], given["mask"][0], "hat")
+
+
+def test_photographs_are_read_as_the_config_reads_its_test_data(folder):
+    model = init_model(folder / "model", device="cpu")
+    data = dict(mask_files=dict(threshold=250, inverted=["mask"]), paint_hair=True)
+    model.cfg.test_dataloader = dict(dataset=data)
+    given = {k: v[0] for k, v in inputs(folder).items()}
+    recipe = TryOnInferencer(model).recipe
+    assert recipe.paint_hair and recipe.mask_files.threshold == 250
+    assert TryOnInferencer(init_model(folder / "model")).recipe.paint_hair is False
+    model.cfg.test_dataloader.dataset.paint_hair = False
+    whole = TryOnInferencer(model).sample(**given)["mask"]
+    assert np.array_equal(whole, np.asarray(Image.open(given["mask"])) // 255)
+    grey = whole * np.uint8(248)  # below the threshold, but for one white pixel
+    place = tuple(np.argwhere(whole)[0])
+    grey[place] = 255
+    mask = TryOnInferencer(model).sample(**given | dict(mask=Image.fromarray(grey)))["mask"]
+    assert mask.sum() == 1 and mask[place] == 1
+
+
+def test_a_model_of_a_folder_leaves_the_registries_open(folder):
+    init_model(folder / "model")
+    assert not registered.is_closed()
 
 
 def test_models_by_name_folder_and_config(folder, tmp_path):

@@ -13,6 +13,7 @@ from vtonlab.apis.models import init_model
 from vtonlab.apis.preparing import Picture, as_file, as_list, png, stem
 from vtonlab.datasets.readers.assembling import Recipe
 from vtonlab.datasets.readers.lists import Item, Pair
+from vtonlab.datasets.readers.reading import MaskFiles
 from vtonlab.engine.hooks.save_attention import attention_arrays
 from vtonlab.engine.hooks.save_pictures import without_padding
 from vtonlab.estimators import Preparation
@@ -98,6 +99,7 @@ class TryOnInferencer:
         self.model, self.preparation = model.eval(), preparation
         shown = [n for n in model.conditioner.needs if n in PREPARED]
         self.maps = tuple(dict.fromkeys(("mask", *shown)))
+        self.recipe = self._recipe()
 
     def __call__(
         self,
@@ -177,7 +179,8 @@ class TryOnInferencer:
         for name, picture in (("mask", mask), ("pose", pose)):
             if picture is not None:
                 files[name] = as_file(picture, name)
-        missing = [name for name in self.maps if name not in files]
+        wanted = [*self.maps, "parse"] if self.recipe.paint_hair else self.maps
+        missing = [name for name in wanted if name not in files]
         warnings: tuple[str, ...] = ()
         if missing:
             photo, cloth = (read_image(files[name]) for name in ("person", "garment"))
@@ -187,17 +190,8 @@ class TryOnInferencer:
             for name in missing:
                 array = getattr(prepared, name)
                 files[name] = png(array * 255 if name in MASKS else array)
-        recipe = Recipe(
-            size=tuple(self.model.size),
-            maps=(*self.maps, "agnostic"),
-            task="try_on",
-            labels="lip",
-            build_mask={},
-            paint_hair=False,
-            max_pixels=MAX_PIXELS,
-        )
         pair = Pair(stem(files["person"]), stem(files["garment"]))
-        sample = recipe.assemble(Item(pair, category), files)
+        sample = self.recipe.assemble(Item(pair, category), files)
         if not sample["mask"].any():
             raise ValueError(f"the mask of {pair.id} is empty: nothing would be generated")
         return sample | dict(index=0, position=0, warnings=warnings)
@@ -270,6 +264,24 @@ class TryOnInferencer:
         sigma = probe.get("sigma", SIGMA)
         records = self.model.attention_records(batch, sigma, layers)
         return attention_arrays(records) | {"sigma": np.float32(sigma)}
+
+    def _recipe(self) -> Recipe:
+        """As the config's test data are read: from which grey on a mask is one (but white is always
+        what is generated), hair over the pose.
+        """
+        config = getattr(self.model, "cfg", None) or {}
+        data = (config.get("test_dataloader") or {}).get("dataset") or {}
+        masks = dict(data.get("mask_files") or {}, inverted=())
+        return Recipe(
+            size=tuple(self.model.size),
+            maps=(*self.maps, "agnostic"),
+            task="try_on",
+            labels="lip",
+            build_mask={},
+            paint_hair=bool(data.get("paint_hair")) and "pose" in self.maps,
+            max_pixels=MAX_PIXELS,
+            mask_files=MaskFiles.of(masks),
+        )
 
     def _category(self) -> str:
         known = self.model.categories

@@ -7,6 +7,7 @@ import torch
 from vtonlab.backbones.pretrained import DTYPES
 from vtonlab.engine.checkpoints.models import load_model
 from vtonlab.engine.config.load import finalize, load_config
+from vtonlab.engine.config.registered import closed_as_before
 from vtonlab.engine.config.released import released_options
 from vtonlab.engine.testing.run import drop_training
 from vtonlab.zoo import Card, card, cards, weights_path
@@ -38,7 +39,8 @@ def init_model(
         checkpoint: ``iter_*.pth`` or ``.safetensors``; needed with a config.
         device: ``"cpu"``, ``"cuda"``; None: a GPU where there is one.
         dtype: ``"bfloat16"`` or ``"float16"`` of backbone and codec; None: as built.
-        safe: refuse a folder whose config does more than describe values.
+        safe: refuse a folder whose config does more than describe values; registries are closed
+            (`vtonlab.engine.config.registered`) while it is read and built.
 
     Raises:
         ValueError: nothing of that name, a config without a checkpoint, or weights that don't fit.
@@ -46,10 +48,11 @@ def init_model(
     """
     if dtype is not None and dtype not in DTYPES:
         raise ValueError(f"dtype={dtype!r}: choose one of {', '.join(DTYPES)}")
-    config, checkpoint = _found(model, checkpoint, safe)
-    finalize(config)
-    drop_training(config)
-    built = load_model(config, checkpoint)
+    with closed_as_before():
+        config, checkpoint = _found(model, checkpoint, safe)
+        finalize(config)
+        drop_training(config)
+        built = load_model(config, checkpoint)
     built.cfg = config
     if dtype is not None:
         built.backbone.to(DTYPES[dtype])

@@ -46,6 +46,17 @@ def is_closed() -> bool:
     return _closed
 
 
+@contextmanager
+def closed_as_before() -> Iterator[None]:
+    """What a ``with`` block closes (reading a stranger's config) is open again after it."""
+    global _closed
+    before = _closed
+    try:
+        yield
+    finally:
+        _closed = before
+
+
 def _get_registered(self: Registry, key: str):
     if not _closed:
         return _get(self, key)
