@@ -51,7 +51,7 @@ def call(name: str, size: int, tokens: int):
         return lambda: asked.forward(entropy=True)
     _, logsumexp, entropy = asked.forward(entropy=True)
     if name == "head_average":
-        return lambda: asked.head_entropy(logsumexp, True)
+        return lambda: asked.head_entropy(logsumexp)
     row, grad = torch.randn_like(logsumexp), torch.randn(*logsumexp.shape, 2, device=DEVICE)
     return lambda: asked.backward(logsumexp, row, entropy, grad, only=name)
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from vtonlab.ops.attention_backend import choose_backend
 from vtonlab.ops.attention_kernel_pass import kernel_pass, kernels_refusal
@@ -141,15 +142,41 @@ def attention_log_prob(
     """
     with at_full_precision(query):
         dtype, working = statistics_dtype(query, key), working_dtype(query, key, scale)
-        at_query = batch_index * query.shape[2] + query_index
-        at_key = batch_index * key.shape[2] + key_index
-        q = _token_rows(query.to(working)).index_select(0, at_query)  # (M, H, D)
-        k = _token_rows(key.to(working)).index_select(0, at_key)  # (M, H, D)
-        lse = _token_rows(logsumexp[..., None]).index_select(0, at_query)[..., 0]  # (M, H)
-        score = scale * (q * k).sum(-1)
+        places = batch_index, query_index, key_index
+        score = _ScoreAt.apply(query, key, scale, working, *places)
         if bias is not None:
             score = score + bias.to(score)[batch_index, key_index, None]
+        at_query = batch_index * query.shape[2] + query_index
+        lse = logsumexp.transpose(1, 2).flatten(0, 1).index_select(0, at_query)  # (M, H)
         return (score - lse).to(dtype)
+
+
+class _ScoreAt(torch.autograd.Function):
+    """Scores (M, H) of M places in `working`; only the rows that are read are ever raised to it."""
+
+    @staticmethod
+    def forward(ctx, query, key, scale, working, batch_index, query_index, key_index):
+        ctx.save_for_backward(query, key, batch_index, query_index, key_index)
+        ctx.scale, ctx.working = scale, working
+        q = query[batch_index, :, query_index].to(working)  # (M, H, D)
+        return scale * (q * key[batch_index, :, key_index].to(working)).sum(-1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        query, key, batch, *places = ctx.saved_tensors
+        grad = (ctx.scale * grad)[..., None]
+        grads = []
+        for wanted, mine, other in ((0, query, key), (1, key, query)):
+            if not ctx.needs_input_grad[wanted]:
+                grads.append(None)
+                continue
+            rows = grad * other[batch, :, places[1 - wanted]].to(ctx.working)
+            sums = rows.new_zeros(len(mine), mine.shape[2], mine.shape[1], mine.shape[3])
+            at = batch * mine.shape[2] + places[wanted]
+            sums.flatten(0, 1).index_add_(0, at, rows)
+            grads.append(sums.transpose(1, 2).to(mine.dtype))
+        return *grads, *[None] * 5
 
 
 def attention_share(logsumexp: Tensor, other_logsumexp: Tensor | None) -> Tensor:
@@ -171,11 +198,6 @@ def entropy_is_cheap(query: Tensor, channels: int) -> bool:
         return True
     size = query.shape[-1]
     return fused_width(query, size + channels) <= 1.25 * size
-
-
-def _token_rows(tensor: Tensor) -> Tensor:
-    """(B, H, N, D) as (B * N, H, D)."""
-    return tensor.transpose(1, 2).flatten(0, 1)
 
 
 def _batched_values(

@@ -22,8 +22,9 @@ LARGEST_SIZE = 256  # of a head: beyond, a block of queries does not fit beside 
 MOST_VALUES = 16
 # Up to so many values are multiplied in float32 beside the matrix units, more by them in parts.
 FEW_VALUES = 3
-# Elements of the head-averaged map that a backward pass holds at once (GPU's second-level cache).
-MAP_ELEMENTS = 1 << 24
+# Elements of the head-averaged map that a backward pass holds at once: 128 MiB in half precision,
+# so many rows that the blocks of a few heads still fill a GPU at 24 576 keys.
+MAP_ELEMENTS = 1 << 26
 
 
 class Blocks(NamedTuple):
@@ -35,17 +36,22 @@ class Blocks(NamedTuple):
     stages: int
 
 
-# By kernel, then by the head's padded size; measured by tools/gpu_card.py on an H100.
+# By kernel, then by the head's padded size: the fastest on an H100 (tools/gpu_card.py --tune), but
+# those of size 256, which were not timed. `..._average` is a backward pass through the map averaged
+# over heads.
 HALF = {
-    "forward": {64: Blocks(128, 128, 8, 3), 128: Blocks(128, 64, 8, 3), 256: Blocks(64, 32, 8, 2)},
+    "forward": {64: Blocks(64, 128, 4, 3), 128: Blocks(64, 128, 4, 3), 256: Blocks(64, 32, 8, 2)},
     "backward_query": {
-        64: Blocks(128, 64, 8, 3), 128: Blocks(128, 64, 8, 3), 256: Blocks(64, 32, 8, 2),
+        64: Blocks(64, 64, 4, 2), 128: Blocks(64, 64, 4, 2), 256: Blocks(64, 32, 8, 2),
     },
     "backward_key": {
-        64: Blocks(64, 128, 8, 3), 128: Blocks(64, 128, 8, 3), 256: Blocks(32, 64, 8, 2),
+        64: Blocks(32, 128, 4, 3), 128: Blocks(32, 128, 4, 3), 256: Blocks(32, 64, 8, 2),
+    },
+    "backward_query_average": {
+        64: Blocks(64, 64, 4, 2), 128: Blocks(64, 32, 4, 3), 256: Blocks(64, 32, 8, 2),
     },
     "head_average": {
-        64: Blocks(128, 128, 8, 2), 128: Blocks(128, 128, 8, 2), 256: Blocks(64, 64, 8, 2),
+        64: Blocks(128, 64, 4, 3), 128: Blocks(128, 128, 8, 3), 256: Blocks(64, 64, 8, 2),
     },
 }  # fmt: skip
 FULL = {
@@ -136,8 +142,9 @@ class _KernelPass(torch.autograd.Function):
 
 class _KernelHeadMean(torch.autograd.Function):
     """With m the averaged map and H its entropy, the gradient of head h's score of query i and key
-    j is `p_hij (g . (value_j - mean_hi) - g_H (log m_ij - tilt_hi)) / heads`, where tilt_hi is the
-    mean of log m_i under p_hi. `log m` is made again in the backward pass, a few rows at a time.
+    j is `p_hij (g . (value_j - mean_hi) - g_H (log m_ij - tilt_hi)) / heads`, where tilt_hi, the
+    mean of log m_i under p_hi, is found on the way. `log m` is made again in the backward pass, a
+    part of its rows at a time.
     """
 
     @staticmethod
@@ -145,18 +152,16 @@ class _KernelHeadMean(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         call = _Call(query, key, values, scale, bias)
         mean, logsumexp, _ = call.forward(entropy=False)
-        found = tilt = None
-        if entropy:
-            found, tilt = call.head_entropy(logsumexp, any(ctx.needs_input_grad[:2]))
+        found = call.head_entropy(logsumexp) if entropy else None
         ctx.call = call
-        call.keep(mean, logsumexp, found, tilt)
+        call.keep(mean, logsumexp, found)
         return None if mean is None else mean.mean(1), found
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad_mean, grad_entropy):
         call = ctx.call
-        mean, logsumexp, entropy, tilt = call.kept()
+        mean, logsumexp, entropy = call.kept()
         row, slope = torch.zeros_like(logsumexp), torch.zeros_like(logsumexp)
         heads = logsumexp.shape[1]
         if grad_mean is not None:
@@ -166,7 +171,6 @@ class _KernelHeadMean(torch.autograd.Function):
             grads = call.backward(logsumexp, row, slope, grad_mean)
         else:
             share = (grad_entropy / heads)[:, None]
-            row += share * (tilt + entropy[:, None])  # the map is written as log m + entropy
             slope += share
             grads = call.backward(logsumexp, row, slope, grad_mean, centre=entropy)
         return *grads, None, None, None, None
@@ -249,7 +253,12 @@ class _Call:
         )
         common = {**self._constants(), "COLUMNS": columns, "FEW": few}
         common["AVERAGE"] = centre is not None
-        one, two = self._blocks("backward_query"), self._blocks("backward_key")
+        suffix = "" if centre is None else "_average"
+        one, two = self._blocks("backward_query" + suffix), self._blocks("backward_key")
+
+        def grid(blocks: int) -> tuple[int, int]:
+            return (blocks, batch * heads) if centre is None else (batch * heads, blocks)
+
         for start in range(0, queries, piece):
             stop = min(start + piece, queries)
             average = row if centre is None else self._average(logsumexp, centre, start, stop)
@@ -262,27 +271,26 @@ class _Call:
                 self.scale * LOG2_E, self.scale,
             )  # fmt: skip
             if only != "backward_key":
-                attention_kernels.backward_query[_parts(stop - start, one.queries), batch * heads](
+                attention_kernels.backward_query[grid(_parts(stop - start, one.queries))](
                     *operands, grad_query, *settings, **common, EVEN=keys % one.keys == 0,
                     **_launch(one),
                 )  # fmt: skip
             if only != "backward_query":
-                attention_kernels.backward_key[_parts(keys, two.keys), batch * heads](
+                attention_kernels.backward_key[grid(_parts(keys, two.keys))](
                     *operands, grad_key, *settings, **common, ADD=adds,
                     EVEN=(stop - start) % two.queries == 0, **_launch(two),
                 )  # fmt: skip
         return grad_query, grad_key.to(self.key.dtype)
 
-    def head_entropy(self, logsumexp, tilted: bool):
-        """Entropy (B, Nq) of the head-averaged map; each head's mean (B, H, Nq) of its log."""
-        batch, heads, queries, _ = self.query.shape
+    def head_entropy(self, logsumexp):
+        """Entropy (B, Nq) of the head-averaged map."""
+        batch, _, queries, _ = self.query.shape
         blocks = self._blocks("head_average")
         rows = _parts(queries, blocks.queries) * batch
         splits = max(1, min(_parts(self.key.shape[2], blocks.keys), 1024 // rows))
         entropy = logsumexp.new_empty(batch, splits, queries)
-        tilt = logsumexp.new_zeros(batch, heads, splits, queries) if tilted else entropy
-        self._head_average(logsumexp, entropy, entropy, entropy, tilt, 0, queries, splits, tilted)
-        return entropy.sum(1).clamp_min_(0.0), tilt.sum(2) if tilted else None
+        self._head_average(logsumexp, entropy, entropy, entropy, 0, queries, splits)
+        return entropy.sum(1).clamp_min_(0.0)
 
     def _average(self, logsumexp, centre, start: int, stop: int):
         """Rows start to stop of the head-averaged map's logarithm plus centre, (B, rows, Nk)."""
@@ -293,13 +301,11 @@ class _Call:
         )  # fmt: skip
         splits = _parts(self.key.shape[2], self._blocks("head_average").keys)
         centre = centre.contiguous()
-        self._head_average(
-            logsumexp, centre, average, logsumexp, logsumexp, start, stop, splits, False, True
-        )
+        self._head_average(logsumexp, centre, average, logsumexp, start, stop, splits, write=True)
         return average
 
     def _head_average(
-        self, logsumexp, centre, average, entropy, tilt, start, stop, splits, tilted, write=False
+        self, logsumexp, centre, average, entropy, start, stop, splits, write=False
     ):
         from vtonlab.ops import attention_kernels
 
@@ -307,9 +313,9 @@ class _Call:
         attention_kernels.head_average[
             _parts(stop - start, blocks.queries), splits, len(self.query)
         ](
-            self.query, self.key, self._bias(), logsumexp, centre, average, entropy, tilt,
+            self.query, self.key, self._bias(), logsumexp, centre, average, entropy,
             *self._strides(), *self._sizes(), start, stop, splits, self.scale * LOG2_E,
-            **self._constants(), WRITE=write, TILT=tilted, **_launch(blocks),
+            **self._constants(), WRITE=write, **_launch(blocks),
         )  # fmt: skip
 
     def _blocks(self, kernel: str) -> Blocks:

@@ -120,11 +120,13 @@ def backward_query(
 ):  # fmt: skip
     """Gradient (B, H, Nq, D) of a block of the queries from `first_row` to `last_row`.
 
-    With AVERAGE `slope` multiplies `average`, (B, last_row - first_row, Nk), instead of log2 p.
+    With AVERAGE `slope` multiplies `average`, (B, last_row - first_row, Nk), instead of log2 p;
+    its mean under p joins the gradient here, and `row` for the keys' kernel. The heads of a block
+    then run side by side, for they share that map.
     """
-    place = tl.program_id(1).to(tl.int64)
+    place, block = _place(AVERAGE)
     batch, head = place // heads, place % heads
-    rows = first_row + tl.program_id(0) * BLOCK_Q + tl.arange(0, BLOCK_Q)
+    rows = first_row + block * BLOCK_Q + tl.arange(0, BLOCK_Q)
     inside = rows < last_row
     here = place * queries + rows
     dims = tl.arange(0, WIDE)
@@ -150,6 +152,9 @@ def backward_query(
     if FEW > 2:
         g_2 = tl.load(gradient + here * FEW + 2, mask=inside, other=0.0)
     found = tl.zeros([BLOCK_Q, WIDE], tl.float32)
+    if AVERAGE:
+        middle = tl.zeros([BLOCK_Q, WIDE], tl.float32)
+        lean = tl.zeros([BLOCK_Q], tl.float32)
     for first in range(0, keys, BLOCK_K):
         places = first + tl.arange(0, BLOCK_K)
         k = _keys(key, k_row, places, dims, keys, SIZE, WIDE, EVEN)  # (WIDE, BLOCK_K)
@@ -166,6 +171,8 @@ def backward_query(
                 + places[None, :],
                 mask=inside[:, None] & (places[None, :] < keys), other=0.0,
             ).to(tl.float32)  # fmt: skip
+            lean += tl.sum(p * t, 1)
+            middle = _product(p, tl.trans(k), middle, PRECISION)
         slant = shared[:, None] - steep[:, None] * t
         if COLUMNS > 0:
             v = tl.load(
@@ -183,6 +190,10 @@ def backward_query(
             v_2 = _channel(value, v_batch, batch, places, keys, 2, FEW)
             slant += g_2[:, None] * v_2[None, :]
         found = _product(p * slant, tl.trans(k), found, PRECISION)
+    if AVERAGE:
+        lean *= steep
+        found += lean[:, None] * middle
+        tl.store(row + here, shared + lean, mask=inside)
     tl.store(
         grad_query + here[:, None] * SIZE + dims[None, :],
         (found * natural).to(grad_query.dtype.element_ty),
@@ -201,9 +212,9 @@ def backward_key(
     BLOCK_Q: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
     """Gradient (B, H, Nk, D) of a block of keys; ADD adds it to what is there."""
-    place = tl.program_id(1).to(tl.int64)
+    place, block = _place(AVERAGE)
     batch, head = place // heads, place % heads
-    places = tl.program_id(0) * BLOCK_K + tl.arange(0, BLOCK_K)
+    places = block * BLOCK_K + tl.arange(0, BLOCK_K)
     there = places < keys
     dims = tl.arange(0, WIDE)
     k = tl.load(
@@ -281,18 +292,17 @@ def backward_key(
 
 @triton.jit
 def head_average(
-    query, key, bias, logsumexp, centre, average, entropy, tilt,
+    query, key, bias, logsumexp, centre, average, entropy,
     q_batch, q_head, q_row, k_batch, k_head, k_row,
     heads, queries, keys, first_row, last_row, splits, scale,
     SIZE: tl.constexpr, WIDE: tl.constexpr, HAS_BIAS: tl.constexpr,
-    WRITE: tl.constexpr, TILT: tl.constexpr, PRECISION: tl.constexpr,
+    WRITE: tl.constexpr, PRECISION: tl.constexpr,
     BLOCK_Q: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
     """The map m, averaged over heads, of a block of queries and every `splits`-th block of keys.
 
     Writes log m + centre to `average`, (B, last_row - first_row, Nk), where WRITE; else the
-    block's share of the entropy, (B, splits, Nq), and with TILT that of each head's mean of log m,
-    (B, H, splits, Nq), which starts at zero.
+    block's share of the entropy, (B, splits, Nq).
     """
     batch = tl.program_id(2).to(tl.int64)
     rows = first_row + tl.program_id(0) * BLOCK_Q + tl.arange(0, BLOCK_Q)
@@ -329,22 +339,19 @@ def head_average(
             )
         else:
             uncertain -= tl.sum(m * logs, 1)
-            if TILT:
-                for head in range(heads):
-                    q = tl.load(query + head * q_head, mask=q_mask, other=0.0)
-                    k = _keys(key + head * k_head, k_row, places, dims, keys, SIZE, WIDE, False)
-                    here = (batch * heads + head) * queries + rows
-                    denominator = tl.load(logsumexp + here, mask=inside, other=0.0) * LOG2_E
-                    t = tl.dot(q, k, input_precision=PRECISION) * scale - denominator[:, None]
-                    if HAS_BIAS:
-                        t += added[None, :]
-                    p = tl.where(inside[:, None] & there[None, :], tl.math.exp2(t), 0.0)
-                    at = ((batch * heads + head) * splits + tl.program_id(1)) * queries + rows
-                    known = tl.load(tilt + at, mask=inside, other=0.0)
-                    tl.store(tilt + at, known + tl.sum(p * logs, 1), mask=inside)
     if not WRITE:
         at = (batch * splits + tl.program_id(1)) * queries + rows
         tl.store(entropy + at, uncertain, mask=inside)
+
+
+@triton.jit
+def _place(HEADS_FIRST: tl.constexpr):
+    """Index of batch and head, and of the block; heads run side by side, or a head's blocks."""
+    if HEADS_FIRST:
+        place, block = tl.program_id(0), tl.program_id(1)
+    else:
+        place, block = tl.program_id(1), tl.program_id(0)
+    return place.to(tl.int64), block
 
 
 @triton.jit
