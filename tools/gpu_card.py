@@ -2,7 +2,8 @@
 
 Every section is measured in processes of its own, with random weights and drawn data; nothing is
 downloaded. A row says what was measured, its target, and whether it passes. What is done already
-stands in `--out` and is not measured again.
+stands in `--out` and is not measured again; rows of an earlier card (`--before`) stand where this
+run measured nothing of the name.
 
 Example:
     python tools/gpu_card.py --out work_dirs/gpu_card
@@ -23,9 +24,14 @@ import json
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from importlib import import_module
 
-SECTIONS = ("statistics_truth", "losses_truth", "compiled", "statistics_cost", "existing")
+SECTIONS = (
+    "estimated", "statistics_truth", "losses_truth", "together", "compiled", "training",
+    "statistics_cost", "sampling", "existing",
+)  # fmt: skip
+USUAL_SECONDS = 20  # of a cell that says nothing
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -38,6 +44,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--toy", action="store_true", help="sizes for a CPU")
     parser.add_argument("--tune", action="store_true", help="first find how to cut maps here")
     parser.add_argument("--jobs", type=int, default=12, help="processes that compare at once")
+    parser.add_argument("--minutes", type=float, default=10.0, help="what does not fit is left out")
+    parser.add_argument("--only", nargs="+", default=(), help="parts of names of cells")
+    parser.add_argument("--before", type=Path, help="rows.json of an earlier card")
+    parser.add_argument("--commit", help="of the code, where git cannot say")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     return parser.parse_args(argv)
 
@@ -53,25 +63,78 @@ def main(argv: list[str] | None = None) -> int:
         for name in args.sections
         for number, cell in enumerate(import_module(f"tools.card.{name}").cells(args.toy))
     ]
+    cells = [cell for cell in cells if chosen(cell, args.only)]
     together = [cell for cell in cells if import_module(f"tools.card.{cell['section']}").PARALLEL]
     alone = [cell for cell in cells if cell not in together]
     if args.tune:
         together += compile_cells(args.jobs)
         alone = [{"section": "tune"}, *alone]
+
+    def left() -> float:
+        return 60 * args.minutes - (time.monotonic() - begun)
+
+    half = left() / 2 if alone else left()  # comparisons leave room for what is timed
     with ThreadPoolExecutor(args.jobs) as pool:
-        for _ in pool.map(lambda cell: run_cell(cell, args.out), together):
+        for _ in pool.map(
+            lambda cell: run_cell(cell, args.out, left() - (60 * args.minutes - half)), together
+        ):
             pass
     print(f"comparisons done after {time.monotonic() - begun:.0f} s", flush=True)
+    write(cells, args)
     for cell in alone:
-        run_cell(cell, args.out)
+        run_cell(cell, args.out, left())
         if cell["section"] == "tune":
             print((args.out / "tune_0.log").read_text())
-        print(f"{cell['section']} done after {time.monotonic() - begun:.0f} s", flush=True)
-    rows = [row for cell in cells for row in known(cell, args.out) or ()]
-    (args.out / "rows.json").write_text(json.dumps(rows, indent=1))
-    (args.out / "card.md").write_text(table(rows))
+        print(f"{name_of(cell)} done after {time.monotonic() - begun:.0f} s", flush=True)
+        write(cells, args)
+    rows = write(cells, args)
     print(summary(rows))
     return int(any(row["ok"] is False for row in rows))
+
+
+def chosen(cell: dict, parts: list[str]) -> bool:
+    """Whether a cell is asked for: all are where no part of a name is given."""
+    said = f"{name_of(cell)} {json.dumps(cell)}"
+    return not parts or any(part in said for part in parts)
+
+
+def write(cells: list[dict], args: argparse.Namespace) -> list[dict]:
+    """Rows so far, with those of an earlier card, as `rows.json` and `card.md`."""
+    here = device() | {"commit": args.commit or commit()}
+    rows = [here | row for cell in cells for row in known(cell, args.out) or ()]
+    names = {(row["section"], row["name"]) for row in rows}
+    if args.before:
+        earlier = json.loads(args.before.read_text())
+        rows = [row for row in earlier if (row["section"], row["name"]) not in names] + rows
+        rows.sort(key=lambda row: row["section"])
+    (args.out / "rows.json").write_text(json.dumps(rows, indent=1))
+    (args.out / "card.md").write_text(table(rows))
+    return rows
+
+
+@cache
+def device() -> dict:
+    """Card, driver and versions."""
+    import torch
+
+    found = {"card": "CPU", "driver": ""}
+    asked = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(asked, capture_output=True, text=True, check=True)
+        found["card"], found["driver"] = answer.stdout.strip().splitlines()[0].split(", ")
+    except (OSError, subprocess.CalledProcessError, ValueError, IndexError):
+        pass
+    return found | {"torch": torch.__version__}
+
+
+@cache
+def commit() -> str:
+    """Of the checkout, or nothing."""
+    root = Path(__file__).resolve().parents[1]
+    done = subprocess.run(
+        ["git", "-C", str(root), "rev-parse", "--short", "HEAD"], capture_output=True, text=True
+    )
+    return done.stdout.strip()
 
 
 def compile_cells(jobs: int) -> list[dict]:
@@ -92,18 +155,30 @@ def known(cell: dict, out: Path) -> list[dict] | None:
     return json.loads(path.read_text()) if path.exists() else None
 
 
-def run_cell(cell: dict, out: Path) -> None:
-    """Measure a cell in a process of its own, unless its rows are there."""
+def run_cell(cell: dict, out: Path, seconds: float) -> None:
+    """Measure a cell in a process of its own, unless its rows are there or time is too short."""
     if known(cell, out) is not None:
         return
+    if seconds < cell.get("seconds", USUAL_SECONDS):
+        print(f"{name_of(cell)} left out: {seconds:.0f} s are left", flush=True)
+        return
     command = [sys.executable, __file__, "--out", str(out), "--worker", json.dumps(cell)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        print(f"{name_of(cell)} was cut off after {seconds:.0f} s", flush=True)
+        return
     (out / f"{name_of(cell)}.log").write_text(done.stdout + done.stderr)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1][:300]
         print(f"{name_of(cell)} failed: {last}", flush=True)
-        failed = {"section": cell["section"], "name": name_of(cell), "ok": False, "error": last}
-        (out / f"{name_of(cell)}.json").write_text(json.dumps([failed]))
+        failed = {
+            "section": import_module(f"tools.card.{cell['section']}").SECTION,
+            "name": f"{name_of(cell)} {cell.get('name', '')}".strip(), "ok": False, "target": "",
+            "error": last,
+        }  # fmt: skip
+        path = out / f"{name_of(cell)}.json"
+        path.write_text(json.dumps([*(known(cell, out) or ()), failed]))
 
 
 def worker(cell: dict, out: Path) -> int:
@@ -121,14 +196,22 @@ def worker(cell: dict, out: Path) -> int:
     else:
         if (out / "blocks.json").exists():
             cell["blocks"] = json.loads((out / "blocks.json").read_text())
+        cell |= {"out": str(out), "file": str(out / f"{name_of(cell)}.json")}
         rows = import_module(f"tools.card.{cell['section']}").run(cell)
     (out / f"{name_of(cell)}.json").write_text(json.dumps(rows))
     return 0
 
 
 def table(rows: list[dict]) -> str:
-    """Markdown, a table a section."""
-    lines = []
+    """Markdown: where it was measured, then a table a section."""
+    lines = ["# GPU card", "", "Written by `python tools/gpu_card.py`.", ""]
+    said = ("card", "driver", "torch", "commit")
+    for place in dict.fromkeys(tuple(row.get(key, "") for key in said) for row in rows):
+        count = sum(tuple(row.get(key, "") for key in said) == place for row in rows)
+        card, driver, torch, commit = place
+        lines.append(f"- {count} rows: {card}, driver {driver}, torch {torch}, commit {commit}")
+    passed, failed = (sum(row["ok"] is ok for row in rows) for ok in (True, False))
+    lines.append(f"- {passed} pass, {failed} fail; the others have no target")
     for section in dict.fromkeys(row["section"] for row in rows):
         lines += [f"\n## {section}\n", "| row | measured | target | |", "|---|---|---|---|"]
         for row in (row for row in rows if row["section"] == section):
@@ -141,7 +224,7 @@ def table(rows: list[dict]) -> str:
 
 def measured(row: dict) -> str:
     """All numbers of a row."""
-    apart = ("section", "name", "ok", "target")
+    apart = ("section", "name", "ok", "target", "card", "driver", "torch", "commit")
     return ", ".join(
         f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}"
         for key, value in row.items()
@@ -153,7 +236,7 @@ def summary(rows: list[dict]) -> str:
     """The costs, what failed, and how many passed."""
     lines = []
     for row in rows:
-        if row["ok"] is False or row["section"].startswith("b."):
+        if row["ok"] is False or not row["section"].startswith("a."):
             mark = {True: "pass", False: "FAIL", None: "    "}[row["ok"]]
             lines.append(f"{mark} {row['name']}: {measured(row)} [{row.get('target', '')}]")
     passed = sum(row["ok"] is True for row in rows)

@@ -9,7 +9,7 @@ noise in the same steps, in turns within one process: unguided pictures are comp
 Example:
     python tools/benchmark/sampling.py --size 256 192 --steps 10 --repeats 5
 
-Prints and writes to `--out` a JSON file and a Markdown table: CPU seconds a picture, their ratio
+Prints and writes to `--out` a JSON file and a Markdown table: seconds a picture, their ratio
 (median over turns), and ours in batches against batch 1. Exit code 0, or 2 for bad input.
 """
 
@@ -43,6 +43,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 4], help="1 comes first")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--out", type=Path, default=Path("work_dirs/benchmark/sampling"))
     return parser.parse_args(argv)
 
@@ -76,7 +77,7 @@ def build(system: str, guided: bool, args: argparse.Namespace):
         half = model.codec.config.latent_channels
         model.codec.quant_conv.weight[half:] = 0
         model.codec.quant_conv.bias[half:] = -30
-    return model.eval()
+    return model.to(args.device).eval()
 
 
 def unet(width: int) -> dict:
@@ -166,7 +167,7 @@ def peer(system: str, guided: bool, model, batch: dict) -> Callable[[], "object"
     noise = [
         torch.randn(blank.shape[1:], generator=g) for g in model._pair_generators(batch, "picture")
     ]
-    noise = torch.stack(noise)
+    noise = torch.stack(noise).to(blank.device)
     if system == "panels":
         return _flux_peer(model, batch, noise)
     return _unet_peer(system, guided, model, batch, noise)
@@ -191,7 +192,7 @@ def _unet_peer(system: str, guided: bool, model, batch: dict, noise):
         requires_safety_checker=False,
     )
     one = system == "one UNet"
-    text = torch.zeros(len(noise), TOKENS, 16)
+    text = torch.zeros(len(noise), TOKENS, 16, device=noise.device)
     nothing = torch.zeros_like(batch["mask"])
     mask = torch.cat([batch["mask"], nothing], 2) if one else batch["mask"]  # person above garment
 
@@ -283,11 +284,16 @@ def _flux_peer(model, batch: dict, noise):
 # measuring --------------------------------------------------------------------------------------
 
 
-def seconds(work: Callable) -> float:
-    """CPU seconds of this process."""
-    start = time.process_time()
+def seconds(work: Callable, device: str) -> float:
+    """CPU seconds of this process; on a GPU seconds until it has finished."""
+    import torch
+
+    clock = time.process_time if device == "cpu" else time.perf_counter
+    start = clock()
     work()
-    return time.process_time() - start
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return clock() - start
 
 
 def measure(system: str, guided: bool, args: argparse.Namespace) -> list[dict]:
@@ -304,7 +310,10 @@ def measure(system: str, guided: bool, args: argparse.Namespace) -> list[dict]:
             ours, theirs = model.predict(batch), draw()  # and a first time for both
             levels = np.rint(theirs * 255) - np.stack([found["image"] for found in ours])
             turns = [
-                (seconds(lambda b=batch: model.predict(b)), seconds(draw))
+                (
+                    seconds(lambda b=batch: model.predict(b), args.device),
+                    seconds(draw, args.device),
+                )
                 for _ in range(args.repeats)
             ]
             cost = statistics.median(turn[0] for turn in turns) / count

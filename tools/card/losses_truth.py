@@ -8,8 +8,8 @@ from vtonlab.structures import AttentionRecord
 
 SECTION = "a. correctness"
 PARALLEL = True
-# Gradients reach this maximum, as a GradScaler sees to it: float16 ends at 6e-8, and the gradient of
-# a mean over hundreds of queries lies there.
+# Gradients reach this maximum, as a GradScaler sees to it: float16 ends at 6e-8, and the gradient
+# of a mean over hundreds of queries lies there.
 LARGEST = 64.0
 # Relative: statistics are float32 (depth: a few hundred sums); gradients end in the dtype, after
 # one rounding of the score's gradient and one of the result.

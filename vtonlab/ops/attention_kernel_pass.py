@@ -304,9 +304,7 @@ class _Call:
         self._head_average(logsumexp, centre, average, logsumexp, start, stop, splits, write=True)
         return average
 
-    def _head_average(
-        self, logsumexp, centre, average, entropy, start, stop, splits, write=False
-    ):
+    def _head_average(self, logsumexp, centre, average, entropy, start, stop, splits, write=False):
         from vtonlab.ops import attention_kernels
 
         blocks = self._blocks("head_average")

@@ -136,6 +136,9 @@ def without_weights(config: Config) -> tuple[dict, bool]:
                 config=shapes_of(part),
                 dtype=part.get("dtype", "float32"),
             )
+    encoder = settings["conditioner"].get("image_encoder")
+    if encoder and encoder["type"] == "from_pretrained":
+        settings["conditioner"]["image_encoder"] = dict(type=encoder["cls"])  # as published
     prompt = settings["conditioner"].get("prompt")
     if prompt and prompt["type"] in ("CachedPrompt", "PairPrompt"):
         shapes = settings["backbone"]["config"]

@@ -14,6 +14,8 @@ _VAE = dict(
     use_quant_conv=False,
     use_post_quant_conv=False,
 )
+_SD1_VAE = dict(_VAE, latent_channels=4, use_quant_conv=True, use_post_quant_conv=True)
+_SD1_INPAINTING = dict(in_channels=9, sample_size=64, cross_attention_dim=768)  # diffusers' rest
 PUBLISHED: dict[tuple[str, str], dict] = {
     ("black-forest-labs/FLUX.1-Fill-dev", "transformer"): dict(
         in_channels=384, out_channels=64, guidance_embeds=True
@@ -42,6 +44,10 @@ PUBLISHED: dict[tuple[str, str], dict] = {
         qk_norm="rms_norm",
     ),
     ("stabilityai/stable-diffusion-3.5-medium", "vae"): _VAE,
+    ("stable-diffusion-v1-5/stable-diffusion-inpainting", "unet"): _SD1_INPAINTING,
+    ("stable-diffusion-v1-5/stable-diffusion-inpainting", "vae"): _SD1_VAE,
+    ("Fantasy-Studio/Paint-by-Example", "unet"): _SD1_INPAINTING,
+    ("Fantasy-Studio/Paint-by-Example", "vae"): _SD1_VAE,
 }
 
 
