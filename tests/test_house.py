@@ -153,6 +153,7 @@ OPENING = {  # what opens containers, and why it may
     "vtonlab/evaluation/protocol.py": "decodes the JPEG it has just encoded",
     "tools/benchmark/": "reads what its own runs have written",
     "tools/gpu_card.py": "reads what its own runs have written",
+    "tools/card/": "reads what its own runs have written",
     "tools/demo.py": "reads what its own runs have written",
     "tools/reliability/": "looks at what it measures without the reader that it measures",
     "tools/docs/": "reads this repository's own pages",
