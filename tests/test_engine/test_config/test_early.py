@@ -21,6 +21,11 @@ ROOT = Path(__file__).parents[3]
 TOY = "coral/dit_synthetic"
 
 
+@pytest.fixture(scope="module")
+def toy():
+    return load_config(TOY)
+
+
 def test_no_shipped_config_is_refused():
     for name in shipped():
         check_early(name)
@@ -54,13 +59,13 @@ def test_classes_that_are_read_take_all_that_they_take():
         ("custom_hooks.7.interval=1", "valid names here are 0, 1"),
     ],
 )
-def test_a_misspelt_option_is_told_as_the_full_check_tells_it(option, near):
+def test_a_misspelt_option_is_told_as_the_full_check_tells_it(option, near, toy):
     key, _, value = option.partition("=")
     with pytest.raises(ValueError, match=r"--cfg-options") as early:
         check_early(TOY, {key: value})
     assert near in str(early.value)
     with pytest.raises(ValueError) as full:
-        check_options(load_config(TOY), {key: value})
+        check_options(toy, {key: value})
     assert str(full.value).partition(":")[0] == str(early.value).partition(":")[0]
 
 

@@ -45,10 +45,7 @@ def test_one_screen_on_the_console_and_the_rest_in_the_file(tmp_path, capsys, mo
     assert "System environment" in text and "Config:" in text and "trains   backbone" in text
     assert "System environment" not in shown and len(text.splitlines()) > 100
 
-
-def test_after_the_start_the_console_speaks(tmp_path, capsys):
-    runner = small_run(tmp_path / "run")
-    capsys.readouterr()
+    # after the start the console speaks again
     runner.logger.info("said after the start")
     assert "said after the start" in capsys.readouterr().out
     consoles = [h for h in runner.logger.handlers if type(h) is logging.StreamHandler]
