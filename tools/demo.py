@@ -148,7 +148,7 @@ def progress(logs: dict[str, Path], iterations: int, elapsed: float) -> str:
         return f"{elapsed:.0f} s"
     counts, left = [], []
     for name, path in logs.items():
-        rows = [row for row in scalars(path.parent / name) if "time" in row]
+        rows = [row for row in scalars(path.parent / name) if {"time", "iter"} <= row.keys()]
         done = max((row["iter"] for row in rows), default=0)
         counts.append(f"{name} {done}/{iterations}")
         if rows:

@@ -28,7 +28,9 @@ def photographs(real_data, estimator_weights, tmp_path, monkeypatch):
 
 def test_the_example_of_the_readme(photographs, capsys):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    [example] = re.findall(r"```python\n(from vtonlab\.apis.*?)```", text, re.DOTALL)
+    [example] = re.findall(
+        r"```python\n(from vtonlab\.apis import TryOnInferencer.*?)```", text, re.DOTALL
+    )
     assert len([line for line in example.splitlines() if line]) <= 12
     exec(compile(example, "README.md", "exec"), {})
     said = capsys.readouterr().out

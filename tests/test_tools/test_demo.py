@@ -92,7 +92,7 @@ def test_time_left_is_the_runs_own_seconds_a_step_times_the_steps_left(tmp_path)
         folder = tmp_path / name / "run/vis_data"
         folder.mkdir(parents=True)
         rows = [dict(iter=n, time=pace + (n == 100), loss=1.0) for n in (100, 150, 200)]
-        lines = [json.dumps(row) for row in (*rows, dict(step=200, attention_pck=0.5))]
+        lines = [json.dumps(row) for row in (*rows, dict(step=200, time=9.0, attention_pck=0.5))]
         (folder / "scalars.json").write_text("\n".join(lines) + "\n")
     # 400 steps of 2 seconds; the first rows, which include the start, no longer count
     assert demo.progress(logs, 600, 1.0).endswith("200/600, about 13.3 minutes left")
