@@ -19,7 +19,11 @@ import argparse
 from pathlib import Path
 
 PERSON = 14  # of the test people: a print whose parts can be told apart
-PLACES = ((0.5, 0.435), (0.5, 0.635), (0.17, 0.475))  # of the garment: star, word, a sleeve
+PLACES = (
+    (0.5, 0.435),
+    (0.5, 0.635),
+    (0.17, 0.475),
+)  # of the garment: collar, rim of the disc, sleeve
 COLOURS = ("#e4572e", "#2e86de", "#8e44ad")
 INK, FAINT = "#1f2430", "#8a93a3"
 
@@ -32,19 +36,20 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("docs/pictures"))
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these pictures alone")
     parser.add_argument("--model", default="coral_synthetic", help="shipped, with the losses")
-    parser.add_argument("--before", default="base_dit", help="shipped weights it started from")
+    parser.add_argument("--before", default="baseline_synthetic", help="shipped, without them")
+    parser.add_argument("--person", type=int, default=PERSON, help="of the model's test data")
     parser.add_argument("--layer", default="single_transformer_blocks.2.attn")
     return parser.parse_args(argv)
 
 
-def person(size: tuple[int, int], index: int = PERSON) -> dict:
-    """One rendered person of the test split, at any size."""
-    from vtonlab.synthetic import SyntheticTryOn
+def person(args: argparse.Namespace, size: tuple[int, int]) -> dict:
+    """A person of the model's test data, at any size."""
+    from vtonlab.engine.checkpoints.models import test_config
+    from vtonlab.registry import DATASETS
+    from vtonlab.zoo import card
 
-    data = SyntheticTryOn(
-        size=size, length=64, split="test", categories=["upper_body"], hardness=(0.0, 0.5)
-    )
-    return data[index]
+    data = test_config(card(args.model).config).test_dataloader.dataset.to_dict()
+    return DATASETS.build(data | dict(size=size, cache_dir=None, maps=None))[args.person]
 
 
 def attention(weights: str, args: argparse.Namespace, sample: dict):
@@ -518,8 +523,7 @@ def main() -> int:
     unknown = sorted(set(args.only or ()) - set(known))
     if unknown:
         raise ValueError(f"--only {unknown[0]}: there are {', '.join(known)}")
-    large = person((512, 384))
-    small = person((128, 96))
+    large, small = person(args, (512, 384)), person(args, (128, 96))
     for name in args.only or known:
         path = args.out / f"{name}.webp"
         save(known[name](args, large, small), path)
