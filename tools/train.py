@@ -76,16 +76,31 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "the GPU's memory); needs no weights and no data. With --dry-run the measured peak follows",
     )
     parser.add_argument(
+        "--fit",
+        type=gibibytes,
+        metavar="80GB",
+        help="recompute no more in the backward pass than a card of this size asks for, by the "
+        "estimate: sets model.gradient_checkpointing",
+    )
+    parser.add_argument(
         "--gpus",
         type=int,
         metavar="N",
-        help="of --estimate: processes that share out what the config's `sharding` says (default: "
-        "those of torchrun)",
+        help="of --estimate and --fit: processes that share out what the config's `sharding` says "
+        "(default: those of torchrun)",
     )
     add_safe(parser)
     add_cfg_options(parser)
     parser.add_argument("--local-rank", "--local_rank", type=int, help=argparse.SUPPRESS)
     return parse(parser, argv)
+
+
+def gibibytes(text: str) -> float:
+    """``80``, ``80GB`` or ``80GiB`` as a number: vendors call 2^30 bytes of a card a GB."""
+    number = text.strip().lower().removesuffix("b").removesuffix("i").removesuffix("g")
+    if not number.strip().replace(".", "", 1).isdigit() or float(number) <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size of a card, such as 80GB")
+    return float(number)
 
 
 def remember_command(work_dir: str) -> None:
@@ -95,6 +110,19 @@ def remember_command(work_dir: str) -> None:
     Path(work_dir).mkdir(parents=True, exist_ok=True)
     with open(Path(work_dir) / "commands.txt", "a", encoding="utf-8") as file:
         file.write(shlex.join(["python", *sys.argv]) + "\n")
+
+
+def fit(config, gib: float, gpus: int | None) -> bool:
+    """Set the fastest recomputation that fits into a card and say it; whether any does."""
+    from vtonlab.engine.memory.estimate import GIB, report
+    from vtonlab.engine.memory.fitting import choose_recomputation
+
+    gpus = gpus or int(os.environ.get("WORLD_SIZE", 1))
+    chosen, parts = choose_recomputation(config, int(gib * GIB), gpus)
+    text, fits = report(parts, int(gib * GIB))
+    config.model.gradient_checkpointing = chosen
+    print(f"model.gradient_checkpointing={chosen}, {text.splitlines()[-1]}")
+    return fits
 
 
 def show_estimate(config, gib: float, gpus: int | None) -> bool:
@@ -142,6 +170,9 @@ def main() -> int:
             raise ValueError("--new-schedule is for --resume: without it all schedules are new")
         config.new_schedule = True
     fits = True
+    if args.fit is not None and not fit(config, args.fit, args.gpus):
+        print("see docs/memory.md for what takes less")
+        return FINDINGS
     if args.estimate is not None:
         fits = show_estimate(config, args.estimate, args.gpus)
         if not args.dry_run:

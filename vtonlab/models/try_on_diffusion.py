@@ -13,6 +13,7 @@ from vtonlab.attention import select_layers
 from vtonlab.backbones.blocks import compile_blocks
 from vtonlab.backbones.codec import LazyCodec, decode_latents, encode_pictures
 from vtonlab.backbones.pretrained import half_precision
+from vtonlab.backbones.recomputation import check_compiled, recompute_blocks
 from vtonlab.conditioners.base import Prediction
 from vtonlab.losses.supervision import Supervision, layer_patterns
 from vtonlab.models.adapters import add_lora, keep_only_trained, train_only
@@ -62,7 +63,9 @@ class TryOnDiffusion(BaseModel):
             it.
         trainable: glob patterns of backbone parameters to train; ``None`` trains all (or LoRA
             alone).
-        gradient_checkpointing: recompute the backbone's blocks in the backward pass.
+        gradient_checkpointing: recompute the backbone's blocks in the backward pass: True, or
+            ``dict(every=2)``, ``dict(keep_attention=True)`` or both, see
+            :func:`vtonlab.backbones.recomputation.recompute_blocks`.
         compile: ``torch.compile`` the backbone's repeated blocks, in training and sampling, but for
             those whose attention a loss reads: True, or its arguments, such as
             ``dict(mode="max-autotune-no-cudagraphs")``.
@@ -103,7 +106,7 @@ class TryOnDiffusion(BaseModel):
         categories: Sequence[str] = CATEGORIES,
         lora: dict | None = None,
         trainable: Sequence[str] | None = None,
-        gradient_checkpointing: bool = False,
+        gradient_checkpointing: bool | dict = False,
         compile: bool | dict = False,
         mask_loss_weight: float = 1.0,
         condition_dropout: float = 0.0,
@@ -155,13 +158,14 @@ class TryOnDiffusion(BaseModel):
         self._decode_whole = decode == "whole"
         self._paste = dict(blur=repaint_blur, blend_rounding=blend_rounding)
         if gradient_checkpointing:
-            self.backbone.enable_gradient_checkpointing()
+            recompute_blocks(self.backbone, gradient_checkpointing)
         self.conditioner.attach(self.backbone)
         if lora is not None:
             add_lora(self.backbone, **lora)
         elif trainable is not None:
             train_only(self.backbone, trainable)
         if compile:
+            check_compiled(gradient_checkpointing)
             compile_blocks(self.backbone, compile, supervised=self._supervised_in_backbone())
         saved = [f"conditioner.{name}" for name in self.conditioner.saved_when_frozen]
         keep_only_trained(self, also=saved)
