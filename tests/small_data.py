@@ -135,3 +135,12 @@ def trees(tmp_path_factory) -> dict[str, Path]:
         settings = Settings(layout, count, (96, 72))
         write_dataset(build_layout(settings), settings, root / layout)
     return {layout: root / layout for layout in TREES}
+
+
+def without_validation(config):
+    """A config that neither validates nor draws while it trains, in place."""
+    config.val_dataloader = config.val_evaluator = config.val_cfg = None
+    config.default_hooks.checkpoint.pop("save_best", None)
+    hooks = config.get("custom_hooks") or []
+    config.custom_hooks = [hook for hook in hooks if hook["type"] != "SampleGridHook"]
+    return config

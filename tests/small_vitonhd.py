@@ -20,9 +20,11 @@ def write_tree(root: Path, count: int = 4, size: tuple[int, int] = (128, 96),
     return root
 
 
-def write_matches(matches: Mapping, root: Path, split: str = "train") -> MatchStore:
+def write_matches(
+    matches: Mapping, root: Path, split: str = "train", holdout: int = 0
+) -> MatchStore:
     """A finished store for a config's ``matches``; every pair gets the same ten points."""
-    dataset = VITONHDDataset(data_root=str(root), split=split, size=None, maps=())
+    dataset = VITONHDDataset(data_root=str(root), split=split, size=None, maps=(), holdout=holdout)
     points = torch.rand(10, 2, generator=torch.Generator().manual_seed(0)) * 0.5 + 0.25
     store = MatchStore.create(matches, root, split, {"made": "by a test"})
     for index, pair in enumerate(dataset.pairs):

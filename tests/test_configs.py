@@ -18,6 +18,7 @@ from vtonlab.engine.running.training import train
 from vtonlab.engine.testing.run import test as draw_pictures
 
 sys.path.insert(0, str(Path(__file__).parent))
+from small_data import without_validation
 from small_vitonhd import write_matches, write_tree
 
 ROOT = Path(__file__).parents[1]
@@ -155,6 +156,7 @@ def shrink_reference_unets(path: str, folder: Path):
     flow = config.model.attention_losses.get("flow")
     if flow:
         flow.update(layers=["*.attn1"], sink_dims=None, min_grid_ratio=0.0)
+    config.model.probe.layers = ["*.attn1"]
     return config
 
 
@@ -254,7 +256,7 @@ def test_is_read_and_strictly_checked(path):
 def test_builds_and_trains_two_steps(path, tmp_path):
     config = SHRINK.get(path, shrink_synthetic)(path, tmp_path)
     config.train_cfg.max_iters = 2
-    config.val_dataloader = config.val_evaluator = config.val_cfg = None
+    config = without_validation(config)
     config.visualizer.vis_backends = [dict(type="LocalVisBackend")]
     config.log_level = "ERROR"
     hooks = config.get("custom_hooks", [])  # its own tests watch what the estimate costs here
@@ -273,6 +275,63 @@ def test_builds_and_trains_two_steps(path, tmp_path):
     names = {f"train/loss_{name}" for name in expected}
     assert names <= set(runner.message_hub.log_scalars)
     assert all(torch.isfinite(torch.tensor(values)).all() for values in losses)
+
+
+TOYS = ("synthetic", "tiny", "bold")
+REAL = [p for p in SHRINK if not any(toy in p for toy in TOYS)]
+
+
+@pytest.mark.parametrize("path", REAL)
+def test_real_sizes_are_watched_on_people_kept_back(path):
+    """Pictures with attention, a loss that means something, PCK where there are matches."""
+    config = load(path)
+    train, val = config.train_dataloader.dataset, config.val_dataloader.dataset
+    assert val.split == "val" and val.holdout == train.holdout > 0 and val.type == train.type
+    assert val.get("size") == train.get("size") == config.model.get("size")
+    assert config.default_hooks.checkpoint.save_best and config.train_cfg.val_interval <= 20000
+    assert any(hook["type"] == "SampleGridHook" for hook in config.custom_hooks)
+    metrics = [metric["type"] for metric in config.val_evaluator]
+    if config.model.type == "TryOnDiffusion":
+        assert config.model.probe.layers and len(config.model.val_sigmas) >= 4
+        assert "DenoisingLoss" in metrics
+        assert ("AttentionPCK" in metrics) == bool(train.get("matches"))
+    assert val.get("matches") == train.get("matches")
+
+
+WATCHED = [
+    "configs/coral/dit_vitonhd.py",
+    pytest.param("configs/leffa/unet_vitonhd.py", marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize("path", WATCHED)
+def test_watched_while_it_trains(path, tmp_path):
+    """The real hooks, metrics and reader of people kept back; the better checkpoint is noted."""
+    watched = load(path)
+    config = SHRINK[path](path, tmp_path)
+    for key in ("val_dataloader", "val_evaluator", "val_cfg"):
+        config[key] = watched[key]
+    data, val = config.train_dataloader.dataset, config.val_dataloader.dataset
+    if data.type == "SyntheticTryOn":
+        config.val_dataloader.dataset = dict(data, split="val", length=2)
+    else:
+        data.holdout = val.holdout = 2
+        val.update(size=data.size, matches=data.matches)
+        write_matches(data.matches.to_dict(), Path(config.data_root), "val", holdout=2)
+    config.val_dataloader.update(num_workers=0)
+    config.default_hooks.checkpoint.save_best = watched.default_hooks.checkpoint.save_best
+    config.custom_hooks = [h for h in watched.custom_hooks if h["type"] == "SampleGridHook"]
+    config.custom_hooks[0].update(samples=1, people=1)
+    config.visualizer.vis_backends = [dict(type="LocalVisBackend")]
+    config.train_cfg.max_iters, config.log_level = 2, "ERROR"
+    runner = train(finalize(config, work_dir=str(tmp_path / "run")))
+    scalars = runner.message_hub.log_scalars
+    levels = [f"val/denoising_loss/{level:g}" for level in config.model.val_sigmas]
+    assert {"val/denoising_loss", *levels} <= set(scalars)
+    assert ("val/attention_pck" in scalars) == bool(data.get("matches"))
+    assert json.loads((tmp_path / "run/best.json").read_text())["metric"] == "denoising_loss"
+    drawn = {file.name for file in (tmp_path / "run").rglob("vis_image/*")}
+    assert {"samples_2.png", "samples_attention_2.png"} <= drawn
 
 
 @pytest.mark.parametrize("name", ["dit_synthetic", "dit_bold"])

@@ -8,4 +8,5 @@ with read_base():
 data_root = "data/dresscode"
 model.update(categories=["upper_body", "lower_body", "dresses"])
 train_dataloader.dataset.update(type="DressCodeDataset")
+val_dataloader.dataset.update(type="DressCodeDataset")
 test_dataloader.dataset.update(type="DressCodeDataset")

@@ -15,6 +15,7 @@ data_root = "data/vitonhd"
 pretrained = "stable-diffusion-v1-5/stable-diffusion-inpainting"  # unet/, vae/
 size = (512, 384)
 steps, accumulate = 16000, 2  # from memory
+held_out = 32  # people of the training list that validation and pictures are of
 
 model = dict(
     type="TryOnDiffusion",
@@ -33,6 +34,8 @@ model = dict(
     condition_dropout=0.1,
     noise_schedule=dict(type="DDPMSchedule"),
     sampler=dict(type="DDIMSampler", num_steps=50, eta=1.0, guidance_scale=2.5),
+    probe=dict(layers=["up_blocks.3.*.attn1"], sigma=0.5),  # the finest grid
+    val_sigmas=[0.125, 0.375, 0.625, 0.875],  # the middle of each quarter
     attention_losses=dict(),
 )
 
@@ -44,7 +47,7 @@ train_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type="ResumableSampler"),
     collate_fn=dict(type="collate_samples"),
-    dataset=dict(**dataset, split="train", maps=maps),
+    dataset=dict(**dataset, split="train", holdout=held_out, maps=maps),
 )
 test_dataloader = dict(
     batch_size=8,
@@ -53,6 +56,15 @@ test_dataloader = dict(
     collate_fn=dict(type="collate_samples"),
     dataset=dict(**dataset, split="test", maps=maps),
 )
+val_dataloader = dict(
+    batch_size=8,
+    num_workers=2,
+    sampler=dict(type="EvalSampler"),
+    collate_fn=dict(type="collate_samples"),
+    dataset=dict(**dataset, split="val", holdout=held_out, maps=maps),
+)
+val_evaluator = [dict(type="DenoisingLoss")]
+val_cfg = dict()
 test_evaluator = [dict(type="ImageErrors")]
 test_cfg = dict()
 
@@ -63,7 +75,7 @@ released = {
     "model.data_preprocessor": dict(type="TryOnDataPreprocessor", agnostic="masked_person"),
 }
 
-train_cfg = dict(type="ResumableTrainLoop", max_iters=steps * accumulate)
+train_cfg = dict(type="ResumableTrainLoop", max_iters=steps * accumulate, val_interval=4000)
 optim_wrapper = dict(
     type="AutocastOptimWrapper",
     dtype="bfloat16",
@@ -71,4 +83,5 @@ optim_wrapper = dict(
     accumulative_counts=accumulate,  # 8 processes x 8 x 2 = 128, from memory
 )
 param_scheduler = []
-default_hooks.checkpoint.update(interval=4000)
+default_hooks.checkpoint.update(interval=4000, save_best="denoising_loss")
+custom_hooks = [dict(type="SampleGridHook", interval=4000)]

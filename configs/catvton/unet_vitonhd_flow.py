@@ -25,6 +25,7 @@ fine_layers = {
     for place in range(places)
 }
 model.update(size=size)
+model.probe.layers = list(fine_layers)
 model.attention_losses = dict(
     flow=dict(
         type="AttentionFlowLoss",
@@ -37,6 +38,7 @@ model.attention_losses = dict(
 )
 train_dataloader.update(batch_size=2)  # 8 processes x 2 x 4 = 64
 train_dataloader.dataset.update(size=size, maps=[*maps, "worn_mask"])
+val_dataloader.dataset.update(size=size)
 test_dataloader.dataset.update(size=size)
 train_cfg.update(max_iters=steps * accumulate)
 optim_wrapper.update(accumulative_counts=accumulate)

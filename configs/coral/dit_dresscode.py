@@ -20,6 +20,7 @@ model.conditioner.prompt.update(
     }
 )
 train_dataloader.dataset.update(type="DressCodeDataset")
+val_dataloader.dataset.update(type="DressCodeDataset")
 test_dataloader.dataset.update(type="DressCodeDataset")
 released.update(
     {

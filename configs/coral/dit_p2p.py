@@ -27,4 +27,5 @@ released.update(  # its authors test this task with Dress Code's weights
 )
 _dataset = dict(type="PairListDataset", task="person_to_person")
 train_dataloader.dataset.update(_dataset)
+val_dataloader.dataset.update(_dataset)
 test_dataloader.dataset.update(_dataset)

@@ -13,6 +13,7 @@ with read_base():
 data_root = "data/vitonhd"
 pretrained = "black-forest-labs/FLUX.1-Fill-dev"  # transformer/, vae/, text encoders, tokenizers
 size = (1024, 768)
+held_out = 32  # people of the training list that validation and pictures are of
 supervised_layers = [f"transformer_blocks.{block}.attn" for block in (8, 10, 12)]  # ours, A8
 
 model = dict(
@@ -47,6 +48,8 @@ model = dict(
     gradient_checkpointing=True,
     noise_schedule=dict(type="FlowMatchingSchedule", density="logit_normal", shift=3.0),  # ours
     sampler=dict(type="FlowMatchEulerSampler", num_steps=28, dynamic_shifting=True),
+    probe=dict(layers=supervised_layers, sigma=0.5),
+    val_sigmas=[0.125, 0.375, 0.625, 0.875],  # the middle of each quarter
     attention_losses=dict(
         correspondence=dict(
             type="CorrespondenceDistillationLoss",
@@ -80,7 +83,7 @@ train_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type="ResumableSampler"),
     collate_fn=dict(type="collate_samples"),
-    dataset=dict(**dataset, split="train", matches=matches),
+    dataset=dict(**dataset, split="train", holdout=held_out, matches=matches),
 )
 test_dataloader = dict(
     batch_size=1,
@@ -89,10 +92,19 @@ test_dataloader = dict(
     collate_fn=dict(type="collate_samples"),
     dataset=dict(**dataset, split="test"),
 )
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=2,
+    sampler=dict(type="EvalSampler"),
+    collate_fn=dict(type="collate_samples"),
+    dataset=dict(**dataset, split="val", holdout=held_out, matches=matches),
+)
+val_evaluator = [dict(type="DenoisingLoss"), dict(type="AttentionPCK", truth="correspondences")]
+val_cfg = dict()
 test_evaluator = [dict(type="ImageErrors")]
 test_cfg = dict()
 
-train_cfg = dict(type="ResumableTrainLoop", max_iters=160000)
+train_cfg = dict(type="ResumableTrainLoop", max_iters=160000, val_interval=4000)
 optim_wrapper = dict(
     type="AutocastOptimWrapper",
     dtype="bfloat16",
@@ -101,11 +113,12 @@ optim_wrapper = dict(
     accumulative_counts=8,
 )
 param_scheduler = [dict(type="LinearLR", start_factor=0.01, begin=0, end=800, by_epoch=False)]
-default_hooks.checkpoint.update(interval=4000)
+default_hooks.checkpoint.update(interval=4000, save_best="denoising_loss")
 custom_hooks = [
     dict(type="DiffusersExportHook"),
     dict(type="MemoryReportHook"),
     dict(type="LossShareHook"),  # A10: what the weights above amount to
+    dict(type="SampleGridHook", interval=4000),
 ]
 
 released = {  # what the authors' program does, for their weights

@@ -1,7 +1,7 @@
 """CORAL on one 24 GB card: LoRA of rank 16 over a frozen base of 4 bits, 8-bit optimiser.
 
 Needs ``pip install bitsandbytes``, and latents and prompts cached before training, so that neither
-VAE nor text encoders are loaded::
+VAE (but to validate and to draw) nor text encoders are loaded::
 
     python tools/extract_matches.py configs/coral/dit_vitonhd_24gb.py --device cuda
     python tools/cache_latents.py configs/coral/dit_vitonhd_24gb.py --device cuda --dtype float16 \

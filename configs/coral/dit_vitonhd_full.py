@@ -21,4 +21,5 @@ custom_hooks = [
     dict(type="DiffusersExportHook", dtype="bfloat16"),  # 24 GB instead of 48
     dict(type="MemoryReportHook"),
     dict(type="LossShareHook"),
+    dict(type="SampleGridHook", interval=4000),
 ]

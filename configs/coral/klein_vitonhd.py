@@ -43,4 +43,5 @@ model.backbone.update(cls="Flux2Transformer2DModel")
 model.codec.update(cls="AutoencoderKLFlux2")
 for _loss in model.attention_losses.values():
     _loss.update(layers=supervised_layers)
+model.probe.update(layers=supervised_layers)
 released = None  # no weights of this backbone were published

@@ -30,8 +30,11 @@ model = dict(
 )
 
 maps = ["agnostic", "mask", "garment_mask", "worn_mask", "pose", "iuv", "garment_iuv"]
-for loader in (train_dataloader, test_dataloader):  # the warp is known: no bodies are needed
+# the warp is known: no bodies are needed
+for loader in (train_dataloader, val_dataloader, test_dataloader):
     loader.dataset.update(maps=maps, transforms=None)
+val_evaluator = [dict(type="SSIM")]
+default_hooks.checkpoint.update(save_best="ssim")
 test_evaluator = [dict(type="WarpedGarmentIoU"), dict(type="SSIM")]
 
 train_cfg.update(max_iters=iterations)

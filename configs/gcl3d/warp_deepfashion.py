@@ -13,6 +13,7 @@ with read_base():
 data_root = "data/deepfashion"
 pretrained = None  # torchvision's vgg19-dcbb9e9d.pth; None looks in torch hub's cache
 size = (512, 512)
+held_out = 32  # people of the training list that validation and pictures are of
 iterations = 254000  # 20 epochs of 101 622 pairs in batches of 8
 mesh = dict(
     type="SMPLFlowMatcher",
@@ -57,7 +58,7 @@ train_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type="ResumableSampler"),
     collate_fn=dict(type="collate_samples"),
-    dataset=dict(**dataset, split="train", maps=maps, transforms=truth),
+    dataset=dict(**dataset, split="train", holdout=held_out, maps=maps, transforms=truth),
 )
 test_dataloader = dict(
     batch_size=1,
@@ -66,16 +67,29 @@ test_dataloader = dict(
     collate_fn=dict(type="collate_samples"),
     dataset=dict(**dataset, split="test", maps=maps, transforms=truth),
 )
+val_dataloader = dict(
+    batch_size=2,
+    num_workers=2,
+    sampler=dict(type="EvalSampler"),
+    collate_fn=dict(type="collate_samples"),
+    dataset=dict(**dataset, split="val", holdout=held_out, maps=maps, transforms=truth),
+)
+val_evaluator = [dict(type="FlowError"), dict(type="AttentionPCK")]
+val_cfg = dict()
 test_evaluator = [dict(type="WarpedGarmentIoU"), dict(type="FlowError")]
 test_cfg = dict()
 
-train_cfg = dict(type="ResumableTrainLoop", max_iters=iterations)
+train_cfg = dict(type="ResumableTrainLoop", max_iters=iterations, val_interval=5000)
 optim_wrapper = dict(
     type="FiniteOptimWrapper",
     optimizer=dict(type="Adam", lr=2e-3, betas=(0.5, 0.999)),  # 2e-4 if it is unstable
     clip_grad=dict(max_norm=1.0),  # ours
 )
-custom_hooks = [dict(type="EMAHook", ema_type="WarmupEMA", momentum=0.001)]  # ours
+custom_hooks = [
+    dict(type="EMAHook", ema_type="WarmupEMA", momentum=0.001),  # ours
+    dict(type="SampleGridHook", interval=5000),
+]
+default_hooks.checkpoint.update(save_best="end_point_error")
 
 released = {  # what the authors' program does: for their weights, and in training
     "model.network.norm": "batch",
@@ -94,5 +108,5 @@ released = {  # what the authors' program does: for their weights, and in traini
         type="PerceptualLoss", weight=0.2, path=None, imagenet=False, outside="zeros"
     ),
     "optim_wrapper.clip_grad": None,
-    "custom_hooks": [],
+    "custom_hooks": [dict(type="SampleGridHook", interval=5000)],
 }

@@ -15,6 +15,8 @@ mesh.update(faces="data/mpv/smpl/smpl_faces.npy", mirror="data/mpv/smpl/vertices
 truth = [dict(type="BodyFlow", matcher=mesh)]  # a base's own list keeps the base's mesh
 model.update(size=size)
 dataset = dict(type="MPVDataset", size=size, task="person_to_person")
-train_dataloader.update(dataset=dict(**dataset, split="train", maps=maps, transforms=truth))
-test_dataloader.update(dataset=dict(**dataset, split="test", maps=maps, transforms=truth))
+_read = dict(maps=maps, transforms=truth)
+train_dataloader.update(dataset=dict(**dataset, **_read, split="train", holdout=held_out))
+val_dataloader.update(dataset=dict(**dataset, **_read, split="val", holdout=held_out))
+test_dataloader.update(dataset=dict(**dataset, **_read, split="test"))
 train_cfg.update(max_iters=iterations)

@@ -29,9 +29,15 @@ model.conditioner.update(cross_attention="residual")
 model.noise_schedule.update(zero_terminal_snr=True)
 model.attention_losses.flow.layers = list(sdxl_layers)
 model.attention_losses.flow.sink_dims = sdxl_layers
+model.probe.layers = list(sdxl_layers)
 dataset = dict(type="DeepFashionDataset", size=size, task="pose_transfer")
 train_dataloader.update(
-    dataset=dict(**dataset, split="train", maps=["agnostic", "mask", "pose", "worn_mask"]),
+    dataset=dict(
+        **dataset, split="train", holdout=held_out, maps=["agnostic", "mask", "pose", "worn_mask"]
+    ),
+)
+val_dataloader.update(
+    dataset=dict(**dataset, split="val", holdout=held_out, maps=["agnostic", "mask", "pose"]),
 )
 test_dataloader.update(
     dataset=dict(**dataset, split="test", maps=["agnostic", "mask", "pose"]),

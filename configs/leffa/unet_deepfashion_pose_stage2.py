@@ -21,7 +21,10 @@ dataset = dict(type="DeepFashionDataset", size=size, task="pose_transfer")
 train_maps = ["agnostic", "mask", "pose"]
 train_dataloader.update(
     batch_size=2,  # 8 processes x 2 x 4 = 64, ours: the paper gives none
-    dataset=dict(**dataset, split="train", maps=train_maps),
+    dataset=dict(**dataset, split="train", holdout=held_out, maps=train_maps),
+)
+val_dataloader.update(
+    dataset=dict(**dataset, split="val", holdout=held_out, maps=["agnostic", "mask", "pose"]),
 )
 test_dataloader.update(
     dataset=dict(**dataset, split="test", maps=["agnostic", "mask", "pose"]),

@@ -19,6 +19,7 @@ pretrained = "stable-diffusion-v1-5/stable-diffusion-inpainting"  # unet/, vae/
 load_from = "work_dirs/leffa/unet_vitonhd_stage2/model.safetensors"
 size = (1024, 768)
 steps, accumulate = 10000, 4
+held_out = 32  # people of the training list that validation and pictures are of
 
 # SD-1.5's self-attention at 1/8 and 1/16 of the picture: the ten that are above 1/32.
 fine_layers = {
@@ -47,6 +48,8 @@ model = dict(
     condition_dropout=0.1,  # ours, C8
     noise_schedule=dict(type="DDPMSchedule"),
     sampler=dict(type="DDPMSampler", num_steps=50, guidance_scale=2.5, guidance_rescale=0.0),  # C9
+    probe=dict(layers=list(fine_layers), sigma=0.5),
+    val_sigmas=[0.125, 0.375, 0.625, 0.875],  # the middle of each quarter
     attention_losses=dict(
         flow=dict(
             type="AttentionFlowLoss",
@@ -69,7 +72,9 @@ train_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type="ResumableSampler"),
     collate_fn=dict(type="collate_samples"),
-    dataset=dict(**dataset, split="train", maps=[*maps, "worn_mask"]),  # C5
+    dataset=dict(  # C5
+        **dataset, split="train", holdout=held_out, maps=[*maps, "worn_mask"]
+    ),
 )
 test_dataloader = dict(
     batch_size=4,
@@ -78,10 +83,19 @@ test_dataloader = dict(
     collate_fn=dict(type="collate_samples"),
     dataset=dict(**dataset, split="test", maps=maps),
 )
+val_dataloader = dict(
+    batch_size=4,
+    num_workers=2,
+    sampler=dict(type="EvalSampler"),
+    collate_fn=dict(type="collate_samples"),
+    dataset=dict(**dataset, split="val", holdout=held_out, maps=maps),
+)
+val_evaluator = [dict(type="DenoisingLoss")]
+val_cfg = dict()
 test_evaluator = [dict(type="ImageErrors")]
 test_cfg = dict()
 
-train_cfg = dict(type="ResumableTrainLoop", max_iters=steps * accumulate)
+train_cfg = dict(type="ResumableTrainLoop", max_iters=steps * accumulate, val_interval=4000)
 # As the authors' program samples their weights: see docs/parity.md for each.
 released = {
     "model.conditioner.cross_attention": "residual",  # C7
@@ -97,4 +111,5 @@ optim_wrapper = dict(
     accumulative_counts=accumulate,  # 8 processes x 2 x 4 = 64
 )
 param_scheduler = []
-default_hooks.checkpoint.update(interval=4000)
+default_hooks.checkpoint.update(interval=4000, save_best="denoising_loss")
+custom_hooks = [dict(type="SampleGridHook", interval=4000)]

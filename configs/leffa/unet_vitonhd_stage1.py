@@ -16,5 +16,6 @@ model.update(size=size)
 model.attention_losses = dict()
 train_dataloader.update(batch_size=8)  # 8 processes x 8 x 4 = 256
 train_dataloader.dataset.update(size=size, maps=maps)
+val_dataloader.dataset.update(size=size)
 test_dataloader.dataset.update(size=size)
 train_cfg.update(max_iters=steps * accumulate)

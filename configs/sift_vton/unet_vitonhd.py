@@ -65,6 +65,8 @@ transforms = [
 matches = dict(matcher=dict(type="SIFTMatcher"))
 train_dataloader.update(batch_size=4)
 train_dataloader.dataset.update(transforms=transforms, matches=matches, holdout=1000)
+val_dataloader.dataset.update(matches=matches, holdout=1000)
+val_evaluator = [*val_evaluator, dict(type="AttentionPCK", truth="correspondences")]
 
 released_transforms = [
     dict(type="RandomHFlip", prob=0.5, exchange_sides=False),

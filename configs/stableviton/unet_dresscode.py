@@ -8,4 +8,5 @@ with read_base():
 data_root = "data/dresscode"
 _dataset = dict(type="DressCodeDataset", categories=["upper_body"])
 train_dataloader.dataset.update(_dataset)
+val_dataloader.dataset.update(_dataset)
 test_dataloader.dataset.update(_dataset)

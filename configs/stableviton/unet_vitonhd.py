@@ -12,6 +12,7 @@ with read_base():
 data_root = "data/vitonhd"
 pretrained = "Fantasy-Studio/Paint-by-Example"
 size = (512, 384)
+held_out = 32  # people of the training list that validation and pictures are of
 iterations = 1440000  # 360 000 steps of 32 (from memory: no source gives the number)
 
 model = dict(
@@ -38,6 +39,8 @@ model = dict(
     condition_dropout=0.2,
     noise_schedule=dict(type="DDPMSchedule"),
     sampler=dict(type="PLMSSampler", num_steps=50, start="agnostic"),  # D5, no guidance
+    probe=dict(layers=["blocks.[147].*.attn2"], sigma=0.5),  # the middle block of each resolution
+    val_sigmas=[0.125, 0.375, 0.625, 0.875],  # the middle of each quarter
 )
 
 transforms = [  # D2: shift and scale really act here
@@ -61,7 +64,7 @@ train_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type="ResumableSampler"),
     collate_fn=dict(type="collate_samples"),
-    dataset=dict(**dataset, split="train", maps=maps, transforms=transforms),
+    dataset=dict(**dataset, split="train", holdout=held_out, maps=maps, transforms=transforms),
 )
 test_dataloader = dict(
     batch_size=8,
@@ -70,6 +73,15 @@ test_dataloader = dict(
     collate_fn=dict(type="collate_samples"),
     dataset=dict(**dataset, split="test", maps=maps),
 )
+val_dataloader = dict(
+    batch_size=8,
+    num_workers=2,
+    sampler=dict(type="EvalSampler"),
+    collate_fn=dict(type="collate_samples"),
+    dataset=dict(**dataset, split="val", holdout=held_out, maps=maps),
+)
+val_evaluator = [dict(type="DenoisingLoss")]
+val_cfg = dict()
 test_evaluator = [dict(type="ImageErrors")]
 test_cfg = dict()
 
@@ -90,7 +102,7 @@ released = {
     "model.sampler.timestep_spacing": "stride",
     "train_dataloader.dataset.transforms": released_transforms,
 }
-train_cfg = dict(type="ResumableTrainLoop", max_iters=iterations)
+train_cfg = dict(type="ResumableTrainLoop", max_iters=iterations, val_interval=20000)
 optim_wrapper = dict(
     type="AutocastOptimWrapper",
     dtype="bfloat16",  # the authors' float16: optim_wrapper.dtype=float16
@@ -98,4 +110,5 @@ optim_wrapper = dict(
     accumulative_counts=4,  # 32 samples a step
 )
 param_scheduler = []
-default_hooks.checkpoint.update(interval=20000)
+default_hooks.checkpoint.update(interval=20000, save_best="denoising_loss")
+custom_hooks = [dict(type="SampleGridHook", interval=20000)]

@@ -17,6 +17,7 @@ with read_base():
 data_root = "data/vitonhd"
 pretrained = "Fantasy-Studio/Paint-by-Example"
 size = (512, 384)
+held_out = 32  # people of the training list that validation and pictures are of
 
 model = dict(
     type="AutoencoderFinetune",
@@ -32,7 +33,12 @@ train_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type="ResumableSampler"),
     collate_fn=dict(type="collate_samples"),
-    dataset=dict(**dataset, split="train", transforms=[dict(type="RandomHFlip", prob=0.5)]),
+    dataset=dict(
+        **dataset,
+        split="train",
+        holdout=held_out,
+        transforms=[dict(type="RandomHFlip", prob=0.5)],
+    ),
 )
 test_dataloader = dict(
     batch_size=4,
@@ -41,13 +47,24 @@ test_dataloader = dict(
     collate_fn=dict(type="collate_samples"),
     dataset=dict(**dataset, split="test"),
 )
+val_dataloader = dict(
+    batch_size=4,
+    num_workers=2,
+    sampler=dict(type="EvalSampler"),
+    collate_fn=dict(type="collate_samples"),
+    dataset=dict(**dataset, split="val", holdout=held_out),
+)
+val_evaluator = [dict(type="ImageErrors")]
+val_cfg = dict()
 test_evaluator = [dict(type="ImageErrors")]
 test_cfg = dict()
 
-train_cfg = dict(type="ResumableTrainLoop", max_iters=40000)
+train_cfg = dict(type="ResumableTrainLoop", max_iters=40000, val_interval=4000)
 optim_wrapper = dict(type="FiniteOptimWrapper", optimizer=dict(type="AdamW", lr=1e-5))
 param_scheduler = [dict(type="LinearLR", start_factor=0.01, begin=0, end=500, by_epoch=False)]
 custom_hooks = [
     dict(type="EMAHook", ema_type="WarmupEMA", momentum=1e-3),
     dict(type="DiffusersExportHook"),
+    dict(type="SampleGridHook", interval=4000),
 ]
+default_hooks.checkpoint.update(save_best="l1_inside")

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 from flux_folder import save_tiny_flux
+from small_data import without_validation
 
 from vtonlab.engine.config.load import finalize, load_config
 from vtonlab.engine.running.training import train
@@ -37,6 +39,7 @@ def tiny_config(flux: Path, work_dir: Path, path: Path | str = CONFIG, dtype: st
     layers = ["transformer_blocks.1.attn"]
     for loss in config.model.attention_losses.values():
         loss.update(layers=layers, t_max=None, start_iter=0, warmup_iters=0)
+    config.model.probe.layers = layers
     config.model.sampler.num_steps = 2
     categories = list(config.model.categories)
     dataset = dict(type="SyntheticTryOn", size=SIZE, length=4, categories=categories)
@@ -47,7 +50,7 @@ def tiny_config(flux: Path, work_dir: Path, path: Path | str = CONFIG, dtype: st
     config.train_cfg.max_iters = 2
     config.optim_wrapper.accumulative_counts = 1
     config.default_hooks.checkpoint.interval = 2
-    return finalize(config, work_dir=str(work_dir / "run"))
+    return finalize(without_validation(config), work_dir=str(work_dir / "run"))
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[1] / "test_conditioners"))
+from small_data import without_validation
 from small_unet import CLIP, save_small_sd
 
 from vtonlab.engine.config.load import finalize, load_config
@@ -40,7 +42,7 @@ def tiny_config(path: str, sd: Path, work_dir: Path):
     config.train_cfg.max_iters = 2
     config.optim_wrapper.accumulative_counts = 1
     config.default_hooks.checkpoint.interval = 2
-    return finalize(config, work_dir=str(work_dir / "run"))
+    return finalize(without_validation(config), work_dir=str(work_dir / "run"))
 
 
 @pytest.fixture(scope="module")

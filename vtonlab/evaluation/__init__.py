@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "attention_entropy": ["AttentionEntropy"],
         "attention_pck": ["AttentionPCK"],
+        "denoising": ["DenoisingLoss"],
         "base": ["NotComputableError", "PairMetric"],
         "distribution": ["FID", "KID", "SetMetric"],
         "flow_error": ["FlowError"],

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from vtonlab.evaluation.base import PairMetric
 from vtonlab.registry import METRICS
+from vtonlab.structures.truth import true_points
 
 
 def correct_matches(
@@ -50,6 +51,8 @@ class AttentionPCK(PairMetric):
     Args:
         layers: names of the supervised layers; None takes all that the probe reads.
         tolerance: in tokens.
+        truth: ``"flow"``, or ``"correspondences"``: the mean of the matches in a token, where a
+            matcher found any; agreement with the matcher then, not truth.
     """
 
     names = ("attention_pck",)
@@ -68,29 +71,34 @@ class AttentionPCK(PairMetric):
         *,
         layers: Sequence[str] | None = None,
         tolerance: float = 1.0,
+        truth: str = "flow",
         collect_device: str = "cpu",
     ) -> None:
         super().__init__(collect_device=collect_device)
         if layers is not None and not layers:
             raise ValueError("layers is empty: give names, or None for all that the probe reads")
-        self.layers, self.tolerance = layers, tolerance
+        if truth not in ("flow", "correspondences"):
+            raise ValueError(f"truth={truth!r}: choose 'flow' or 'correspondences'")
+        self.layers, self.tolerance, self.truth = layers, tolerance, truth
+        self.needs = ("attention", truth)
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Needs ``attention`` and ``flow`` in each result of the model.
+        """Needs ``attention`` and the ``truth`` in each result of the model.
 
         Raises:
-            ValueError: the model has no ``probe``, or the data set knows no true flow.
+            ValueError: the model has no ``probe``, or the data set does not know the truth.
         """
         for sample in data_samples:
-            if "attention" not in sample or "flow" not in sample:
-                missing = "probe in the model" if "attention" not in sample else "flow in the data"
+            if "attention" not in sample or self.truth not in sample:
+                lacks = "attention" not in sample
+                missing = "probe in the model" if lacks else f"{self.truth} in the data"
                 raise ValueError(f"AttentionPCK needs a {missing}: add it or drop the metric")
             self.results.append({k: self._score(v, sample) for k, v in sample["attention"].items()})
 
     def _score(self, attention: dict, sample: dict) -> dict[str, float]:
         query_grid, key_grid = attention["grids"]
-        truth, valid = sample["flow"].to_grid(query_grid)
-        truth, valid = truth.cpu(), valid.cpu()
+        known = {self.truth: [sample[self.truth]]}
+        truth, valid = true_points(known, 0, query_grid, self.truth)
         right = correct_matches(attention["argmax"][valid], truth[valid], key_grid, self.tolerance)
         row = dict(
             queries=int(valid.sum()),

@@ -64,11 +64,11 @@ def pair_results(
 
 
 def bare_results(batch: dict) -> list[dict]:
-    """``id`` and ``flow`` of each pair: what attention is scored with, without pictures."""
-    return [
-        {key: batch[key][n] for key in ("id", "flow") if key in batch}
-        for n in range(len(batch["id"]))
-    ]
+    """``id``, ``flow`` and ``correspondences`` of each pair: what attention is scored with, without
+    pictures.
+    """
+    kept = [key for key in ("id", "flow", "correspondences") if key in batch]
+    return [{key: batch[key][n] for key in kept} for n in range(len(batch["id"]))]
 
 
 def add_attention(results: list[dict], records: Iterable[AttentionRecord], batch: dict) -> None:

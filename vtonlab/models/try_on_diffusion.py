@@ -75,6 +75,8 @@ class TryOnDiffusion(BaseModel):
             ``drop`` does; guidance needs it. Attention to what is withheld is not supervised.
         probe: ``dict(layers=[...], sigma=0.5)``: attention layers read when testing, at that noise
             level.
+        val_sigmas: noise levels at which validation asks for the denoising loss of each pair
+            (:meth:`denoising_errors`); None for none.
         lazy_codec: load the codec when it is first used: never, while latents come from
             `tools/cache_latents.py` (the data set's ``latents``) and no picture is drawn.
         posterior: ``"mode"`` of the VAE, or ``"sample"``: while pictures are drawn, latents of what
@@ -111,6 +113,7 @@ class TryOnDiffusion(BaseModel):
         mask_loss_weight: float = 1.0,
         condition_dropout: float = 0.0,
         probe: dict | None = None,
+        val_sigmas: Sequence[float] | None = None,
         lazy_codec: bool = False,
         posterior: str = "mode",
         decode: str = "person",
@@ -145,6 +148,9 @@ class TryOnDiffusion(BaseModel):
         )
         self.size, self.categories = tuple(size), tuple(categories)
         self.mask_loss_weight, self.probe, self.seed = mask_loss_weight, probe, seed
+        self.val_sigmas = tuple(val_sigmas or ())
+        if not all(0.0 < sigma < 1.0 for sigma in self.val_sigmas):
+            raise ValueError(f"val_sigmas={val_sigmas}: noise levels between 0 and 1")
         self.condition_dropout = condition_dropout
         for name, value, known in (
             ("posterior", posterior, POSTERIORS),
@@ -191,12 +197,15 @@ class TryOnDiffusion(BaseModel):
         raise ValueError(f"mode={mode!r}: TryOnDiffusion answers 'loss', 'predict' and 'probe'")
 
     def val_step(self, data: dict) -> list[dict]:
-        """Validation while training: attention alone where the model has a probe, else pictures.
+        """Validation while training: attention where the model has a probe, the denoising loss
+        where it has ``val_sigmas``; pictures where it has neither.
 
-        Reading attention takes one network call, drawing pictures as many as the sampler steps.
+        Reading attention takes one network call, the loss one for each level, drawing pictures as
+        many as the sampler steps.
         """
         batch = self.data_preprocessor(data, False)
-        return self(**batch, mode="predict" if self.probe is None else "probe")
+        draws = self.probe is None and not self.val_sigmas
+        return self(**batch, mode="predict" if draws else "probe")
 
     def check_sample(self, sample: dict, where: str = "") -> None:
         """Whether a sample or batch has the maps that the conditioner reads.
@@ -376,16 +385,45 @@ class TryOnDiffusion(BaseModel):
 
     @torch.no_grad()
     def probe_attention(self, batch: dict) -> list[dict]:
-        """``id``, ``attention`` and ``flow`` of each pair, as :meth:`predict`, but no pictures."""
+        """``id``, ``attention`` and ``flow`` of each pair, as :meth:`predict`, but no pictures; and
+        ``denoising``, noise level -> loss, where there are ``val_sigmas``.
+        """
         results = bare_results(batch)
         conditions = self.conditioner.prepare(batch, self._encoder(batch, "prepare"))
-        self._probe(
-            batch,
-            self.conditioner.target(batch, self._encoder(batch, "target")),
-            conditions,
-            results,
-        )
+        clean = self.conditioner.target(batch, self._encoder(batch, "target"))
+        if self.probe is not None:
+            self._probe(batch, clean, conditions, results)
+        if self.val_sigmas:
+            errors = self.denoising_errors(batch, clean, conditions)
+            for result, error in zip(results, errors, strict=True):
+                result["denoising"] = error
         return results
+
+    @torch.no_grad()
+    def denoising_errors(
+        self, batch: dict, clean: Tensor, conditions: dict
+    ) -> list[dict[float, float]]:
+        """``loss_diffusion`` of each pair at each of ``val_sigmas``, without weights of places or
+        levels.
+
+        Noise depends on the pair, the level and the seed alone: two networks, or one at two times,
+        answer the same questions.
+        """
+        generators = self._pair_generators(batch, "validation")
+        found, was_training = [], self.conditioner.training
+        self.conditioner.training = True  # this flag alone: guidance embeddings as when training
+        try:
+            for sigma in self.val_sigmas:
+                noise = draw_noise(clean, generators)
+                levels = torch.full((len(clean),), sigma, device=clean.device)
+                noisy = self.noise_schedule.add_noise(clean, noise, levels)
+                output = self._run(noisy, levels, conditions).sample.float()
+                residual = self.noise_schedule.residual(output, clean, noise, levels)
+                found.append(residual.square().flatten(1).mean(1))
+        finally:
+            self.conditioner.training = was_training
+        pairs = torch.stack(found, dim=1).tolist()  # (B, levels)
+        return [dict(zip(self.val_sigmas, errors, strict=True)) for errors in pairs]
 
     @torch.no_grad()
     def attention_records(self, batch: dict, sigma: float, layers: Sequence[str]) -> list:
