@@ -138,7 +138,8 @@ def trees(tmp_path_factory) -> dict[str, Path]:
 
 
 def without_validation(config):
-    """A config that neither validates nor draws while it trains, in place."""
+    """A config that neither validates nor draws while it trains, on all people, in place."""
+    config.train_dataloader.dataset.pop("holdout", None)
     config.val_dataloader = config.val_evaluator = config.val_cfg = None
     config.default_hooks.checkpoint.pop("save_best", None)
     hooks = config.get("custom_hooks") or []
