@@ -109,7 +109,8 @@ def test_a_misspelt_key_in_the_file(error, tmp_path):
 @pytest.mark.parametrize("config", [FLUX, TINY])
 def test_no_matches(error, data, config):
     """The command it names makes them."""
-    line = error("train", config, "--cfg-options", f"data_root={data}")
+    few = ["held_out=1"] if config == FLUX else []  # of two people
+    line = error("train", config, "--cfg-options", f"data_root={data}", *few)
     assert "python tools/extract_matches.py" in line and f"data_root={data}" in line
     assert str(Path("work_dirs/matches")) in line
 
@@ -119,10 +120,15 @@ def test_no_weights(error, data, tmp_path):
     from vtonlab.engine.config.load import load_config
 
     matches = load_config(ROOT / FLUX).train_dataloader.dataset.matches.to_dict()
-    write_matches({**matches, "root": str(tmp_path / "matches")}, data)
-    found = ["--cfg-options", f"data_root={data}"]
-    found += [f"train_dataloader.dataset.matches.root={tmp_path / 'matches'}"]
-    found += ["train_dataloader.num_workers=0", "train_dataloader.persistent_workers=False"]
+    for split, holdout in (("train", 0), ("val", 1)):
+        write_matches({**matches, "root": str(tmp_path / "matches")}, data, split, holdout)
+    found = ["--cfg-options", f"data_root={data}", "held_out=1"]
+    for loader in ("train_dataloader", "val_dataloader"):
+        found += [
+            f"{loader}.dataset.matches.root={tmp_path / 'matches'}",
+            f"{loader}.num_workers=0",
+        ]
+    found += ["train_dataloader.persistent_workers=False"]
     line = error("train", FLUX, *found)
     assert "black-forest-labs/FLUX.1-Fill-dev" in line and "huggingface-cli login" in line
     line = error("train", FLUX, *found, f"pretrained={tmp_path / 'nowhere'}")
