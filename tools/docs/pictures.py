@@ -323,38 +323,24 @@ def conditioners(args: argparse.Namespace, large: dict, small: dict):
     axes.text(5, 8.6, "any number of references, each with a size and positions of its own:\n"
               "FLUX.1-Kontext, FLUX.2, Qwen-Image-Edit, LongCat", fontsize=7.8, ha="center",
               color="#5a6373")  # fmt: skip
-    axes = frame(
-        2,
-        "SpatialConcatConditioner",
-        "two UNets (Leffa), or one picture beside the other (CatVTON)",
-    )
-    picture(axes, "agnostic", 0.7, 2.35, 1.2, hot)
-    picture(axes, "garment", 0.7, 5.3, 1.2, cool)
-    block(axes, 3.0, 3.0, 3.0, 1.1, "generative UNet")
-    block(axes, 3.0, 6.05, 3.0, 1.1, "reference UNet")
-    block(axes, 6.9, 2.9, 2.6, 1.35, "self-attention", "#fdeee9", hot)
-    for y in (3.55, 6.6):
-        arrow(axes, (2.0, y), (2.95, y))
-    arrow(axes, (6.05, 3.55), (6.85, 3.55))
-    arrow(axes, (6.05, 6.6), (8.2, 4.3), cool, bend=0.25)
-    axes.text(5, 9.05, "record: generative queries on reference keys", fontsize=7.8, ha="center",
-              color="#5a6373")  # fmt: skip
-    axes = frame(
-        3,
-        "ZeroCrossAttentionConditioner",
-        "a spatial encoder of the garment (StableVITON, SIFT-VTON)",
-    )
-    picture(axes, "agnostic", 0.7, 2.35, 1.2, hot)
-    picture(axes, "garment", 0.7, 5.3, 1.2, cool)
-    block(axes, 3.0, 3.0, 3.0, 1.1, "UNet decoder")
-    block(axes, 3.0, 6.05, 3.0, 1.1, "spatial encoder")
-    block(axes, 6.9, 2.9, 2.6, 1.35, "zero\ncross-attention", "#fdeee9", hot)
-    for y in (3.55, 6.6):
-        arrow(axes, (2.0, y), (2.95, y))
-    arrow(axes, (6.05, 3.55), (6.85, 3.55))
-    arrow(axes, (6.05, 6.6), (8.2, 4.3), cool, bend=0.25)
-    axes.text(5, 9.05, "record: decoder queries on garment features, nothing else", fontsize=7.8,
-              ha="center", color="#5a6373")  # fmt: skip
+    for place, title, sub, networks, attends, words in (
+        (2, "SpatialConcatConditioner", "two UNets (Leffa), or picture beside picture (CatVTON)",
+         ("generative UNet", "reference UNet"), "self-attention",
+         "record: generative queries on reference keys"),
+        (3, "ZeroCrossAttentionConditioner", "a spatial encoder (StableVITON, SIFT-VTON)",
+         ("UNet decoder", "spatial encoder"), "zero\ncross-attention",
+         "record: decoder queries on garment features, nothing else"),
+    ):  # fmt: skip
+        axes = frame(place, title, sub)
+        picture(axes, "agnostic", 0.7, 2.35, 1.2, hot)
+        picture(axes, "garment", 0.7, 5.3, 1.2, cool)
+        for y, network in zip((3.0, 6.05), networks, strict=True):
+            block(axes, 3.0, y, 3.0, 1.1, network)
+            arrow(axes, (2.0, y + 0.55), (2.95, y + 0.55))
+        block(axes, 6.9, 2.9, 2.6, 1.35, attends, "#fdeee9", hot)
+        arrow(axes, (6.05, 3.55), (6.85, 3.55))
+        arrow(axes, (6.05, 6.6), (8.2, 4.3), cool, bend=0.25)
+        axes.text(5, 9.05, words, fontsize=7.8, ha="center", color="#5a6373")
     return page
 
 
