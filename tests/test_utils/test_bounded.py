@@ -19,9 +19,12 @@ from vtonlab.structures.correspondences import Correspondences
 from vtonlab.structures.match_store import MatchStore
 from vtonlab.utils.array_pickles import read_array_pickle
 from vtonlab.utils.bounded import (
+    NUMBER,
+    WORD,
     FileError,
     MemoryFile,
     PickledClassesError,
+    check_form,
     naming,
     parse_json,
     read_json,
@@ -336,3 +339,20 @@ def test_a_pickle_of_arrays_takes_no_more_than_it_holds(steps, tmp_path):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2**20
+
+
+def test_the_form_of_a_json_tree():
+    form = {"name!": str, "l1": (None, NUMBER), "ci": (NUMBER, NUMBER), "rows": [{...: WORD}]}
+    check_form(
+        {"name": "x", "l1": None, "ci": [1, 2.5], "rows": [{"a": 1, "b": "c"}], "y": []}, form
+    )
+    for odd, said in [
+        ([], r"it is \[\]"),
+        ({}, "it lacks 'name'"),
+        ({"name": 3}, "it.name is 3"),
+        ({"name": "x", "l1": True}, "it.l1 is True"),
+        ({"name": "x", "ci": [1]}, "it.ci has 1 entries, not 2"),
+        ({"name": "x", "rows": [{}, {"a": []}]}, r"it.rows\[1\].a is \[\]"),
+    ]:
+        with pytest.raises(ValueError, match=f"^{said}$"):
+            check_form(odd, form)

@@ -5,6 +5,7 @@ import json
 import pickle
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,7 @@ def results() -> dict[str, Container]:
         planted_results(Path(made))
         facts = (Path(made) / "results.json").read_bytes()
         rows = (Path(made) / "per_image.csv").read_bytes()
+        drawn = {path.name: path.read_bytes() for path in Path(made).glob("*.png")}
     attention = saved(
         maps=np.full((1, 4, 6), 1 / 6, np.float32),
         mass=np.ones((1, 4), np.float32),
@@ -170,7 +172,49 @@ def results() -> dict[str, Container]:
     def read_lines(path: Path) -> Any:
         return read_curves(beside(path, "run/vis_data/scalars.json", path.read_bytes()))
 
+    shown = {
+        **json.loads(facts),
+        "metrics": {"l1": 0.5},
+        "directions": {"l1": "down"},
+        "intervals": {"l1": [0.4, 0.6]},
+        "by_category": {"dresses": {"l1": 0.5}},
+        "not_computed": {"fid": "no weights"},
+        "protocol": {"line": "x at 1x1", "name": "x"},
+        "run": {"command": "python tools/test.py", "date": "2026", "seconds": 1.0},
+        "seeds": {"pictures": 0},
+        "versions": {"torch": "2"},
+        "weights": {"lpips": {"sha256": "ab", "official": True}},
+    }
+    judge = {
+        "model": "m", "repeats": 3, "answered": 4,
+        "criteria": {"fit_and_pose": {"mean": 3.0, "ci95": [2, 4]}},
+        "per_pair": {"p0__g0": {"fit_and_pose": 3.0}},
+    }  # fmt: skip
+
+    def report(name: str) -> Callable[[Path], Any]:
+        def read(path: Path) -> Any:
+            from vtonlab.evaluation.report.page import Story, write_page
+            from vtonlab.evaluation.report.systems import collect
+
+            folder = beside(path, name, path.read_bytes())
+            others = {"results.json": json.dumps(shown).encode(), "per_image.csv": rows}
+            for other, data in others.items():
+                if other != name:
+                    (folder / other).write_bytes(data)
+            for picture, data in drawn.items():
+                (folder / picture).write_bytes(data)
+            write_page(folder / "report.html", collect([folder]), Story())
+            return (folder / "report.html").read_bytes()
+
+        return read
+
     return {
+        "report on results.json": Container(
+            ".json", json.dumps(shown).encode, json_changed, report("results.json")
+        ),
+        "report on judge.json": Container(
+            ".json", json.dumps(judge).encode, json_changed, report("judge.json")
+        ),
         "results.json": Container(".json", lambda: facts, json_changed, read_facts),
         "per_image.csv": Container(".csv", lambda: rows, table_changed, read_rows),
         "saved attention": Container(

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from vtonlab.structures.pair_store import sweep, write_atomic
-from vtonlab.utils.bounded import FileError, naming, read_json, reason_of
+from vtonlab.utils.bounded import NUMBER, WORD, FileError, check_form, naming, read_json, reason_of
 from vtonlab.version import __version__
 
 FORMAT = 1
@@ -33,6 +33,27 @@ PACKAGES = (
     *("torch", "torchvision", "diffusers", "transformers", "mmengine", "numpy", "pillow"),
     *("opencv-python", "torchmetrics", "clean-fid", "scikit-image", "scipy"),
 )
+
+_TEXTS = {...: str}
+FORM = {  # of results.json, where what it holds is shown or compared
+    "system!": str,
+    "setting": (None, str),
+    "metrics": {...: WORD},
+    "directions": (None, _TEXTS),
+    "intervals": (None, {...: (None, (NUMBER, NUMBER))}),
+    "by_category": (None, {...: {...: WORD}}),
+    "not_computed": (None, _TEXTS),
+    "protocol": (None, {"line!": str, "name": str}),
+    "list": (None, {"name": (None, str), "sha256": (None, str)}),
+    "pictures": (None, dict),
+    "seeds": (None, dict),
+    "sampler": (None, dict),
+    "versions": (None, dict),
+    "weights": (None, {...: {"sha256": (None, str)}}),
+    "run": (None, {"command": (None, str), "date": (None, str)}),
+    "config": (None, str),
+    "checkpoint": (None, str),
+}
 
 
 def pair_name(person: str, garment: str) -> str:
@@ -146,8 +167,9 @@ def read_results(folder: str | Path) -> Results:
             )
     try:
         facts = read_json(folder / RESULTS)
+        check_form(facts, FORM, RESULTS)
         found = facts.get("format")
-    except (ValueError, AttributeError) as error:
+    except ValueError as error:
         raise FileError(f"{folder / RESULTS} is no results file ({reason_of(error)})") from None
     if found != FORMAT:
         raise ValueError(f"{folder / RESULTS} has format {found!r}, this vtonlab reads {FORMAT}")

@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from vtonlab.utils.bounded import FileError, read_json, read_npz, reason_of
+from vtonlab.utils.bounded import FileError, check_form, read_json, read_npz, reason_of
 from vtonlab.utils.writing import sweep, write_atomic
 
 FORMAT = 1
@@ -78,9 +78,7 @@ def read_manifest(path: Path) -> dict:
         manifest = read_json(path)
         if manifest["format"] != FORMAT:
             raise ValueError(f"format {manifest['format']}, this vtonlab reads {FORMAT}")
-        for key, kind in (("complete", bool), ("pairs", dict), ("failed", dict)):
-            if not isinstance(manifest[key], kind):
-                raise ValueError(f"{key} is {manifest[key]!r}")
+        check_form(manifest, {"complete!": bool, "pairs!": dict, "failed!": {...: str}})
         return manifest
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise FileError(

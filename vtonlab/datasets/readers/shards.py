@@ -33,6 +33,7 @@ from vtonlab.structures.pair_store import describe_difference, plain_settings
 from vtonlab.utils.bounded import (
     FileError,
     MemoryFile,
+    check_form,
     naming,
     parse_json,
     read_npz,
@@ -45,15 +46,18 @@ from vtonlab.utils.paths import check_name
 FORMAT = 1
 INDEX = "index.json"
 MATCHES = "matches"  # the member of a sample that holds its correspondences
-_FACTS = {  # of an index, and what they are
-    "metainfo": dict,
-    "files": list,
-    "made": list,
-    "task": str,
-    "labels": str,
-    "build_mask": dict | None,
-    "mask_files": dict | None,
-    "matches": dict | None,
+_FORM = {
+    "facts!": {
+        "metainfo!": dict,
+        "files!": [str],
+        "made!": [str],
+        "task!": str,
+        "labels!": str,
+        "build_mask!": (None, dict),
+        "mask_files!": (None, dict),
+        "matches!": (None, dict),
+    },
+    "shards!": [{"name!": str, "bytes!": int, "samples!": int, "places!": [list]}],
 }
 _ARRAYS = ("person_points", "garment_points", "scores")
 _MAX_SAMPLE_BYTES = 1 << 30
@@ -325,13 +329,8 @@ def _read_index(storage: Storage) -> dict:
         index = parse_json(storage.read(INDEX), path)
         if index["format"] != FORMAT:
             raise ValueError(f"format {index['format']}, this vtonlab reads {FORMAT}")
-        for key, kinds in _FACTS.items():
-            if not isinstance(index["facts"][key], kinds):
-                raise ValueError(f"its {key} is {index['facts'][key]!r}")
-        names = (*index["facts"]["files"], *index["facts"]["made"])
-        if not all(isinstance(name, str) for name in names):
-            raise ValueError(f"its maps are {names!r}")
-        return index | {"shards": list(index["shards"])}
+        check_form(index, _FORM)
+        return index
     except FileNotFoundError:
         raise FileNotFoundError(
             f"{path} does not exist: write the shards with `python tools/make_shards.py CONFIG "

@@ -67,6 +67,11 @@ class OpenAIEndpoint:
             )
         if "@" in urlsplit(base).netloc:
             raise ValueError(f"--endpoint holds a name or password: a key goes into {KEY_VARIABLE}")
+        if urlsplit(base).query or urlsplit(base).fragment:
+            raise ValueError(
+                "--endpoint holds more than an address (? or #), which judge.json would keep: a "
+                f"key goes into {KEY_VARIABLE}"
+            )
         self.base, self.model, self.name = base.rstrip("/"), model, model
         self.timeout_s, self.max_tokens = timeout_s, max_tokens
 

@@ -24,7 +24,7 @@ from vtonlab.evaluation.judge.rubric import (
     rubric_hash,
 )
 from vtonlab.evaluation.results import Results, pair_name
-from vtonlab.utils.bounded import FileError, MemoryFile, naming, read_json_lines
+from vtonlab.utils.bounded import FileError, MemoryFile, check_form, naming, read_json_lines
 from vtonlab.utils.images import check_image, read_image
 from vtonlab.utils.journal import append, mend
 from vtonlab.utils.locking import WorkDirLock
@@ -142,6 +142,7 @@ class Judge:
         try:
             for number, entry in read_json_lines(self.path):
                 with naming(f"{self.path}, line {number}"):
+                    check_form(entry, {"key!": str, "score!": int})
                     known[entry["key"]] = entry
         except FileNotFoundError:
             return {}

@@ -29,4 +29,4 @@ def _add(points: dict[str, dict[int, float]], rows: list[dict]) -> None:
 
 
 def _rows(path: Path) -> list[dict]:
-    return [row for _, row in read_json_lines(path)]  # the last may be half done
+    return [row for _, row in read_json_lines(path, damaged="any")]  # kills leave half a line

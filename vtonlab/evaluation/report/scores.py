@@ -198,7 +198,7 @@ def _best(values: Sequence, direction: str | None) -> float | None:
 
 
 def _spread(facts: dict, key: str) -> str:
-    if key in (facts.get("intervals") or {}):
+    if (facts.get("intervals") or {}).get(key):
         low, high = facts["intervals"][key]
         return f"{show(low)} to {show(high)}"
     spread = facts["metrics"].get(f"{key}_std")
@@ -265,5 +265,5 @@ def _weights(weights: dict) -> str:
     shown = []
     for name, facts in weights.items():
         doubt = "" if facts.get("official") else " (not the official file)"
-        shown.append(f"{name} {facts.get('sha256', '')[:8]}{doubt}")
+        shown.append(f"{name} {(facts.get('sha256') or '')[:8]}{doubt}")
     return ", ".join(shown)

@@ -6,12 +6,20 @@ from pathlib import Path
 
 from vtonlab.evaluation.report.charts import Series
 from vtonlab.evaluation.report.curves import read_curves
-from vtonlab.evaluation.results import Results, find_results, pair_name, read_results
-from vtonlab.utils.bounded import read_json
+from vtonlab.evaluation.results import RESULTS, Results, find_results, pair_name, read_results
+from vtonlab.utils.bounded import NUMBER, check_form, naming, read_json
 
 COLOURS = ("#64748b", "#e4572e", "#0f9d8a", "#7c5cbf", "#c98a00", "#2f7fd6", "#b0457b", "#5b8c2a")
 COMMANDS = "commands.txt"  # of a work directory, one line for each start of its training
 JUDGE = "judge_"  # columns of a vision-language model's marks
+SHOWN = {"setting!": str, "metrics!": dict}  # of results.json, without which nothing is shown
+_MARK = {"mean": (None, NUMBER), "ci95": (None, (NUMBER, NUMBER))}
+SIDE_FILES = {
+    "judge.json": {
+        "criteria!": {...: (None, _MARK)},
+        "per_pair": (None, {...: {...: (None, NUMBER)}}),
+    }
+}
 
 
 @dataclass
@@ -37,7 +45,11 @@ class System:
     def side_file(self, name: str) -> dict | None:
         """A file such as ``judge.json`` of the folder, None where there is none."""
         path = self.results.folder / name
-        return read_json(path) if path.is_file() else None
+        if not path.is_file():
+            return None
+        with naming(path):
+            check_form(found := read_json(path), SIDE_FILES[name])
+        return found
 
 
 @dataclass
@@ -127,6 +139,8 @@ def _tell_apart(systems: list[System]) -> None:
 
 def _system(name: str, results: Results) -> System:
     """With the curves and commands of the run that its checkpoint came from, where it lies."""
+    with naming(results.folder / RESULTS):
+        check_form(results.facts, SHOWN)
     checkpoint = results.facts.get("checkpoint")
     places = [Path(checkpoint).parent] if checkpoint else []
     places += [results.folder.parent, results.folder.parent.parent]

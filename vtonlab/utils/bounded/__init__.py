@@ -6,6 +6,7 @@ a `FileError` that names the file. Pictures are `vtonlab.utils.images`'; their e
 
 from vtonlab.utils.bounded.archives import tar_members, zip_members
 from vtonlab.utils.bounded.arrays import read_npy, read_npz
+from vtonlab.utils.bounded.form import NUMBER, WORD, check_form
 from vtonlab.utils.bounded.source import (
     MAX_BYTES,
     FileError,
@@ -24,10 +25,13 @@ from vtonlab.utils.bounded.text import parse_json, read_json, read_json_lines, r
 
 __all__ = [
     "MAX_BYTES",
+    "NUMBER",
+    "WORD",
     "FileError",
     "MemoryFile",
     "PickledClassesError",
     "Source",
+    "check_form",
     "naming",
     "parse_json",
     "read_json",
