@@ -83,9 +83,11 @@ def test_the_commands_run_one_after_another(tmp_path):
             (tmp_path / name).symlink_to((ROOT / name).resolve())
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     env = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)}
+    ran: set[str] = set()
     for needs, commands in blocks(RUN):
         for command in () if needs else map(small, commands):
-            if command:
+            if command and command not in ran:  # both pages begin alike
+                ran.add(command)
                 done = subprocess.run(
                     shlex.split(command), cwd=tmp_path, env=env, capture_output=True, text=True
                 )
