@@ -1,6 +1,7 @@
 """A lossless codec with ``AutoencoderKL``'s interface, for toy sizes."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -98,10 +99,10 @@ class LazyCodec(nn.Module):
 
 def encode_pictures(codec: nn.Module, pictures: Tensor) -> Tensor:
     """Pictures (B, 3, H, W) in [-1, 1] to scaled latents; the posterior's mode, so that nothing is
-    drawn here.
+    drawn here. In the weights' dtype, whatever autocast is on.
     """
     pictures = pictures.to(weights_dtype(codec))
-    with torch.no_grad():
+    with torch.no_grad(), own_precision(pictures):
         if _facts(codec).frames:
             latents = codec.encode(pictures[:, :, None]).latent_dist.mode()[:, :, 0]
         else:
@@ -192,6 +193,13 @@ CODECS.add(
     CodecFacts(_channel_statistics, frames=True),
     *("diffusers.AutoencoderKLQwenImage", "diffusers.AutoencoderKLWan"),
 )
+
+
+def own_precision(tensor: Tensor) -> AbstractContextManager:
+    """Context without autocast where ``tensor`` lies: a codec computes in its weights' dtype."""
+    if tensor.device.type == "meta":  # which has no autocast
+        return nullcontext()
+    return torch.autocast(tensor.device.type, enabled=False)
 
 
 def weights_dtype(module: nn.Module) -> torch.dtype:

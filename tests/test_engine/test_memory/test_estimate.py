@@ -166,3 +166,54 @@ def test_klein_is_known_without_its_files(load, monkeypatch):
     assert 0 < parts["codec"] < 0.2 * GIB
     prompt = memory.without_weights(load("klein_vitonhd"))[0]["conditioner"]["prompt"]
     assert (prompt["num_tokens"], prompt["dim"]) == (512, 3 * 2560)
+
+
+def test_norms_are_float32_on_cuda_alone():
+    """And what follows them; matrix products stay in half precision."""
+    from vtonlab.engine.memory.cuda_autocast import CudaAutocast
+
+    x, norm, linear = torch.randn(2, 8), torch.nn.LayerNorm(8), torch.nn.Linear(8, 8)
+    half = x.bfloat16()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert norm.bfloat16()(half).dtype == torch.bfloat16
+        with CudaAutocast():
+            norm.float()
+            assert norm(half).dtype == torch.float32 and linear(norm(half)).dtype == torch.bfloat16
+            assert (linear(half) ** 2).dtype == half.softmax(-1).dtype == torch.float32
+            assert torch.nn.functional.rms_norm(half, (8,)).dtype == torch.float32
+            assert (half + 1).dtype == torch.bfloat16
+    with CudaAutocast():
+        assert (half**2).dtype == torch.bfloat16  # no autocast, nothing raised
+
+
+@pytest.fixture(scope="module")
+def in_half_precision():
+    config = load_config(ROOT / "configs/coral/dit_synthetic.py")
+    config.optim_wrapper.update(type="AutocastOptimWrapper", dtype="bfloat16")
+    return finalize(config, work_dir="unused")
+
+
+def test_a_gpu_takes_more_under_autocast_and_parts_have_factors(in_half_precision):
+    cpu, cuda = (estimate_memory(in_half_precision, kind) for kind in ("cpu", "cuda"))
+    assert cuda["activations"] > 1.05 * cpu["activations"]
+    more = estimate_memory(in_half_precision, "cuda", factors={"activations": 1.5})
+    assert more["activations"] == int(1.5 * cuda["activations"])
+    assert more["total"] - cuda["total"] == more["activations"] - cuda["activations"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "fused"),
+    [
+        (dict(type="AdamW"), True),
+        (dict(type="AdamW", fused=False), False),
+        (dict(type="AdamW", foreach=True), False),
+        (dict(type="Adam"), False),
+        (dict(type="Adam", fused=True), True),
+    ],
+)
+def test_a_fused_step_makes_no_copies(in_half_precision, settings, fused):
+    from vtonlab.engine.memory.estimate import _is_fused
+
+    config = in_half_precision.copy()
+    config.optim_wrapper = dict(optimizer=settings)
+    assert _is_fused(config) == fused

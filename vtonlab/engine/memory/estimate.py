@@ -6,13 +6,15 @@ gradients, optimiser and averages are sums. docs/memory.md writes the arithmetic
 """
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 
 import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
 from vtonlab.backbones.pretrained import DTYPES
+from vtonlab.engine.memory.cuda_autocast import CudaAutocast
 from vtonlab.engine.memory.live import LiveMemory
 from vtonlab.engine.memory.published_shapes import shapes_of
 from vtonlab.engine.memory.shapes_alone import ShapesAlone
@@ -22,6 +24,9 @@ from vtonlab.ops.attention_chunked import CHUNK_ELEMENTS
 from vtonlab.registry import MODELS
 
 GIB = 2**30
+# What a GPU took of a part over what this file expects of it, where that was measured
+# (tools/gpu_card.py prints the ratios); parts without a factor count as they are.
+FACTORS: Mapping[str, Mapping[str, float]] = {"cuda": {}, "cpu": {}}
 # Bytes a parameter of 4-bit weights: half a byte, and a float32 scale for each 64.
 _BYTES_4BIT, _BYTES_8BIT = 0.5 + 4 / 64, 1.0
 _MAPS = ("person", "garment", "agnostic", "pose")
@@ -72,7 +77,12 @@ class Sharing:
         return largest
 
 
-def estimate_memory(config: Config, device: str = "cuda", gpus: int = 1) -> dict[str, int]:
+def estimate_memory(
+    config: Config,
+    device: str = "cuda",
+    gpus: int = 1,
+    factors: Mapping[str, float] | None = None,
+) -> dict[str, int]:
     """Bytes of each part at the peak of a training step on one device, and their ``total``.
 
     Args:
@@ -81,6 +91,7 @@ def estimate_memory(config: Config, device: str = "cuda", gpus: int = 1) -> dict
             optimiser steps all parameters at once.
         gpus: processes that train together; they share out what the config's ``sharding`` says,
             and without it hold everything each.
+        factors: name of a part -> what it takes over what is expected; None: ``FACTORS``.
 
     Raises:
         ValueError: another model, or networks whose shapes are not known.
@@ -111,8 +122,9 @@ def estimate_memory(config: Config, device: str = "cuda", gpus: int = 1) -> dict
     grown = max(peak, after_forward + losses)  # holds gradients as they come
     if added_at_once:  # to those of the steps before, or to this process's share
         grown += parts["gradients"]
-    # torch's AdamW on a GPU steps all whole parameters at once, sharded ones in a loop
-    at_once = device == "cuda" and not sharing.blocks
+    # torch's optimisers on a GPU step all whole parameters at once, with copies, sharded ones in a
+    # loop; a fused step makes no copies
+    at_once = device == "cuda" and not sharing.blocks and not _is_fused(config)
     step = parts["gradients"] * (2 if at_once else 1)
     beyond = max(grown, step) - parts["gradients"]
     parts["activations"] = max(beyond - (losses if after_forward + losses >= peak else 0), 0)
@@ -120,6 +132,8 @@ def estimate_memory(config: Config, device: str = "cuda", gpus: int = 1) -> dict
         parts["attention losses"] = 0  # over before the backward pass reaches its peak
     if not sharing.blocks:
         del parts["gathered blocks"]
+    known = FACTORS[device] if factors is None else factors
+    parts = {name: int(value * known.get(name, 1.0)) for name, value in parts.items()}
     parts["total"] = sum(parts.values())
     return parts
 
@@ -187,6 +201,14 @@ def _optimiser_bytes(config: Config, count: int) -> int:
     return _bytes(state) * count // sample.numel()
 
 
+def _is_fused(config: Config) -> bool:
+    """Whether the optimiser's step is one kernel: AdamW's, unless the config says otherwise."""
+    settings = config.optim_wrapper.get("optimizer") or {}
+    asked = settings.get("fused")
+    chosen = settings.get("type") == "AdamW" and not settings.get("foreach")
+    return chosen if asked is None else bool(asked)
+
+
 def _average_bytes(config: Config, model: nn.Module, sharing: Sharing) -> int:
     """mmengine's averaged model is a deep copy of all of it."""
     if any(hook["type"] == "EMAHook" for hook in config.get("custom_hooks") or []):
@@ -216,7 +238,8 @@ def _pass(
         model.train()
         live = LiveMemory()
         live.ignore([*model.parameters(), *model.buffers()])
-        with live:
+        as_on = CudaAutocast() if device == "cuda" else nullcontext()
+        with live, as_on:  # recomputation in the backward pass is autocast too
             loss, held, after = _forward(
                 model, live, _batch(model.size, batch_size), config, cached
             )
