@@ -10,6 +10,8 @@ Fused attention
 Backward passes
     torch tells only privately whether autograd is running in this thread; its own ModuleTracker
     and activation checkpointing ask the same function (written for 2.15).
+    `Tensor.backward` takes function modes off before it starts the engine, so that what checkpoints
+    recompute is not seen by them; the engine itself, started privately, keeps them on.
 Attention backends of diffusers
     The backend chosen by `attention_backend(...)` or `DIFFUSERS_ATTN_BACKEND` can only be read
     from a private registry (written for 0.42).
@@ -158,6 +160,21 @@ def _spread(query: Tensor, bias: Tensor | None) -> Tensor | None:
 def in_backward() -> bool:
     """Whether autograd is running a backward pass in this thread."""
     return torch._C._current_graph_task_id() != -1
+
+
+def backward_under_modes(loss: Tensor) -> None:
+    """``loss.backward()`` of a scalar, with the active function modes on in what it recomputes."""
+    from torch.autograd.graph import _engine_run_backward
+
+    _engine_run_backward(
+        (loss,),
+        (torch.ones_like(loss),),
+        False,
+        False,
+        (),
+        allow_unreachable=True,
+        accumulate_grad=True,
+    )
 
 
 # --- attention backends of diffusers --------------------------------------------------------

@@ -22,6 +22,7 @@ from vtonlab.engine.parallel.sharding import check_sharding, matching_modules
 from vtonlab.engine.running.registries import OPTIMIZERS
 from vtonlab.ops.attention_chunked import CHUNK_ELEMENTS
 from vtonlab.registry import MODELS
+from vtonlab.utils.compat import backward_under_modes
 
 GIB = 2**30
 # What a GPU took of a part over what this file expects of it, where that was measured
@@ -238,18 +239,20 @@ def _pass(
         model.train()
         live = LiveMemory()
         live.ignore([*model.parameters(), *model.buffers()])
-        as_on = CudaAutocast() if device == "cuda" else nullcontext()
-        with live, as_on:  # recomputation in the backward pass is autocast too
-            loss, held, after = _forward(
-                model, live, _batch(model.size, batch_size), config, cached
-            )
-            losses = _loss_bytes(model, held, device)
+        as_on = CudaAutocast if device == "cuda" else nullcontext
+        with live:
+            with as_on():
+                loss, held, after = _forward(
+                    model, live, _batch(model.size, batch_size), config, cached
+                )
+                losses = _loss_bytes(model, held, device)
             del held
             if forget:
                 for p in model.parameters():
                     if p.requires_grad:
                         p.register_post_accumulate_grad_hook(_forget_gradient)
-            loss.backward()
+            with as_on():
+                backward_under_modes(loss)
     return after, live.peak, losses
 
 
