@@ -144,7 +144,9 @@ def shrink_flux_p2p(path: str, folder: Path):
 def shrink_sd(path: str, folder: Path):
     """An SD-1.x UNet of a few thousand parameters in the real folder layout, rendered people."""
     tests = module_at("tests/test_models/test_sd_real_layout.py")
-    return tests.tiny_config(path, tests.save_small_sd(folder / "sd"), folder)
+    config = tests.tiny_config(path, tests.save_small_sd(folder / "sd"), folder)
+    config.train_dataloader.batch_size = 1
+    return config
 
 
 def shrink_reference_unets(path: str, folder: Path):

@@ -49,7 +49,7 @@ def case_config(case: str, folder: Path, ranks: int, resume: Path | None = None)
     ]
     if case == "recomputed":  # a pass without gradients after each step changes nothing
         config.custom_hooks.append(dict(type="SampleGridHook", interval=1, samples=1, people=0))
-    if case in ("recomputed", "half"):
+    if case == "recomputed":
         config.model.compile = dict(backend="aot_eager")
     if case == "lora":
         config.model.update(lora=dict(rank=4), trainable=None)

@@ -8,6 +8,7 @@ gradients, optimiser and averages are sums. docs/memory.md writes the arithmetic
 import copy
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
+from pathlib import Path
 
 import torch
 from mmengine.config import Config
@@ -153,7 +154,9 @@ def without_weights(config: Config) -> tuple[dict, bool]:
             )
     encoder = settings["conditioner"].get("image_encoder")
     if encoder and encoder["type"] == "from_pretrained":
-        settings["conditioner"]["image_encoder"] = dict(type=encoder["cls"])  # as published
+        folder = Path(str(encoder["path"])) / (encoder.get("subfolder") or "")
+        if not (folder / "config.json").is_file():  # a folder's shapes are read without weights
+            settings["conditioner"]["image_encoder"] = dict(type=encoder["cls"])  # as published
     prompt = settings["conditioner"].get("prompt")
     if prompt and prompt["type"] in ("CachedPrompt", "PairPrompt"):
         shapes = settings["backbone"]["config"]
