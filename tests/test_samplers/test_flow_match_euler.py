@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from vtonlab.noise_schedules import FlowMatchingSchedule
-from vtonlab.samplers import FlowMatchEulerSampler
+from vtonlab.samplers import DDIMSampler, FlowMatchEulerSampler
 
 
 def test_exact_velocity_is_integrated_exactly():
@@ -83,3 +83,10 @@ def test_flux2s_shift_is_the_pipelines():
     np.testing.assert_allclose(sampler.sigmas(length)[:-1].numpy(), expected, rtol=1e-5)
     with pytest.raises(ValueError, match="True, False or 'flux2'"):
         FlowMatchEulerSampler(dynamic_shifting="flux3")
+
+
+def test_average_is_a_number_of_pictures_from_noise():
+    with pytest.raises(ValueError, match="at least one picture"):
+        FlowMatchEulerSampler(average=0)
+    with pytest.raises(ValueError, match="needs start='noise'"):
+        DDIMSampler(average=2, start="agnostic")

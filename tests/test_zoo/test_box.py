@@ -1,8 +1,12 @@
 import hashlib
 import json
 
+import numpy as np
 import pytest
+import torch
 
+from vtonlab.engine.config.load import load_config
+from vtonlab.evaluation.image_errors import l1_inside
 from vtonlab.zoo import box as module
 from vtonlab.zoo import card, cards, load_weights, weights_path
 
@@ -63,3 +67,35 @@ def test_a_base_is_found_by_its_name_in_a_config():
 
     config = finalize(load_config("configs/coral/dit_bold.py"))
     assert config.load_from == str(weights_path("base_dit"))
+
+
+def drawn(model, batch, steps, average):
+    """Error inside the mask of each picture (B,) of a shipped model."""
+    with model.sampler.changed(num_steps=steps):
+        model.sampler.average = average
+        results = model.predict(batch)
+    return np.array([l1_inside(r["image"], r["target"], r["mask"]) for r in results])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [found.name for found in cards("model")])
+def test_more_steps_are_not_worse_in_the_mean(name, tmp_path):
+    """One picture of many steps is one guess and further from the truth than the mean of all, which
+    one step draws; the mean of guesses of 4, 12 or 30 steps is not worse beyond noise.
+    """
+    from vtonlab.apis import init_model
+    from vtonlab.registry import DATASETS, FUNCTIONS
+
+    model = init_model(name)
+    model.probe = None
+    settings = load_config(card(name).config).test_dataloader.dataset.to_dict()
+    people = DATASETS.build(settings | dict(split="val", length=6, cache_dir=str(tmp_path)))
+    batch = FUNCTIONS.get("collate_samples")([people[n] for n in range(6)])
+    batch = model.data_preprocessor(batch, False)
+    with torch.no_grad():
+        few = drawn(model, batch, 1, 1)
+        for steps in (4, 12, 30):
+            alone, mean = drawn(model, batch, steps, 1), drawn(model, batch, steps, 8)
+            assert mean.mean() < alone.mean()  # convexity: the mean is no worse than its parts
+            noise = (alone - mean).clip(0).mean() / 8  # what is left of the spread of eight
+            assert mean.mean() <= few.mean() + noise + 2 * (mean - few).std() / 6**0.5

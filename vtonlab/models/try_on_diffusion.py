@@ -331,7 +331,6 @@ class TryOnDiffusion(BaseModel):
         start = draw_noise(self._like_target(batch, conditions), generators)
         if self.sampler.start != "noise":
             start = self._noised_start(batch, start)
-        start = self.conditioner.start(start, conditions)
         if self.sampler.guided:
             without = self.conditioner.unconditional(conditions)
             both = self._predictor(self.conditioner.joined(conditions, without))
@@ -339,7 +338,12 @@ class TryOnDiffusion(BaseModel):
         else:
             predict = self._predictor(conditions)
         length = self.conditioner.sequence_length(conditions)
-        latents = self.conditioner.finish(self.sampler(predict, start, length, generators))
+        drawn = []
+        for number in range(self.sampler.average):
+            start = draw_noise(start, generators) if number else start
+            begun = self.conditioner.start(start, conditions)
+            drawn.append(self.sampler(predict, begun, length, generators))
+        latents = self.conditioner.finish(sum(drawn) / len(drawn) if drawn[1:] else drawn[0])
         pictures = self._person_pictures(latents)
         rounding = self.picture_rounding
         images = to_uint8(pictures, rounding)

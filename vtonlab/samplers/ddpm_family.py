@@ -21,7 +21,7 @@ class EpsilonSampler(DiffusionSampler):
             ``"stride"``: every ``1000 // num_steps``-th as CompVis's code does, which is
             ``"leading"`` where 1000 can be divided and else more steps that start higher: 30 asked
             for give 31 from 991, not 30 from 958.
-        guidance_scale, guidance_rescale, start: see :class:`DiffusionSampler`.
+        guidance_scale, guidance_rescale, start, average: see :class:`DiffusionSampler`.
     """
 
     noise_schedules = ("DDPMSchedule",)
@@ -34,9 +34,13 @@ class EpsilonSampler(DiffusionSampler):
         guidance_scale: float = 1.0,
         guidance_rescale: float = 0.0,
         start: str = "noise",
+        average: int = 1,
     ) -> None:
         super().__init__(
-            guidance_scale=guidance_scale, guidance_rescale=guidance_rescale, start=start
+            guidance_scale=guidance_scale,
+            guidance_rescale=guidance_rescale,
+            start=start,
+            average=average,
         )
         if not 1 <= num_steps <= 1000:
             raise ValueError(f"num_steps={num_steps}: 1 to 1000, the timesteps there are")
@@ -142,6 +146,7 @@ class DDIMSampler(EpsilonSampler):
         guidance_scale: float = 1.0,
         guidance_rescale: float = 0.0,
         start: str = "noise",
+        average: int = 1,
     ) -> None:
         super().__init__(
             num_steps=num_steps,
@@ -149,6 +154,7 @@ class DDIMSampler(EpsilonSampler):
             guidance_scale=guidance_scale,
             guidance_rescale=guidance_rescale,
             start=start,
+            average=average,
         )
         self.eta = eta
 

@@ -20,8 +20,8 @@ class FlowMatchEulerSampler(DiffusionSampler):
         dynamic_shifting: shift the noise levels by the number of image tokens: ``True`` as FLUX.1
             does, ``"flux2"`` as FLUX.2 does, by the number of steps too; False keeps them even.
         shift: constant time shift, used where ``dynamic_shifting`` is off.
-        guidance_scale, guidance_rescale: see :class:`DiffusionSampler`; 1 for backbones that have
-            guidance distilled into them. Sampling always starts from noise.
+        guidance_scale, guidance_rescale, average: see :class:`DiffusionSampler`; guidance 1 for
+            backbones that have it distilled into them. Sampling always starts from noise.
     """
 
     noise_schedules = ("FlowMatchingSchedule",)
@@ -34,8 +34,11 @@ class FlowMatchEulerSampler(DiffusionSampler):
         shift: float = 1.0,
         guidance_scale: float = 1.0,
         guidance_rescale: float = 0.0,
+        average: int = 1,
     ) -> None:
-        super().__init__(guidance_scale=guidance_scale, guidance_rescale=guidance_rescale)
+        super().__init__(
+            guidance_scale=guidance_scale, guidance_rescale=guidance_rescale, average=average
+        )
         if not 1 <= num_steps <= 1000:
             raise ValueError(f"num_steps={num_steps}: 1 to 1000, the noise levels there are")
         if dynamic_shifting not in (True, False, "flux2"):
