@@ -4,11 +4,12 @@ Example:
     python tools/ship.py configs/bases/dit_bold.py work_dirs/base/iter_3000.pth \
         --name base_dit --kind base --title "Base of the joint DiT toys"
     python tools/ship.py configs/coral/dit_bold.py work_dirs/coral/iter_600.pth \
-        --name coral_synthetic --kind model --title "CORAL's toy" --results work_dirs/coral/test
+        --name coral_synthetic --kind model --title "CORAL's toy" --results bench=work_dirs/a/test
 
-The averaged weights are taken where training averaged. --results is the folder that tools/test.py
-wrote for this checkpoint: its scores go onto the card. The commands of the work directory and the
-commit are noted. Exit codes: 0 done, 2 bad input (weights of more than 4 MB, too).
+The averaged weights are taken where training averaged. --results are folders that tools/test.py
+wrote for this checkpoint, each after the split of people it is of: the scores go onto the card, and
+tools/test.py --model scores on the first of these splits. The commands of the work directory and
+the commit are noted. Exit codes: 0 done, 2 bad input (weights of more than 4 MB, too).
 """
 
 import sys
@@ -43,25 +44,41 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--name", required=True, help="of the card")
     parser.add_argument("--kind", choices=("base", "model"), required=True)
     parser.add_argument("--title", required=True, help="one line for lists")
-    parser.add_argument("--results", help="results folder of tools/test.py")
+    parser.add_argument(
+        "--results",
+        nargs="+",
+        default=[],
+        metavar="SPLIT=FOLDER",
+        help="results folders of tools/test.py",
+    )
+    parser.add_argument("--command", help="that trained it, where its work directory is not here")
+    parser.add_argument("--commit", help="at which that was run; default: this one")
     return parser.parse_args(argv)
 
 
 def main() -> int:
     args = parse_args()
     from vtonlab.engine.checkpoints.files import read_checkpoint, save_safetensors
+    from vtonlab.engine.config.load import load_config
     from vtonlab.version import __version__
     from vtonlab.zoo.box import HERE, Card, write_card
 
     found = read_checkpoint(args.checkpoint)
-    meta = found["meta"]
+    meta, config = found["meta"], load_config(args.config)
+    scores, scored_on = {}, ""
+    for text in args.results:
+        split, equals, folder = text.partition("=")
+        if not equals:
+            raise ValueError(f"--results {text}: name the people, such as bench={text}")
+        scores[split], scored_on = _scores(folder)
     half = {
         name: tensor.half() if tensor.is_floating_point() else tensor
         for name, tensor in found["state_dict"].items()
     }
     path = HERE / f"{args.name}.safetensors"
     temporary = path.with_suffix(".new.safetensors")
-    facts = {"facts": meta["facts"], "iter": meta["iter"], "averaged": "ema_state_dict" in found}
+    averaged = meta.get("averaged", "ema_state_dict" in found)
+    facts = {"facts": meta["facts"], "iter": meta["iter"], "averaged": averaged}
     save_safetensors(half, temporary, {**facts, "vtonlab": __version__})
     for beside in HERE.glob(f"{temporary.name}.*"):
         beside.unlink()  # the card is its manifest
@@ -69,8 +86,7 @@ def main() -> int:
         temporary.unlink()
         raise ValueError(f"{args.checkpoint} has more than {MOST_BYTES} bytes as float16")
     os.replace(temporary, path)
-    scores, scored_on = _scores(args.results)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    here = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
     card = Card(
         name=args.name,
         kind=args.kind,
@@ -80,18 +96,22 @@ def main() -> int:
         bytes=path.stat().st_size,
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         data=f"SyntheticTryOn as the config says, {meta['iter']} iterations of "
-        f"{meta['samples_per_iter']} samples",
-        command=_command(Path(args.checkpoint).parent / "commands.txt", args.config),
-        commit=commit.stdout.strip(),
-        scores=scores,
+        f"{meta.get('samples_per_iter') or config.train_dataloader.batch_size} samples"
+        + (f", from {config.load_from}" if config.get("load_from") else ""),
+        command=args.command or _command(Path(args.checkpoint).parent, args.config),
+        commit=args.commit or here.stdout.strip(),
+        split=next(iter(scores), ""),
+        scores=next(iter(scores.values()), {}),
+        others=dict(list(scores.items())[1:]),
         scored_on=scored_on,
     )
-    print(f"{write_card(card)}: {card.bytes} bytes, iteration {meta['iter']}", scores)
+    print(f"{write_card(card)}: {card.bytes} bytes, iteration {meta['iter']}", card.scores)
     return 0
 
 
-def _command(commands: Path, config: str) -> str:
+def _command(work_dir: Path, config: str) -> str:
     """The first start of the work directory's training, without the folder it wrote to."""
+    commands = work_dir / "commands.txt"
     if not commands.is_file():
         return f"python tools/train.py {config}"
     words = shlex.split(commands.read_text(encoding="utf-8").splitlines()[0])
@@ -101,18 +121,16 @@ def _command(commands: Path, config: str) -> str:
     return shlex.join(words)
 
 
-def _scores(results: str | None) -> tuple[dict[str, float], str]:
-    """Scores of a results folder, and a line on what they were measured."""
-    if results is None:
-        return {}, ""
+def _scores(results: str) -> tuple[dict[str, float], str]:
+    """Scores of a results folder, and a line on how they were measured."""
     from vtonlab.evaluation.results import read_results
 
     facts = read_results(results).facts
     metrics = facts["metrics"]
     steps = (facts.get("sampler") or {}).get("num_steps")
-    line = f"{facts['images']} pairs of the config's test data, {steps} sampling steps, seed "
+    line = f"{facts['images']} people, {steps} sampling step(s), seed {facts['seed']}, torch "
     found = {name: round(metrics[name], 4) for name in SCORES if metrics.get(name) is not None}
-    return found, f"{line}{facts['seed']}, torch {facts['torch']}, one CPU thread"
+    return found, f"{line}{facts['torch']}, one CPU thread"
 
 
 if __name__ == "__main__":

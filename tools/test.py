@@ -68,13 +68,16 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def card_lines(model: str, metrics: dict) -> list[str]:
-    """What the card says of each score, and what was found here."""
+def card_lines(model: str, split: str, metrics: dict) -> list[str]:
+    """What the card says of each score on people of ``split``, and what was found here."""
     from vtonlab.zoo import card
 
     known = card(model)
-    lines = [f"card of {model} ({known.scored_on}):"]
-    for name, value in known.scores.items():
+    scores = known.scores_on(split)
+    if not scores:
+        return [f"the card of {model} has no scores on people of {split!r}"]
+    lines = [f"card of {model} (people of {split}; {known.scored_on}):"]
+    for name, value in scores.items():
         found = metrics.get(name)
         shown = "not computed" if found is None else f"{found:.4f}"
         lines.append(f"  {name}: {value:.4f}, here {shown}")
@@ -87,7 +90,6 @@ def main() -> int:
         from vtonlab.zoo import card, weights_path
 
         args.config, args.checkpoint = card(args.model).config, str(weights_path(args.model))
-        args.out = args.out or f"work_dirs/zoo/{args.model}/test"
     from mmengine.dist import is_main_process
 
     from vtonlab.engine.cli import FINDINGS, OK
@@ -98,6 +100,10 @@ def main() -> int:
     from vtonlab.evaluation.options import protocol_from
 
     options = released_options(args.cfg_options or {}, checkpoint=args.checkpoint)
+    if args.model and card(args.model).split:  # the people that its card's scores are of
+        options = {"test_dataloader.dataset.split": card(args.model).split} | options
+        split = options["test_dataloader.dataset.split"]
+        args.out = args.out or f"work_dirs/zoo/{args.model}/{split}"
     if options.get("as_released") and "as_released" not in (args.cfg_options or {}):
         print("as_released=True: these weights were converted from published ones", flush=True)
     protocol = protocol_from(args.protocol, args, PROTOCOLS) if args.protocol else None
@@ -120,7 +126,8 @@ def main() -> int:
         if is_main_process():
             print("\n".join(report_lines(results)))
             if args.model:
-                print("\n".join(card_lines(args.model, results["metrics"])))
+                split = config.test_dataloader.dataset.split
+                print("\n".join(card_lines(args.model, split, results["metrics"])))
             print(f"written to {out / 'results.json'}", flush=True)
         gaps = gaps or bool(results["not_computed"])
     return FINDINGS if gaps else OK

@@ -39,6 +39,8 @@ def scores(shift: float) -> dict:
 
 
 SUMMARY = dict(
+    shipped_baseline=scores(0.1),
+    shipped_coral=scores(0.5),
     baseline=scores(0.0),
     coral=scores(0.4),
     seconds=dict(training=300.0, all=480.0),
@@ -51,18 +53,20 @@ COMMANDS = ["python tools/train.py a.py --cfg-options 'x<1' && echo done"]
 def page(tmp_path_factory) -> Path:
     """The demo's page of made-up runs."""
     out = tmp_path_factory.mktemp("demo")
-    fake_results(out / "baseline" / "test", "dit_synthetic_baseline", pairs=30)
-    fake_results(out / "coral" / "test", "dit_synthetic", pairs=30, skill=1.0)
+    for name in ("shipped_baseline", "shipped_coral", "baseline", "coral"):
+        skill = float("coral" in name)
+        fake_results(out / name / "test", "dit_bold", pairs=30, skill=skill)
     load_demo().write_report(out, SUMMARY, COMMANDS, (32, 24))
     return out / "report.html"
 
 
 def test_the_page_tells_the_story(page):
     text = unescape(page.read_text(encoding="utf-8"))
-    wanted = ["Does attention land on the garment?", "dress rendered people in 5 minutes", "24x32"]
+    wanted = ["Does attention land on the garment?", "on this machine in 5 minutes", "24x32"]
     wanted += ["65%", "25%", "4.2%", "1234 visible points", "64 held-out", "error of 0.200"]
     wanted += ["50%", "(baseline 30%)"]
-    wanted += ["x86 <two & a half cores>", *COMMANDS, "guessing", '"name":"CORAL"']
+    wanted += ["x86 <two & a half cores>", *COMMANDS, "guessing"]
+    wanted += ['"name":"CORAL, shipped"', '"name":"CORAL, trained here"']
     for shown in wanted:
         assert shown in text, shown
     order = ("opening", "attention", "pairs", "scores")
@@ -73,6 +77,19 @@ def test_the_page_tells_the_story(page):
     assert opening.count("true picture</figcaption>") == 6
     assert not page.with_name("report_files").exists()  # one file alone
     assert "shuffled" not in text
+
+
+def test_the_page_opens_with_the_shipped_models_alone(tmp_path):
+    shipped = {name: SUMMARY[name] for name in load_demo().SHIPPED}
+    for name in shipped:
+        fake_results(tmp_path / name / "test", "dit_bold", pairs=8)
+        for log in (tmp_path / name).glob("2026*/vis_data/scalars.json"):
+            log.unlink()  # nothing was trained here
+    rest = {name: SUMMARY[name] for name in ("seconds", "environment")}
+    load_demo().write_report(tmp_path, shipped | rest, COMMANDS, (32, 24))
+    text = unescape((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "Two ship with vtonlab" in text and "trained here" not in text
+    assert "55%" in text and "(baseline 35%)" in text and 'id="curves"' not in text
 
 
 def test_the_control_is_a_third_system(tmp_path):
@@ -112,8 +129,8 @@ def test_the_whole_demo(tmp_path):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     summary = json.loads((tmp_path / "summary.json").read_text())
-    assert list(summary) == ["baseline", "coral", "seconds", "environment"]
-    assert summary["coral"]["pictures"] == 64
+    assert list(summary) == [*load_demo().SHIPPED, "baseline", "coral", "seconds", "environment"]
+    assert summary["coral"]["pictures"] == summary["shipped_coral"]["pictures"] == 64
     assert (tmp_path / "report.html").stat().st_size < 5_000_000
     with Browser() as browser:
         exercise(browser, tmp_path / "report.html")

@@ -10,6 +10,7 @@ from vtonlab.evaluation.image_errors import l1_inside
 from vtonlab.zoo import box as module
 from vtonlab.zoo import card, cards, load_weights, weights_path
 
+PEOPLE, PICTURES = 4, 4  # of the test of many steps, which takes minutes
 LIMITS = {"codec": 2_000_000, "base": 4_000_000, "model": 4_000_000}
 
 
@@ -84,18 +85,19 @@ def test_more_steps_are_not_worse_in_the_mean(name, tmp_path):
     one step draws; the mean of guesses of 4, 12 or 30 steps is not worse beyond noise.
     """
     from vtonlab.apis import init_model
-    from vtonlab.registry import DATASETS, FUNCTIONS
+    from vtonlab.registry import DATASETS
+    from vtonlab.structures.sample import collate
 
     model = init_model(name)
     model.probe = None
     settings = load_config(card(name).config).test_dataloader.dataset.to_dict()
-    people = DATASETS.build(settings | dict(split="val", length=6, cache_dir=str(tmp_path)))
-    batch = FUNCTIONS.get("collate_samples")([people[n] for n in range(6)])
+    people = DATASETS.build(settings | dict(split="val", length=PEOPLE, cache_dir=str(tmp_path)))
+    batch = collate([people[n] for n in range(PEOPLE)])
     batch = model.data_preprocessor(batch, False)
     with torch.no_grad():
         few = drawn(model, batch, 1, 1)
         for steps in (4, 12, 30):
-            alone, mean = drawn(model, batch, steps, 1), drawn(model, batch, steps, 8)
+            alone, mean = drawn(model, batch, steps, 1), drawn(model, batch, steps, PICTURES)
             assert mean.mean() < alone.mean()  # convexity: the mean is no worse than its parts
-            noise = (alone - mean).clip(0).mean() / 8  # what is left of the spread of eight
-            assert mean.mean() <= few.mean() + noise + 2 * (mean - few).std() / 6**0.5
+            noise = (alone - mean).clip(0).mean() / PICTURES  # what is left of their spread
+            assert mean.mean() <= few.mean() + noise + 2 * (mean - few).std() / PEOPLE**0.5

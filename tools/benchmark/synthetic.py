@@ -83,6 +83,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         type=float,
         help="end the rows' training so long after the start; they are scored with what they have",
     )
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        metavar="FOLDER",
+        help="train nothing: score the weights that an earlier run (its --out) has shipped",
+    )
     parser.add_argument("--commit", help="of this code, where git cannot tell")
     parser.add_argument(
         "--jobs", type=int, default=max(1, (os.cpu_count() or 2) - 2), help="runs at a time"
@@ -173,7 +179,7 @@ def draw_people(args: argparse.Namespace, parts: list[dict]) -> None:
         config = load_config(part["config"], options_of(args, part, None))
         train, test = (config[f"{kind}_dataloader"].dataset.to_dict() for kind in ("train", "test"))
         people = [test | {"split": split} for split in args.split]
-        if "box" not in part:
+        if "box" not in part and not args.weights:
             people += train.get("datasets", [train])
         for one in people:
             plain = {key: one[key] for key in one if key != "transforms"}
@@ -280,6 +286,8 @@ def run_rows(args: argparse.Namespace, rows: dict[str, dict]) -> Iterator[dict]:
             job = dict(row=name, base=row["base"], seed=seed, config=row["config"], options=options)
             job |= dict(load_from=facts["checkpoint"], ship=row.get("ship"), splits=args.split)
             job |= dict(steps=row.get("steps", []), commit=args.commit)
+            if args.weights:
+                job |= trained_before(args.weights, name, seed)
             result = result_of(folder)
             if result and result["job"] | {"commit": None} != job | {"commit": None}:
                 raise ValueError(f"{folder} holds a run of other settings: choose another --out")
@@ -305,6 +313,22 @@ def run_rows(args: argparse.Namespace, rows: dict[str, dict]) -> Iterator[dict]:
                 yield dict(job=job, failed=f"exit status {status}, see {folder}/log.txt")
     if left:
         say(args, f"time is over: the same command goes on with the {left} runs that are left")
+
+
+def trained_before(out: Path, row: str, seed: int) -> dict:
+    """A job's ``weights`` and what is known of their training, from an earlier run's folder.
+
+    Raises:
+        ValueError: that run has no such row and seed, or did not ship it.
+    """
+    weights = out / "weights" / f"{safe(row)}_seed{seed}.safetensors"
+    results = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    found = [r for r in results if (r["job"]["row"], r["job"]["seed"]) == (row, seed)]
+    if not found or not weights.is_file():
+        raise ValueError(f"{out} has no weights of row {row!r}, seed {seed}: was it to `ship`?")
+    facts = ("iterations", "training_seconds", "config_hash", "device")
+    trained = {key: found[0][key] for key in facts}
+    return dict(weights=str(weights), commit=found[0]["job"]["commit"], trained=trained)
 
 
 def result_of(folder: Path) -> dict | None:
@@ -341,8 +365,9 @@ def table(args: argparse.Namespace, bases: dict, rows: dict, results: list[dict]
             continue
         iterations = " ".join(str(n) for n in sorted({r["iterations"] for r in done}))
         cells = [name, " ".join(str(r["job"]["seed"]) for r in done), iterations]
-        cells += [_spread([metrics_of(args, r).get(metric) for r in done]) for metric in METRICS]
-        cells.append(f"{sum(r['training_seconds'] for r in done) / len(done):.0f}")
+        cells += [spread([metrics_of(args, r).get(metric) for r in done]) for metric in METRICS]
+        times = [r["training_seconds"] for r in done if r["training_seconds"] is not None]
+        cells.append(f"{sum(times) / len(times):.0f}" if times else "")
         lines.append(f"| {' | '.join(map(str, cells))} |")
     known = next((metrics_of(args, r) for r in results if "scores" in r), {})
     bounds = ", ".join(f"{name} {known[name]:.4f}" for name in BOUNDS if name in known)
@@ -367,7 +392,7 @@ def _number(value: Any) -> str:
     return f"{value:.3f}" if isinstance(value, int | float) else ""
 
 
-def _spread(values: list) -> str:
+def spread(values: list) -> str:
     import statistics
 
     values = [value for value in values if isinstance(value, int | float)]

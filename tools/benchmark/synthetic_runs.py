@@ -61,8 +61,8 @@ def test_base(folder: str) -> None:
 
 
 def run_row(folder: str, stop_at: float) -> None:
-    """Train one row with one seed until ``stop_at`` (seconds since the epoch), test it, and write
-    ``run.json``; what failed says why.
+    """Train one row with one seed until ``stop_at`` (seconds since the epoch), or take its job's
+    ``weights``; test it, and write ``run.json``; what failed says why.
     """
     import torch
 
@@ -93,18 +93,21 @@ def _run(job: dict, folder: Path, stop_at: float) -> dict:
         made.test_dataloader.dataset.split = split
         return finalize(made, work_dir=str(folder), seed=job["seed"])
 
-    training = config()
-    latest, start = find_latest(folder), time.time()
-    done = 0 if latest is None else int(latest.stem.split("_")[1])
-    if done < training.train_cfg.max_iters and time.time() < stop_at:
-        if done:
-            training.resume, training.load_from = True, None
-        train_until(training, stop_at)
-    seconds = time.time() - start
-    checkpoint = find_latest(folder)
+    if job.get("weights"):
+        checkpoint, seconds = Path(job["weights"]), None
+    else:
+        training = config()
+        latest, start = find_latest(folder), time.time()
+        done = 0 if latest is None else int(latest.stem.split("_")[1])
+        if done < training.train_cfg.max_iters and time.time() < stop_at:
+            if done:
+                training.resume, training.load_from = True, None
+            train_until(training, stop_at)
+        seconds = time.time() - start
+        checkpoint = find_latest(folder)
     if checkpoint is None:
         raise RuntimeError("stopped before its first step: give it more time")
-    if job["ship"]:
+    if job["ship"] and not job.get("weights"):
         weights = folder.parents[1] / "weights"
         weights.mkdir(exist_ok=True)
         write_half(checkpoint, weights / f"{folder.name}.safetensors")
@@ -117,6 +120,8 @@ def _run(job: dict, folder: Path, stop_at: float) -> dict:
         sampled = config()
         sampled.model.sampler.num_steps = number
         steps[number] = test(sampled, str(checkpoint), folder / f"steps_{number}")["metrics"]
+    if job.get("weights"):
+        return dict(scores=scores, steps=steps, torch=torch.__version__) | job["trained"]
     return dict(
         scores=scores,
         steps=steps,

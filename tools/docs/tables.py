@@ -85,8 +85,13 @@ def zoo() -> str:
             ]
             parts.append(f"### {card.name}\n\n{card.title}.\n\n{markdown(['', ''], rows)}")
             if card.scores:
-                scores = [[f"`{k}`", f"{v:.4g}"] for k, v in card.scores.items()]
-                parts.append(f"{card.scored_on}:\n\n{markdown(['score', 'value'], scores)}")
+                heads = [card.split or "value", *card.others]
+                columns = [card.scores, *card.others.values()]
+                scores = [
+                    [f"`{name}`", *(f"{c[name]:.4g}" if name in c else "" for c in columns)]
+                    for name in card.scores
+                ]
+                parts.append(f"{card.scored_on}:\n\n{markdown(['score', *heads], scores)}")
     parts.append(
         "## In a program\n\n```python\nfrom vtonlab.apis import init_model, list_models\n\n"
         'print([card.name for card in list_models()])\nmodel = init_model("coral_synthetic")\n```\n'

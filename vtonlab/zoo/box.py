@@ -33,8 +33,10 @@ class Card:
         command: what makes it again.
         commit: of the repository at which that was run.
         licence: of the weights.
-        scores: name -> number, on the data that ``scored_on`` names.
-        scored_on: people, sampler and machine of the scores.
+        split: people of ``SyntheticTryOn`` that ``scores`` is of.
+        scores: name -> number.
+        others: more splits, each with its scores.
+        scored_on: number of people, sampler and machine of the scores.
     """
 
     name: str
@@ -48,8 +50,14 @@ class Card:
     command: str
     commit: str
     licence: str = "Apache-2.0"
+    split: str = ""
     scores: dict[str, float] = field(default_factory=dict)
+    others: dict[str, dict[str, float]] = field(default_factory=dict)
     scored_on: str = ""
+
+    def scores_on(self, split: str) -> dict[str, float]:
+        """Scores on people of ``split``; empty where there are none."""
+        return self.scores if split == self.split else self.others.get(split, {})
 
     @property
     def path(self) -> Path:

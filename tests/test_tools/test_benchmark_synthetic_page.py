@@ -1,0 +1,80 @@
+"""docs/benchmark.md: written from what runs noted; intervals, unequal steps, what was not run."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tools.benchmark import synthetic, synthetic_page
+
+CORAL = {"model.attention_losses.entropy.layers": ["some.block"]}
+
+
+def run(row, seed, errors, iterations=600):
+    """A result as tools/benchmark/synthetic.py writes it."""
+    config = "configs/coral/dit_bold" + ("_baseline.py" if row == "none" else ".py")
+    way = (0.25 - float(np.mean(errors))) / 0.2
+    metrics = dict(share_of_the_way=way, ssim_inside=0.5, l1_inside_fill=0.25, l1_inside_copy=0.05)
+    pairs = {"l1_inside": {f"bench_{n}": e for n, e in enumerate(errors)}}
+    job = dict(row=row, seed=seed, config=config, options={} if row == "none" else CORAL)
+    return dict(
+        job=job | {"commit": "abc1234"},
+        scores={"bench": dict(metrics=metrics, pairs=pairs)},
+        iterations=iterations,
+        training_seconds=30.0 + seed,
+        config_hash="0123456789ab",
+        device="CPU",
+    )
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """Add runs as a part; returns the page."""
+
+    def written(title, runs, *more):
+        (tmp_path / "results.json").write_text(json.dumps(runs))
+        place = ["--kept", str(tmp_path / "kept.json"), "--page", str(tmp_path / "page.md")]
+        command = ["page", "--add", title, str(tmp_path), *place, *more]
+        monkeypatch.setattr("sys.argv", command)
+        assert synthetic_page.main() == 0
+        return (tmp_path / "page.md").read_text()
+
+    return written
+
+
+def test_differences_are_paired_and_in_points_of_the_way(write):
+    runs = [run("none", s, [0.15, 0.17, 0.10 + s / 100]) for s in (0, 1)]
+    runs += [run("CORAL", s, [0.13, 0.15, 0.08 + s / 100]) for s in (0, 1)]
+    runs.append(run("CORAL", 2, [0.2, 0.2, 0.2]))  # no such seed of none
+    page = write("Equal steps", runs, "--note", "Said of it.")
+    # 0.02 of an error between bounds 0.2 apart, the same for everybody
+    assert "+10.0 (+10.0 to +10.0) (seeds 0 1)" in page and "Said of it." in page
+    assert "Not equally" not in page and "600 x 4" in page
+    assert "| 0 1 2 |" in page and "0123456789ab | abc1234, CPU" in page
+    assert "| CORAL's two | 3 |  |  |" in page and "| keypoints |  |  |  |" in page
+
+
+def test_unequal_steps_are_said_aloud_and_a_part_is_replaced_by_its_title(write):
+    write("A", [run("none", 0, [0.1, 0.2])])
+    page = write("B", [run("none", 0, [0.1, 0.2], 371), run("CORAL", 0, [0.1, 0.2], 183)])
+    assert "**Not equally many iterations** (none: 371; CORAL: 183)" in page
+    assert page.count("## A") == page.count("## B") == 1
+    page = write("A", [run("none", 0, [0.1, 0.2], 77)])
+    assert page.count("## A") == 1 and "77 x 4" in page
+    with pytest.raises(ValueError, match="no scores on people of 'val'"):
+        write("C", [run("none", 0, [0.1])], "--split", "val")
+
+
+def test_the_page_of_the_docs_is_that_of_the_kept_numbers():
+    parts = json.loads(synthetic_page.KEPT.read_text())
+    assert synthetic_page.PAGE.read_text() == synthetic_page.page(parts)
+
+
+def test_shipped_weights_bring_what_is_known_of_their_training(tmp_path):
+    (tmp_path / "results.json").write_text(json.dumps([run("none", 1, [0.1, 0.2])]))
+    with pytest.raises(ValueError, match="no weights of row 'none', seed 1"):
+        synthetic.trained_before(tmp_path, "none", 1)
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights/none_seed1.safetensors").touch()
+    job = synthetic.trained_before(tmp_path, "none", 1)
+    assert job["commit"] == "abc1234" and job["trained"]["training_seconds"] == 31.0

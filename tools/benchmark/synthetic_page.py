@@ -1,0 +1,260 @@
+"""Write docs/benchmark.md from what tools/benchmark/synthetic.py measured.
+
+The page has parts, kept with their numbers in docs/tables/synthetic.json; --add puts one there, or
+in place of the part of that title. Differences from the row `none` are paired by person and seed;
+their 95 % intervals draw people and seeds anew 2 000 times.
+
+Example:
+    python tools/benchmark/synthetic_page.py --add "CORAL, equal steps" work_dirs/bench
+    python tools/benchmark/synthetic_page.py               # the page again from what is kept
+
+Exit codes: 0 done, 2 bad input.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+import tools.environment  # noqa: F401
+
+# isort: split
+import argparse
+import json
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+KEPT, PAGE = ROOT / "docs/tables/synthetic.json", ROOT / "docs/benchmark.md"
+NONE = "none"
+SHOWN = {
+    "share_of_the_print": "print", "ssim_inside": "SSIM", "attention_pck": "PCK",
+    "true_share": "true share",
+}  # fmt: skip
+BOUNDS = ("l1_inside_fill", "l1_inside_copy")
+BACKBONES = {
+    "Full3DAttentionConditioner": "joint DiT",
+    "ReferenceTokensConditioner": "reference UNet",
+    "ZeroCrossAttentionConditioner": "zero cross-attention UNet",
+}
+LOSSES = {
+    "": "none",
+    "AttentionEntropyLoss, CorrespondenceDistillationLoss": "CORAL's two",
+    "KeypointAttentionLoss": "keypoints",
+    "AttentionFlowLoss": "flow",
+    "AttentionTVLoss": "TV",
+    "CorrelationRegularizationLoss": "correlation",
+}
+LEAD = """# The synthetic benchmark
+
+Where an idea for try-on is tried in minutes: rendered people with bold prints, 128x96 pixels,
+whose correspondence is known exactly. Every row fine-tunes the same shipped base (`base_dit`: it
+inpaints and copies from a reference picture, and has never seen a garment worn) and is scored on
+people of `bench`, on whom nothing was chosen; choices were made on `val`.
+
+**Share of the way**: 0 is the true mean colour of the mask, 1 is copying 4x4 patches of the
+garment to where the truth says (both computed for these very people). *Print* is the same on the
+printed cloth alone, *PCK* asks whether attention's strongest cell is the right one, *true share*
+how much of the garment's attention lies on the true cells. Pictures are sampled in one step. Mean
+and standard deviation are over seeds; *against none* is in points of the way, with a 95 %
+interval of a paired bootstrap over people and seeds (of one seed: over people alone, so it knows
+nothing of how much another seed would differ; two seeds say little of it).
+
+A row of your own, on the same base and people (give the same command again after a stop):
+
+```sh
+python tools/benchmark/synthetic.py configs/_base_/benchmark/rows.py --out work_dirs/bench \\
+    --split bench --row mine dit configs/my/dit.py
+python tools/benchmark/synthetic_page.py --add "Mine" work_dirs/bench
+```
+"""
+UNEQUAL = """\
+**Not equally many iterations** ({counts}): a difference between these rows is also one of how
+long each was trained. Don't read it as if the losses alone made it.
+"""
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--add", nargs=2, metavar=("TITLE", "FOLDER"), help="--out of tools/benchmark/synthetic.py"
+    )
+    parser.add_argument("--split", default="bench", help="of people, of --add")
+    parser.add_argument("--only", nargs="+", metavar="ROW", help="these rows of --add")
+    parser.add_argument("--note", default="", help="a paragraph under the title of --add")
+    parser.add_argument("--kept", type=Path, default=KEPT, help="file of the parts")
+    parser.add_argument("--page", type=Path, default=PAGE)
+    return parser.parse_args(argv)
+
+
+# What is kept -------------------------------------------------------------------------------------
+
+
+def part_of(args: argparse.Namespace) -> dict:
+    """What --add names, without what the page does not need.
+
+    Raises:
+        ValueError: no scores on that split.
+    """
+    title, folder = args.add
+    results = json.loads((Path(folder) / "results.json").read_text(encoding="utf-8"))
+    rows = [r for r in results if args.split in r.get("scores", {})]
+    rows = [r for r in rows if not args.only or r["job"]["row"] in args.only]
+    if not rows:
+        raise ValueError(f"{folder}/results.json has no scores on people of {args.split!r}")
+    return dict(
+        title=title, note=args.note, split=args.split, runs=[kept(r, args.split) for r in rows]
+    )
+
+
+def kept(result: dict, split: str) -> dict:
+    """One run: what it is, its scores and its error on each person."""
+    job, scores = result["job"], result["scores"][split]
+    names = ("share_of_the_way", *SHOWN, *BOUNDS)
+    people = sorted(scores["pairs"]["l1_inside"].items())
+    return dict(
+        row=job["row"],
+        seed=job["seed"],
+        iterations=result["iterations"],
+        seconds=result["training_seconds"],
+        batch=batch_of(job),
+        kind=kind_of(job),
+        config=job["config"],
+        hash=result["config_hash"],
+        commit=job["commit"],
+        device=result["device"],
+        metrics={n: round(scores["metrics"][n], 5) for n in names if n in scores["metrics"]},
+        people=[round(error, 5) for _, error in people],
+    )
+
+
+def batch_of(job: dict) -> int:
+    """People in an iteration."""
+    from vtonlab.engine.config.load import load_config
+
+    return load_config(job["config"], job["options"]).train_dataloader.batch_size
+
+
+def kind_of(job: dict) -> list[str]:
+    """Backbone and losses, by their names on the page."""
+    from vtonlab.engine.config.load import load_config
+
+    model = load_config(job["config"], job["options"]).model
+    losses = ", ".join(sorted(loss.type for loss in model.attention_losses.values()))
+    conditioner = model.conditioner.type
+    return [BACKBONES.get(conditioner, conditioner), LOSSES.get(losses, losses)]
+
+
+# What is shown ------------------------------------------------------------------------------------
+
+
+def page(parts: list[dict]) -> str:
+    """The whole page."""
+    return "\n".join([LEAD, *map(section, parts), coverage(parts)])
+
+
+def section(part: dict) -> str:
+    """Title, note and table of a part."""
+    rows: dict[str, list[dict]] = {}
+    for run in part["runs"]:
+        rows.setdefault(run["row"], []).append(run)
+    lines = [f"## {part['title']}", ""]
+    lines += [part["note"], ""] if part["note"] else []
+    counts = {name: [run["iterations"] for run in runs] for name, runs in rows.items()}
+    if min(map(min, counts.values())) < 0.95 * max(map(max, counts.values())):
+        told = "; ".join(f"{name}: {', '.join(map(str, n))}" for name, n in counts.items())
+        lines.append(UNEQUAL.format(counts=told))
+    bounds = part["runs"][0]["metrics"]
+    lines.append(
+        f"{len(part['runs'][0]['people'])} people of `{part['split']}`; error of one colour "
+        f"{bounds[BOUNDS[0]]:.4f}, of copying by the truth {bounds[BOUNDS[1]]:.4f}.\n"
+    )
+    heads = ["row", "seeds", "iterations", "share of the way", "against none", *SHOWN.values()]
+    heads += ["seconds", "config", "commit, device"]
+    lines += [f"| {' | '.join(heads)} |", "|" + " --- |" * len(heads)]
+    lines += [line(name, runs, rows.get(NONE)) for name, runs in rows.items()]
+    return "\n".join(lines) + "\n"
+
+
+def line(name: str, runs: list[dict], none: list[dict] | None) -> str:
+    """A row of a table: one row of the grid."""
+    from tools.benchmark.synthetic import spread
+
+    cells = [name, " ".join(str(run["seed"]) for run in runs)]
+    cells.append(f"{_each(runs, 'iterations')} x {_each(runs, 'batch')}")
+    cells.append(spread([run["metrics"]["share_of_the_way"] for run in runs]))
+    cells.append("" if none is None or name == NONE else difference(runs, none))
+    cells += [spread([run["metrics"].get(key) for run in runs]) for key in SHOWN]
+    times = [run["seconds"] for run in runs if run["seconds"] is not None]
+    cells.append(f"{sum(times) / len(times):.0f}" if times else "")
+    cells.append(f"`{_each(runs, 'config')}` {_each(runs, 'hash')}")
+    cells.append(f"{_each(runs, 'commit')}, {_each(runs, 'device')}")
+    return f"| {' | '.join(cells)} |"
+
+
+def _each(runs: list[dict], key: str) -> str:
+    return " ".join(dict.fromkeys(str(run[key]) for run in runs))
+
+
+def difference(runs: list[dict], none: list[dict]) -> str:
+    """Points of the way above ``none`` and their interval, over the seeds that both have."""
+    from vtonlab.evaluation.statistics import paired_interval
+
+    theirs = {run["seed"]: run for run in none}
+    pairs = [(run, theirs[run["seed"]]) for run in runs if run["seed"] in theirs]
+    if not pairs:
+        return "no seed in common"
+    bounds = pairs[0][0]["metrics"]
+    scale = 100 / (bounds[BOUNDS[0]] - bounds[BOUNDS[1]])
+    table = [
+        [scale * (b - a) for a, b in zip(ours["people"], other["people"], strict=True)]
+        for ours, other in pairs
+    ]
+    mean = sum(map(sum, table)) / sum(map(len, table))
+    low, high = paired_interval(table)
+    few = (
+        "" if len(pairs) == len(runs) else f" (seeds {' '.join(str(a['seed']) for a, _ in pairs)})"
+    )
+    return f"{mean:+.1f} ({low:+.1f} to {high:+.1f}){few}"
+
+
+def coverage(parts: list[dict]) -> str:
+    """Which losses ran on which backbones with how many seeds on `bench`, and what did not."""
+    seeds: dict[tuple[str, str], set] = {}
+    for part in parts:
+        for run in part["runs"]:
+            if part["split"] == "bench":
+                seeds.setdefault(tuple(run["kind"]), set()).add(run["seed"])
+    columns = [*BACKBONES.values(), *sorted({b for b, _ in seeds} - set(BACKBONES.values()))]
+    rows = [*LOSSES.values(), *sorted({loss for _, loss in seeds} - set(LOSSES.values()))]
+    lines = ["## What was run, and what was not", ""]
+    lines += ["Seeds, scored on people of `bench`; an empty cell was never trained.", ""]
+    lines += [f"| losses | {' | '.join(columns)} |", "|" + " --- |" * (len(columns) + 1)]
+    for loss in rows:
+        counts = [len(seeds.get((backbone, loss), ())) or "" for backbone in columns]
+        lines.append(f"| {loss} | {' | '.join(map(str, counts))} |")
+    lines += ["", "This page is written by `tools/benchmark/synthetic_page.py`."]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    args = parse_args()
+    parts = json.loads(args.kept.read_text(encoding="utf-8")) if args.kept.is_file() else []
+    if args.add:
+        new = part_of(args)
+        places = [n for n, part in enumerate(parts) if part["title"] == new["title"]]
+        if places:
+            parts[places[0]] = new
+        else:
+            parts.append(new)
+        args.kept.write_text(json.dumps(parts, indent=None).replace('{"row"', '\n{"row"') + "\n")
+    args.page.write_text(page(parts), encoding="utf-8")
+    print(f"{args.page}: {len(parts)} parts, {sum(len(part['runs']) for part in parts)} runs")
+    return 0
+
+
+if __name__ == "__main__":
+    from vtonlab.engine.cli import run_tool
+
+    run_tool(main)
