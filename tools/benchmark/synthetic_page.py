@@ -60,6 +60,7 @@ nothing of how much another seed would differ; two seeds say little of it).
 
 A row of your own, on the same base and people (give the same command again after a stop):
 
+<!-- needs: a config of your own -->
 ```sh
 python tools/benchmark/synthetic.py configs/_base_/benchmark/rows.py --out work_dirs/bench \\
     --split bench --row mine dit configs/my/dit.py
