@@ -287,7 +287,9 @@ def nothing_lost(folder: Path) -> Measured:
     wrong = broken(outcomes)
     text = f"{len(wrong)} of {points} kills (of {calls} calls) and {faults} faults of "
     text += f"{len(outcomes)} writes"
-    return Measured(text + "".join(f"; {line}" for line in wrong[:3]), not wrong and points > 0)
+    if not points and not wrong:
+        return Measured(f"{text}; no process may be traced here", None)
+    return Measured(text + "".join(f"; {line}" for line in wrong[:3]), not wrong)
 
 
 def broken(outcomes: dict[str, Outcome]) -> list[str]:
