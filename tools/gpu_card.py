@@ -21,9 +21,11 @@ import tools.environment  # noqa: F401
 # isort: split
 import argparse
 import json
+import os
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 
@@ -169,8 +171,11 @@ def run_cell(cell: dict, out: Path, seconds: float) -> None:
         print(f"{name_of(cell)} was cut off after {seconds:.0f} s", flush=True)
         return
     (out / f"{name_of(cell)}.log").write_text(done.stdout + done.stderr)
+    if "CUDA error" in done.stderr:
+        run_blocking(command, out / f"{name_of(cell)}_blocking.log", seconds)
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1][:300]
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        last = next((line for line in reversed(lines) if "Error: " in line), lines[-1])[:300]
         print(f"{name_of(cell)} failed: {last}", flush=True)
         failed = {
             "section": import_module(f"tools.card.{cell['section']}").SECTION,
@@ -179,6 +184,15 @@ def run_cell(cell: dict, out: Path, seconds: float) -> None:
         }  # fmt: skip
         path = out / f"{name_of(cell)}.json"
         path.write_text(json.dumps([*(known(cell, out) or ()), failed]))
+
+
+def run_blocking(command: list[str], log: Path, seconds: float) -> None:
+    """A cell that crashed once more, so that the trace in `log` ends at the call that did."""
+    again = [part if part != command[3] else str(log.with_suffix("")) for part in command]
+    log.with_suffix("").mkdir(exist_ok=True)
+    blocking = os.environ | {"CUDA_LAUNCH_BLOCKING": "1"}
+    with log.open("w") as told, suppress(subprocess.TimeoutExpired):
+        subprocess.run(again, stdout=told, stderr=told, env=blocking, timeout=seconds)
 
 
 def worker(cell: dict, out: Path) -> int:
@@ -213,13 +227,22 @@ def table(rows: list[dict]) -> str:
     passed, failed = (sum(row["ok"] is ok for row in rows) for ok in (True, False))
     lines.append(f"- {passed} pass, {failed} fail; the others have no target")
     for section in dict.fromkeys(row["section"] for row in rows):
-        lines += [f"\n## {section}\n", "| row | measured | target | |", "|---|---|---|---|"]
+        lines += [
+            f"\n## {section}\n",
+            "| row | measured | target | | on |",
+            "|---|---|---|---|---|",
+        ]
         for row in (row for row in rows if row["section"] == section):
             verdict = {True: "pass", False: "FAIL", None: ""}[row["ok"]]
-            lines.append(
-                f"| {row['name']} | {measured(row)} | {row.get('target', '')} | {verdict} |"
-            )
+            words = row["name"], measured(row), row.get("target", ""), verdict, place_of(row)
+            lines.append("| " + " | ".join(words) + " |")
     return "\n".join(lines) + "\n"
+
+
+def place_of(row: dict) -> str:
+    """The card of a row in a word, and the commit."""
+    card = row.get("card", "").removeprefix("NVIDIA ").partition(" ")[0]
+    return f"{card} {row.get('commit', '')}".strip()
 
 
 def measured(row: dict) -> str:

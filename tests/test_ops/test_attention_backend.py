@@ -18,6 +18,12 @@ def test_fused_where_it_can_be():
     assert choose_backend(*pair(queries=0)) == "chunked"
 
 
+def test_chunked_on_a_device():
+    """What no card has proved is taken nowhere by itself."""
+    query, key = (each.to("meta") for each in pair())
+    assert choose_backend(query, key) == "chunked"
+
+
 def test_forced_by_argument_and_by_context():
     assert choose_backend(*pair(), "chunked") == "chunked"
     with attention_backend("chunked"):

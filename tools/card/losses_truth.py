@@ -3,7 +3,7 @@
 import torch
 
 from tools.benchmark.attention_losses import CASES, make_batch, question_of
-from tools.card.measures import DEVICE, distance, row
+from tools.card.measures import DEVICE, distance, kernels_allowed, row
 from vtonlab.structures import AttentionRecord
 
 SECTION = "a. correctness"
@@ -21,6 +21,7 @@ def cells(toy: bool) -> list[dict]:
     return [{"dtype": dtype, "toy": toy} for dtype in LIMITS]
 
 
+@kernels_allowed()
 def run(cell: dict) -> list[dict]:
     """A row a loss."""
     grid, heads, size = ((8, 6), 2, 16) if cell["toy"] else ((24, 18), 6, 64)

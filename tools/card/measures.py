@@ -1,7 +1,10 @@
 """What every section of the GPU card uses: rows, clocks, peaks, distances."""
 
+import os
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from unittest import mock
 
 import torch
 from torch import Tensor
@@ -12,6 +15,13 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 def row(section: str, name: str, ok: bool | None, target: str, **measured) -> dict:
     """One line of the card; `ok` None for a number without a target."""
     return {"section": section, "name": name, "ok": ok, "target": target, **measured}
+
+
+@contextmanager
+def kernels_allowed(allowed: bool = True) -> Iterator[None]:
+    """Attention statistics by the kernels, where a device has them, or by what torch has."""
+    with mock.patch.dict(os.environ, VTONLAB_ATTENTION_KERNELS=str(int(allowed))):
+        yield
 
 
 def milliseconds(run: Callable[[], object], budget: float = 250.0, most: int = 20) -> float:

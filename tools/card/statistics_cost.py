@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from tools.card.measures import DEVICE, milliseconds, peak_megabytes, row
+from tools.card.measures import DEVICE, kernels_allowed, milliseconds, peak_megabytes, row
 from vtonlab.structures import AttentionRecord
 from vtonlab.structures.correspondences import cell_centres
 
@@ -28,6 +28,7 @@ def cells(toy: bool) -> list[dict]:
     ]
 
 
+@kernels_allowed()
 def run(cell: dict) -> list[dict]:
     """Rows: each number of tokens and each statistic."""
     if cell.get("blocks"):
@@ -44,9 +45,10 @@ def use_blocks(found: dict) -> None:
     """Cut maps as a tuning run found best."""
     from vtonlab.ops import attention_kernel_pass as kernels
 
+    table = kernels.cuts(torch.bfloat16, torch.device(DEVICE))
     for name, sizes in found.items():
         for size, blocks in sizes.items():
-            kernels.HALF[name][int(size)] = kernels.Blocks(*blocks)
+            table[name][int(size)] = kernels.Blocks(*blocks)
 
 
 def measure(cell: dict, tokens: int) -> list[dict]:

@@ -1,9 +1,11 @@
-"""(a) Every statistic of an attention record on the device, against the whole map in float64."""
+"""(a) Every statistic of an attention record on the device, by the kernels and some by torch alone,
+against the whole map in float64."""
 
 import torch
 from torch import Tensor
 
-from tools.card.measures import DEVICE, distance, row
+from tools.card.measures import DEVICE, distance, kernels_allowed, row
+from vtonlab.ops.attention_backend import attention_backend
 from vtonlab.ops.attention_mask import key_bias
 from vtonlab.structures import AttentionRecord
 from vtonlab.structures.correspondences import cell_centres
@@ -18,13 +20,20 @@ WORSE_THAN_MATERIALISED = 2.0
 def cells(toy: bool) -> list[dict]:
     """One cell a dtype and a head's size."""
     sizes = {"float32": [64, 128], "bfloat16": [40, 64, 128], "float16": [128]}
-    return [
+    found = [
         {"dtype": dtype, "size": size, "toy": toy}
         for dtype in sizes
         for size in ([24] if toy else sizes[dtype])
     ]
+    if not toy:
+        some = [{"dtype": "float32", "size": 64}, {"dtype": "bfloat16", "size": 128}]
+        some = [cell | {"toy": False} for cell in some]
+        found += [cell | {"backend": name} for name in ("fused", "chunked") for cell in some]
+        found += [{"dtype": "bfloat16", "size": 16, "toy": False}]
+    return found
 
 
+@kernels_allowed()
 def run(cell: dict) -> list[dict]:
     """Rows: each mask and each statistic, its error and that of the map materialised in dtype."""
     rows = []
@@ -32,7 +41,8 @@ def run(cell: dict) -> list[dict]:
         record, others = build(cell, mask)
         truth = whole_map(record, torch.float64, others)
         plain = whole_map(record, record.query.dtype, others)
-        found = questions(record, others)
+        with attention_backend(cell.get("backend", "auto")):
+            found = questions(record, others)
         for name, answer in found.items():
             rows.append(judge(cell, mask, name, record, answer, truth[name], plain[name]))
     return rows
@@ -132,6 +142,7 @@ def judge(cell, mask, name, record, answer, truth, plain) -> dict:
         )
         target = f"{WORSE_THAN_MATERIALISED:g} x map"
     name = f"{name}, {cell['dtype']}, D {cell['size']}, mask {mask}"
+    name += f", {cell['backend']}" if "backend" in cell else ""
     return row(SECTION, name, ok, target, **errors)
 
 

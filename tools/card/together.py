@@ -10,13 +10,14 @@ import torch.distributed as dist
 from torch import nn
 
 from tools.benchmark import flux_step
-from tools.card.measures import DEVICE, distance, row
+from tools.card.measures import DEVICE, distance, kernels_allowed, row
 
 SECTION = "e. ranks and bits"
 PARALLEL = True
 # Of the weights' change in three steps. One rank launches the same kernels; sums that a GPU takes
 # in no fixed order differ by 2^-24 each, and AdamW divides by their size.
 RANKS = 1e-3
+OTHERS = 0.05  # other kernels round bfloat16 gradients elsewhere
 EIGHT_BITS = 0.1  # moments of 8 bits, block by block: a few per cent of a step
 FOUR_BITS = 0.35  # of the prediction: nf4 is some 8 per cent off in every weight
 
@@ -25,12 +26,14 @@ def cells(toy: bool) -> list[dict]:
     """One cell a way."""
     if toy:
         return [{"way": "ddp"}]
-    return [{"way": way} for way in ("ddp", "fsdp2", "8 bits", "4 bits")]
+    ways = ("ddp", "fsdp2", "8 bits", "4 bits", "kernels", "without cuDNN")
+    return [{"way": way} for way in ways]
 
 
 def run(cell: dict) -> list[dict]:
     """One row."""
-    return [{"8 bits": eight_bits, "4 bits": four_bits}.get(cell["way"], ranks)(cell["way"])]
+    ways = {"8 bits": eight_bits, "4 bits": four_bits, "kernels": one, "without cuDNN": one}
+    return [ways.get(cell["way"], ranks)(cell["way"])]
 
 
 def ranks(way: str) -> dict:
@@ -56,10 +59,29 @@ def ranks(way: str) -> dict:
     train(called, model, batch)
     found = state(model)
     dist.destroy_process_group()
+    return judge(f"{way}, {kind}, one rank", before, wanted, found, RANKS)
+
+
+def one(way: str) -> dict:
+    """Three steps as usual, and with other kernels: ours for statistics, or none of cuDNN's."""
+    states = []
+    for changed in (False, True):
+        torch.backends.cuda.enable_cudnn_sdp(not (changed and way == "without cuDNN"))
+        model, batch = tiny()
+        before = state(model)
+        with kernels_allowed(changed and way == "kernels"):
+            train(model, model, batch)
+        states.append(state(model))
+    return judge(f"{way}, the tiny FLUX", before, *states, OTHERS)
+
+
+def judge(name: str, before: dict, wanted: dict, found: dict, limit: float) -> dict:
+    """The row of two runs' weights, relative to their change; whether either is finite."""
     change = torch.cat([(wanted[key] - before[key]).flatten() for key in wanted])
     error = torch.cat([(found[key] - wanted[key]).flatten() for key in wanted])
-    error = float(error.norm() / change.norm())
-    return row(SECTION, f"{way}, {kind}, one rank", error <= RANKS, f"{RANKS:g}", weights=error)
+    told = {"plain finite": bool(change.isfinite().all()), "finite": bool(error.isfinite().all())}
+    weights = float(error.norm() / change.norm())
+    return row(SECTION, name, weights <= limit, f"{limit:g}", weights=weights, **told)
 
 
 def tiny():

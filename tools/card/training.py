@@ -13,13 +13,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tools.benchmark import flux_step
 from tools.benchmark.training_step import noise_batch
-from tools.card.measures import DEVICE, milliseconds, row
+from tools.card.measures import DEVICE, kernels_allowed, milliseconds, row
 
 SECTION = "c. training steps"
 PARALLEL = False
 PEAK_TFLOPS = 989.0  # H100 and H200, dense bfloat16
 WAITS = 3  # of the host for the device, in one step
 ESTIMATE = 0.15  # how far the memory estimate may be off, as in its tests
+WAYS = ("plain", "supervised", "supervised, kernels")
 # Name -> config; most milliseconds; most that the attention losses may make of a step. FLUX: 675
 # TFLOP at half of the peak. A supervised layer may cost 1.25 of its attention's forward and
 # backward pass again: three of FLUX's 57 layers, ten of Leffa's UNets, which are half attention.
@@ -36,40 +37,66 @@ def cells(toy: bool) -> list[dict]:
     names = list(MODELS)
     if toy:
         return [{"name": names[1], "toy": True, "steps": 1}]
-    return [
+    found = [
         {"name": name, "toy": False, "steps": 3 if "FLUX" in name else 5, "seconds": seconds}
         for name, seconds in zip(names, (60, 25, 40, 35), strict=True)
         if name != names[1]
     ]
+    # the model's own attention without cuDNN: where a step crashes, this tells whose fault it is
+    return [*found, {**found[0], "steps": 1, "cudnn": False}]
 
 
 def run(cell: dict) -> list[dict]:
-    """Rows: the step with and without attention losses, its memory, and a look at its timeline."""
+    """Rows: the step with and without attention losses, its memory, and a look at its timeline.
+
+    What is least proven comes last: a crash leaves no device for what would follow.
+    """
+    torch.backends.cuda.enable_cudnn_sdp(cell.get("cudnn", True))
     model, batch = build(cell)
     trained = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=1e-5, fused=DEVICE == "cuda")
     losses = model.attention_losses
-    _, most_ms, most_ratio = MODELS[cell["name"]]
     rows, times = cell.setdefault("rows", []), {}
-    for said, chosen in (("supervised", losses), ("plain", nn.ModuleDict())):
-        model.attention_losses = chosen
-        work = partial(step, model, optimiser, batch)
-        if DEVICE == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-        times[said] = milliseconds(work, budget=1e5, most=cell["steps"])
-        gib = torch.cuda.max_memory_allocated() / 2**30 if DEVICE == "cuda" else 0.0
-        name = f"{cell['name']}, {said}"
-        ok = None if cell["toy"] or most_ms is None else times[said] <= most_ms
-        add(cell, row(SECTION, name, ok, f"{most_ms:g} ms" if most_ms else "", ms=times[said]))
-        if said == "supervised":
-            add(cell, memory_row(cell, name, gib))
-        add(cell, timeline(cell, name, work))
-    ratio = times["supervised"] / times["plain"]
-    ok = None if cell["toy"] or most_ratio is None else ratio <= most_ratio
-    name = f"{cell['name']}, supervised / plain"
-    add(cell, row(SECTION, name, ok, f"{most_ratio}" if most_ratio else "", ratio=ratio))
-    add(cell, use_row(cell, model, batch, trained, times["plain"]))
+    for way in WAYS[: None if DEVICE == "cuda" else 2]:
+        model.attention_losses = nn.ModuleDict() if way == "plain" else losses
+        with kernels_allowed(way == WAYS[2]):
+            times[way] = judge_way(cell, way, partial(step, model, optimiser, batch), trained)
+        if way == "plain":
+            add(cell, use_row(cell, model, batch, trained, times["plain"]))
+        else:
+            add(cell, ratio_row(cell, way, times[way] / times["plain"]))
     return rows
+
+
+def judge_way(cell: dict, way: str, work: Callable[[], None], trained: list) -> float:
+    """Milliseconds of a step; its rows are kept."""
+    most_ms = MODELS[cell["name"]][1]
+    if DEVICE == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    ms = milliseconds(work, budget=1e5, most=cell["steps"])
+    gib = torch.cuda.max_memory_allocated() / 2**30 if DEVICE == "cuda" else 0.0
+    name = f"{title(cell)}, {way}"
+    finite = all(bool(p.isfinite().all()) for p in trained)
+    ok = None if cell["toy"] or most_ms is None else ms <= most_ms
+    target = f"{most_ms:g} ms" if most_ms else "finite"
+    add(cell, row(SECTION, name, ok if finite else False, target, ms=ms, finite=finite))
+    if way == "supervised":
+        add(cell, memory_row(cell, name, gib))
+    add(cell, timeline(cell, name, work))
+    return ms
+
+
+def ratio_row(cell: dict, way: str, ratio: float) -> dict:
+    """What attention losses make of a step."""
+    most = MODELS[cell["name"]][2]
+    ok = None if cell["toy"] or most is None else ratio <= most
+    name = f"{title(cell)}, {way} / plain"
+    return row(SECTION, name, ok, f"{most}" if most else "", ratio=ratio)
+
+
+def title(cell: dict) -> str:
+    """What rows of a cell are called after."""
+    return cell["name"] + (", without cuDNN" if cell.get("cudnn") is False else "")
 
 
 def add(cell: dict, found: dict) -> None:
@@ -146,7 +173,7 @@ def use_row(cell: dict, model, batch, trained, ms: float) -> dict:
         "useful share of peak": useful / ms / 1e9 / PEAK_TFLOPS,
         "with recomputation": (useful + forward) / ms / 1e9 / PEAK_TFLOPS,
     }
-    return row(SECTION, f"{cell['name']}, plain: use", None, "", **measured)
+    return row(SECTION, f"{title(cell)}, plain: use", None, "", **measured)
 
 
 def timeline(cell: dict, name: str, work: Callable[[], None]) -> dict:

@@ -24,7 +24,17 @@ TRIED = {
         Blocks(128, 128, 8, 3), Blocks(64, 128, 8, 3), Blocks(128, 256, 8, 2),
     ],
 }  # fmt: skip
+# Warps of Hopper come in twos (see `kernels.TWO_WARPS`).
+TRIED_IN_TWOS = [
+    Blocks(64, 64, 2, 2), Blocks(64, 64, 2, 3), Blocks(32, 64, 2, 2), Blocks(32, 64, 2, 3),
+    Blocks(64, 32, 2, 2), Blocks(32, 32, 2, 2), Blocks(32, 32, 2, 3),
+]  # fmt: skip
 SHAPES = {128: 24, 64: 10}  # size of a head: heads
+
+
+def table() -> dict[str, dict[int, Blocks]]:
+    """What is tuned here."""
+    return kernels.cuts(torch.bfloat16, torch.device(DEVICE))
 
 
 def variants() -> list[tuple[str, int, tuple, int]]:
@@ -33,7 +43,7 @@ def variants() -> list[tuple[str, int, tuple, int]]:
         (name, size, tuple(blocks), few)
         for size in SHAPES
         for name in TRIED
-        for blocks in TRIED[name]
+        for blocks in (TRIED_IN_TWOS if table() is kernels.TWO_WARPS else TRIED[name])
         for few in ((3,) if name == "head_average" else (3, 0))
     ]
 
@@ -59,7 +69,7 @@ def call(name: str, size: int, tokens: int):
 def compile_some(some: list[tuple]) -> None:
     """Fill Triton's cache: each variant once on few tokens."""
     for name, size, blocks, few in some:
-        kernels.HALF[name][size], kernels.FEW_VALUES = Blocks(*blocks), few
+        table()[name][size], kernels.FEW_VALUES = Blocks(*blocks), few
         try:
             call(name, size, 256)()
         except Exception as error:  # does not fit: the timing says so again
@@ -71,8 +81,8 @@ def tune(tokens: int = 12288) -> dict:
     best: dict = {name: {} for name in TRIED}
     least: dict = {}
     for name, size, blocks, few in variants():
-        usual = kernels.HALF[name][size]
-        kernels.HALF[name][size], kernels.FEW_VALUES = Blocks(*blocks), few
+        usual = table()[name][size]
+        table()[name][size], kernels.FEW_VALUES = Blocks(*blocks), few
         try:
             time = milliseconds(call(name, size, tokens), budget=40)
         except Exception as error:
@@ -81,6 +91,6 @@ def tune(tokens: int = 12288) -> dict:
         print(f"{name} D{size} {blocks} few {few}: {time:.3f} ms", flush=True)
         if few and time < least.get((name, size), float("inf")):
             least[name, size], best[name][size] = time, tuple(blocks)
-        kernels.HALF[name][size] = Blocks(*best[name].get(size, usual))
+        table()[name][size] = Blocks(*best[name].get(size, usual))
         torch.cuda.empty_cache()
     return best

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from vtonlab.ops.attention_backend import choose_backend
-from vtonlab.ops.attention_kernel_pass import kernel_pass, kernels_refusal
+from vtonlab.ops.attention_kernel_pass import kernel_pass
 from vtonlab.ops.attention_pass import RawMoments, fused_width, replace_sharp, run_pass
 from vtonlab.ops.attention_precision import at_full_precision, statistics_dtype, working_dtype
 
@@ -194,7 +194,7 @@ def attention_share(logsumexp: Tensor, other_logsumexp: Tensor | None) -> Tensor
 
 def entropy_is_cheap(query: Tensor, channels: int) -> bool:
     """Whether a pass with `channels` values gives the entropy for at most a quarter more work."""
-    if kernels_refusal(query, query) is None:
+    if choose_backend(query, query) == "kernels":
         return True
     size = query.shape[-1]
     return fused_width(query, size + channels) <= 1.25 * size

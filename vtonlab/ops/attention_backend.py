@@ -6,13 +6,13 @@ from contextvars import ContextVar
 
 from torch import Tensor
 
-from vtonlab.ops.attention_kernel_pass import kernels_refusal
+from vtonlab.ops.attention_kernel_pass import kernels_refusal, kernels_wanted
 from vtonlab.ops.attention_precision import statistics_dtype
 from vtonlab.utils.compat import fused_attention_refusal
 
-# "kernels": our own, for GPUs, in the dtype of query and key. "fused": those behind
-# scaled_dot_product_attention, in float32. "chunked": chunks of queries, always right.
-# "materialised": the whole map under plain autograd, what all this is measured against.
+# "kernels": our own, for GPUs, in the dtype of query and key; only where they are asked for.
+# "fused": those behind scaled_dot_product_attention, in float32. "chunked": chunks of queries,
+# always right. "materialised": the whole map under plain autograd, what they are measured against.
 BACKENDS = ("auto", "kernels", "fused", "chunked", "materialised")
 
 _forced: ContextVar[str] = ContextVar("attention_backend", default="auto")
@@ -37,19 +37,25 @@ def attention_backend(name: str) -> Iterator[None]:
 def choose_backend(
     query: Tensor, key: Tensor, backend: str | None = None, values: Tensor | None = None
 ) -> str:
-    """Name of the backend that takes (B, H, Nq, D), (B, H, Nk, D): the forced one, else the first
-    of "kernels" (which may refuse `values`), "fused" and "chunked" that can.
+    """Name of the backend that takes (B, H, Nq, D), (B, H, Nk, D): the forced one, else on a CPU
+    the first of "fused" and "chunked" that can, on a GPU "chunked"; before them "kernels" (which
+    may refuse `values`) where `kernels_wanted`.
+
+    torch's fused operators have not been compared on a GPU yet, nor have the kernels as they are
+    now (docs/gpu_card.md).
 
     Raises:
         ValueError: if the backend is unknown, or "kernels" or "fused" is forced where it cannot be.
     """
     name = forced_backend(backend)
-    if name in ("auto", "kernels"):
+    if name == "kernels" or (name == "auto" and kernels_wanted()):
         refusal = kernels_refusal(query, key, values)
         if refusal is None:
             return "kernels"
         if name == "kernels":
             raise ValueError(_forced_in_vain(name, refusal))
+    if name == "auto" and query.device.type != "cpu":
+        return "chunked"
     if name in ("auto", "fused"):
         refusal = fused_attention_refusal(query, key, statistics_dtype(query, key))
         if refusal is None:

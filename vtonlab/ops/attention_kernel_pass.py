@@ -36,9 +36,8 @@ class Blocks(NamedTuple):
     stages: int
 
 
-# By kernel, then by the head's padded size: the fastest on an H100 (tools/gpu_card.py --tune), but
-# those of size 256, which were not timed. `..._average` is a backward pass through the map averaged
-# over heads.
+# By kernel, then by the head's padded size. `..._average` is a backward pass through the map
+# averaged over heads.
 HALF = {
     "forward": {64: Blocks(64, 128, 4, 3), 128: Blocks(64, 128, 4, 3), 256: Blocks(64, 32, 8, 2)},
     "backward_query": {
@@ -58,6 +57,38 @@ FULL = {
     kernel: {64: Blocks(64, 64, 8, 2), 128: Blocks(64, 32, 8, 2), 256: Blocks(32, 32, 8, 1)}
     for kernel in HALF
 }
+# On Hopper four warps are a group whose products Triton gives to WGMMA instructions. Triton 3.6 and
+# 3.7, with the ptxas they bring, build wrong code of small ones: illegal memory access or NaN, by
+# where tensors lie (https://github.com/triton-lang/triton/issues/10573,
+# https://github.com/flagos-ai/FlagGems/pull/6075). Two warps get none of these instructions.
+TWO_WARPS = {
+    "forward": {64: Blocks(64, 64, 2, 3), 128: Blocks(64, 64, 2, 3), 256: Blocks(32, 32, 2, 2)},
+    "backward_query": {
+        64: Blocks(32, 64, 2, 2), 128: Blocks(32, 32, 2, 3), 256: Blocks(32, 32, 2, 1),
+    },
+    "backward_key": {
+        64: Blocks(64, 32, 2, 2), 128: Blocks(32, 32, 2, 2), 256: Blocks(32, 32, 2, 1),
+    },
+    "backward_query_average": {
+        64: Blocks(32, 32, 2, 3), 128: Blocks(32, 32, 2, 3), 256: Blocks(32, 32, 2, 1),
+    },
+    "head_average": {
+        64: Blocks(32, 64, 2, 3), 128: Blocks(32, 64, 2, 3), 256: Blocks(32, 32, 2, 2),
+    },
+}  # fmt: skip
+HOPPER = 9  # compute capability
+
+
+def cuts(dtype: torch.dtype, device: torch.device) -> dict[str, dict[int, Blocks]]:
+    """How kernels cut their maps on a device, by kernel and padded size of a head."""
+    if device.type == "cuda" and torch.cuda.get_device_capability(device)[0] == HOPPER:
+        return TWO_WARPS
+    return FULL if dtype == torch.float32 else HALF
+
+
+def kernels_wanted() -> bool:
+    """Whether `VTONLAB_ATTENTION_KERNELS=1` lets the backend "auto" take the kernels."""
+    return os.environ.get("VTONLAB_ATTENTION_KERNELS") == "1"
 
 
 def kernels_refusal(query: Tensor, key: Tensor, values: Tensor | None = None) -> str | None:
@@ -317,7 +348,7 @@ class _Call:
         )  # fmt: skip
 
     def _blocks(self, kernel: str) -> Blocks:
-        table = FULL if self.query.dtype == torch.float32 else HALF
+        table = cuts(self.query.dtype, self.query.device)
         return table[kernel][max(64, _power_of_two(self.query.shape[-1]))]
 
     def _constants(self) -> dict:

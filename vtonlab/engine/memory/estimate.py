@@ -22,6 +22,7 @@ from vtonlab.engine.memory.shapes_alone import ShapesAlone
 from vtonlab.engine.parallel.sharding import check_sharding, matching_modules
 from vtonlab.engine.running.registries import OPTIMIZERS
 from vtonlab.ops.attention_chunked import CHUNK_ELEMENTS
+from vtonlab.ops.attention_kernel_pass import MAP_ELEMENTS, kernels_wanted
 from vtonlab.registry import MODELS
 from vtonlab.utils.compat import backward_under_modes
 
@@ -337,13 +338,19 @@ def _fake_encode(model: nn.Module, cached: bool):
 
 
 def _loss_bytes(model, records, device: str) -> int:
-    """Queries and keys in float32 and their gradients, for each loss; and chunks of a map."""
+    """Queries and keys in float32 and their gradients, for each loss; and chunks of a map.
+
+    The GPU's kernels read them as they are: gradients in their dtype, and a part of one map.
+    """
     if not records:
         return 0
     tokens = 0
     for record in records:
         held = [record.query, record.key, record.context_key]
         tokens += sum(t.numel() for t in held if t is not None)
+    if device == "cuda" and kernels_wanted():
+        half = records[0].query.element_size()
+        return half * tokens * len(model.attention_losses) + 2 * MAP_ELEMENTS
     chunk = min(CHUNK_ELEMENTS[device], max(r.query.shape[2] * r.key.shape[2] * r.query.shape[1]
                                             * r.query.shape[0] for r in records))  # fmt: skip
     return 4 * (2 * tokens * len(model.attention_losses) + 3 * chunk)
