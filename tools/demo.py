@@ -278,7 +278,7 @@ def story(summary: dict, commands: list[str], size: tuple[int, int]):
     trained = "coral" in summary
     baseline, coral = (summary[n] for n in (("baseline", "coral") if trained else SHIPPED))
     chance, slate, orange = coral["attention_pck_chance"], "#64748b", "#e4572e"
-    lead = LEAD
+    lead, where = LEAD, " trained here" if trained else ""
     if trained:
         lead += HERE.format(minutes=f"{summary['seconds']['training'] / 60:.0f}")
     lead += CONTROL_LEAD if "shuffled" in summary else ""
@@ -289,7 +289,7 @@ def story(summary: dict, commands: list[str], size: tuple[int, int]):
         figures=[
             (
                 f"{coral['share_of_the_way']:.0%}",
-                "of the way from one colour to copying by the true correspondence, CORAL "
+                f"of the way from one colour to copying by the true correspondence, CORAL{where} "
                 f"(baseline {baseline['share_of_the_way']:.0%})",
                 orange,
             ),
