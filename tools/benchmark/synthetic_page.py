@@ -71,6 +71,10 @@ UNEQUAL = """\
 **Not equally many iterations** ({counts}): a difference between these rows is also one of how
 long each was trained. Don't read it as if the losses alone made it.
 """
+NOT_HERE = """\
+Not begun: bases of the two UNets; the control with another sample's correspondences; the ablation
+tables of 3D-GCL's, Leffa's and CORAL's papers; systems other than CORAL on a base; longer training
+of the pair that ships."""
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -235,7 +239,7 @@ def coverage(parts: list[dict]) -> str:
     for loss in rows:
         counts = [len(seeds.get((backbone, loss), ())) or "" for backbone in columns]
         lines.append(f"| {loss} | {' | '.join(map(str, counts))} |")
-    lines += ["", "This page is written by `tools/benchmark/synthetic_page.py`."]
+    lines += ["", NOT_HERE, "", "This page is written by `tools/benchmark/synthetic_page.py`."]
     return "\n".join(lines) + "\n"
 
 
