@@ -3,18 +3,17 @@ goes back, a file that is replaced. ``tools/reliability/faults.py`` cuts at ever
 """
 
 import os
-import threading
 from pathlib import Path
 
 import pytest
 import torch
 from reliability import calls, faults
+from reliability.meanwhile import held
 from reliability.writes import Write, save_steps, writes
 
 from vtonlab.engine.checkpoints.files import find_latest
 from vtonlab.structures.correspondences import Correspondences
 from vtonlab.structures.match_store import MatchStore
-from vtonlab.utils.locking import WorkDirLock
 
 WRITES = writes()
 needs_tracing = pytest.mark.skipif(not calls.can_trace(), reason="no tracing of children here")
@@ -124,18 +123,7 @@ def test_two_runs_in_one_folder_are_told_of_each_other(tmp_path):
         "--out": lambda: try_on_folder(None, [], tmp_path, settings={}),
         "results folder": judge.run,
     }
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        with WorkDirLock(tmp_path):
-            os.write(writer, b"x")
-            threading.Event().wait(60)
-        os._exit(0)
-    os.read(reader, 1)
-    try:
+    with held(tmp_path) as pid:
         for option, job in jobs.items():
             with pytest.raises(ValueError, match=rf"in use by process {pid} on .*{option}"):
                 job()
-    finally:
-        os.kill(pid, 9)
-        os.waitpid(pid, 0)

@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from vtonlab.utils.compat import warp_groups_are_built_wrong
+
 LN_2 = math.log(2.0)
 LOG2_E = 1.0 / LN_2
 DTYPES = (torch.bfloat16, torch.float16, torch.float32)
@@ -57,10 +59,7 @@ FULL = {
     kernel: {64: Blocks(64, 64, 8, 2), 128: Blocks(64, 32, 8, 2), 256: Blocks(32, 32, 8, 1)}
     for kernel in HALF
 }
-# On Hopper four warps are a group whose products Triton gives to WGMMA instructions. Triton 3.6 and
-# 3.7, with the ptxas they bring, build wrong code of small ones: illegal memory access or NaN, by
-# where tensors lie (https://github.com/triton-lang/triton/issues/10573,
-# https://github.com/flagos-ai/FlagGems/pull/6075). Two warps get none of these instructions.
+# For devices where warp groups are built wrong (`vtonlab.utils.compat`, Triton on Hopper).
 TWO_WARPS = {
     "forward": {64: Blocks(64, 64, 2, 3), 128: Blocks(64, 64, 2, 3), 256: Blocks(32, 32, 2, 2)},
     "backward_query": {
@@ -76,12 +75,11 @@ TWO_WARPS = {
         64: Blocks(32, 64, 2, 3), 128: Blocks(32, 64, 2, 3), 256: Blocks(32, 32, 2, 2),
     },
 }  # fmt: skip
-HOPPER = 9  # compute capability
 
 
 def cuts(dtype: torch.dtype, device: torch.device) -> dict[str, dict[int, Blocks]]:
     """How kernels cut their maps on a device, by kernel and padded size of a head."""
-    if device.type == "cuda" and torch.cuda.get_device_capability(device)[0] == HOPPER:
+    if warp_groups_are_built_wrong(device):
         return TWO_WARPS
     return FULL if dtype == torch.float32 else HALF
 

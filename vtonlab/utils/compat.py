@@ -15,6 +15,11 @@ Backward passes
 Attention backends of diffusers
     The backend chosen by `attention_backend(...)` or `DIFFUSERS_ATTN_BACKEND` can only be read
     from a private registry (written for 0.42).
+Triton on Hopper
+    Four warps are a group whose products Triton gives to WGMMA instructions. Triton 3.6 and 3.7,
+    with the ptxas they bring, build wrong code of small ones: illegal memory access or NaN, by
+    where tensors lie (https://github.com/triton-lang/triton/issues/10573,
+    https://github.com/flagos-ai/FlagGems/pull/6075). Two warps get none of these instructions.
 Sharded parameters
     torch's `fully_shard` changes a module's class to a new one called `FSDP<name>`, by which
     neither diffusers (`config.json`, `compile_repeated_blocks`) nor we would know it; asks for
@@ -25,6 +30,16 @@ import warnings
 
 import torch
 from torch import Tensor, nn
+
+# --- Triton ---------------------------------------------------------------------------------
+
+_HOPPER = 9  # major compute capability
+
+
+def warp_groups_are_built_wrong(device: torch.device) -> bool:
+    """Whether a kernel for this device must not run in four warps or more."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device)[0] == _HOPPER
+
 
 # --- fused attention ------------------------------------------------------------------------
 

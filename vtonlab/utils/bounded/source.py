@@ -68,6 +68,23 @@ def naming(file: object, kind: type[FileError] = FileError) -> Iterator[None]:
         raise _named(kind, file, reason) from None
 
 
+@contextmanager
+def naming_file(path: str | Path) -> Iterator[Path]:
+    """`naming` of a file on disk, which must be there and a regular one.
+
+    Raises:
+        FileNotFoundError: no such file.
+        FileError: a folder, a device or a pipe, which has no end.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist")
+    with naming(path):
+        if not path.is_file():
+            raise ValueError("it is no file")
+        yield path
+
+
 def _named(kind: type[FileError], file: object, reason: str) -> FileError:
     error = kind(f"{file}: {reason}")
     error.reason = reason
@@ -104,11 +121,6 @@ def content(source: Source, max_bytes: int = MAX_BYTES) -> bytes:
 
 def _of_disk(path: Path, max_bytes: int) -> bytes:
     """At most one byte more than allowed, so that a file that grows meanwhile is noticed."""
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist")
-    with naming(path):
-        if not path.is_file():  # devices and pipes have no end
-            raise ValueError("it is no file")
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            return file.read(min(size, max_bytes) + 1)
+    with naming_file(path), open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        return file.read(min(size, max_bytes) + 1)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vtonlab.utils.bounded.archives import check_claims
-from vtonlab.utils.bounded.source import FileError, naming
+from vtonlab.utils.bounded.source import FileError, naming, naming_file
 from vtonlab.utils.bounded.text import parse_json
 
 if TYPE_CHECKING:
@@ -62,12 +62,7 @@ def tensor_metadata(path: str | Path) -> dict[str, str]:
 
 def _header(path: str | Path) -> dict[str, Any]:
     """The header, every claim of which was held against the size of the file."""
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist")
-    with naming(path):
-        if not path.is_file():
-            raise ValueError("it is no file")
+    with naming_file(path) as path:
         size = path.stat().st_size
         with open(path, "rb") as file:
             length = int.from_bytes(file.read(_LENGTH), "little")
@@ -102,12 +97,7 @@ def read_torch(path: str | Path, map_location: Any = "cpu", *, lazy: bool = Fals
         PickledClassesError: see there.
         FileError: damaged, or larger unpacked than the file (`torch.save` packs nothing).
     """
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist")
-    with naming(path):
-        if not path.is_file():
-            raise ValueError("it is no file")
+    with naming_file(path) as path:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 check_claims(archive.infolist(), path.stat().st_size)
