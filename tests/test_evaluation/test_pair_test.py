@@ -11,6 +11,8 @@ import small_test
 from PIL import Image
 from ranks import run_ranks, run_script
 
+from vtonlab.engine.config.load import finalize
+from vtonlab.engine.testing.run import test as run_test
 from vtonlab.evaluation.protocol import Protocol, load_protocol
 from vtonlab.evaluation.results import find_results, read_results
 from vtonlab.models import TryOnDiffusion
@@ -68,6 +70,16 @@ def test_batch_size_changes_rounding_alone(folder):
             assert np.abs(found - wanted).max() <= 1
     numbers = [results.facts["metrics"]["l1_inside"] for results in (one, four)]
     assert numbers[0] == pytest.approx(numbers[1], abs=1 / 255)
+
+
+def test_the_log_does_not_take_pairs_for_batches(folder, tmp_path):
+    config = small_test.small_config(folder)
+    config.log_level, config.default_hooks.logger.interval = "INFO", 1
+    checkpoint = str(small_test.save_checkpoint(folder))
+    run_test(finalize(config, work_dir=str(tmp_path)), checkpoint, tmp_path)
+    (log,) = tmp_path.glob("*/*.log")
+    assert log.read_text().count("Iter(test)") == 1  # the metrics at the end
+    assert "has no metainfo" not in log.read_text()
 
 
 def test_a_batch_is_drawn_at_once_and_a_half_done_one_again(folder, tmp_path, monkeypatch):

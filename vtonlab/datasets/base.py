@@ -46,6 +46,11 @@ class TryOnDataset(Dataset):
         self.seed = seed
         self._kept: dict[int, dict] | None = {} if keep_in_memory else None
 
+    @property
+    def metainfo(self) -> dict:
+        """What metrics may ask of the whole set; mmengine wants to find it."""
+        return {}
+
     def __len__(self) -> int:
         raise NotImplementedError
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -100,6 +101,8 @@ def test(
         check_fit(config, protocol, truth)
     drop_training(config)
     config.test_cfg = dict(type="PairTestLoop", unpaired=setting == "unpaired")
+    if config.default_hooks.get("logger"):  # it counts batches; the loop tells of pairs itself
+        config.default_hooks["logger"] = dict(config.default_hooks["logger"], interval=sys.maxsize)
     config.test_dataloader.sampler = dict(type="EvalSampler")
     if save_attention:
         config.custom_hooks = [
