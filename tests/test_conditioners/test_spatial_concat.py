@@ -255,6 +255,7 @@ def test_records_hold_person_queries_garment_keys_and_the_person_as_context(refe
     grids = [(8, 6), (4, 3), (4, 3), (4, 3), (4, 3), (8, 6), (8, 6)]  # down, mid, up
     assert [r.query_grid for r in recorded.records] == grids
     assert [r.key_grid for r in recorded.records] == grids
+    assert [r.name for r in recorded.records] == conditioner.readable(backbone)
     for record in recorded.records:
         tokens = record.query_grid[0] * record.query_grid[1]
         assert record.query.shape[2] == record.key.shape[2] == tokens

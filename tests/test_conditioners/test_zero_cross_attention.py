@@ -98,6 +98,7 @@ def test_records_lie_on_the_decoders_grids():
     records = model.conditioner(model.backbone, noisy, levels, conditions, patterns).records
     assert [record.query_grid for record in records] == [(4, 4)] * 3 + [(8, 8)] * 3 + [(16, 16)] * 3
     assert [record.name.split(".")[1] for record in records] == [str(n) for n in range(9)]
+    assert [record.name for record in records] == model.conditioner.readable(model.backbone)
     for record in records:
         assert record.name.endswith("attn2") and record.key_grid == record.query_grid
         assert record.query.shape[2] == record.query_grid[0] * record.query_grid[1]

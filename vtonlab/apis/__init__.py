@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "folder_job": ["Pair", "read_pairs", "try_on_folder"],
         "inferencer": ["TryOnInferencer", "TryOnResult"],
+        "looking": ["Look", "Match"],
         "models": ["init_model", "list_models"],
         "preparing": ["prepare"],
     },

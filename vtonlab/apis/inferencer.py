@@ -1,7 +1,7 @@
 """`TryOnInferencer`: a person's photograph and a garment's in, the dressed person out."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from vtonlab.apis.looking import Look, look, read_records, seeded, usual_sigma
 from vtonlab.apis.models import init_model
 from vtonlab.apis.preparing import Picture, as_file, as_list, png, stem
 from vtonlab.datasets.readers.assembling import Recipe
@@ -21,7 +22,6 @@ from vtonlab.models import TryOnDiffusion
 from vtonlab.structures.sample import MASKS, collate
 from vtonlab.utils.images import MAX_PIXELS, read_image
 
-SIGMA = 0.5  # noise level at which attention is read where the config names none
 PREPARED = ("mask", "pose")  # maps that photographs alone give
 
 
@@ -37,6 +37,8 @@ class TryOnResult:
         warnings: what is uncertain about the inputs, one sentence each.
         attention: where each point of the person looked, if asked for: the arrays of
             `vtonlab.engine.hooks.save_attention.attention_arrays` (maps (L, Nq, Nk), mass, grids).
+        shown: the sample as the model saw it, padded to its size, the picture as generated its
+            ``target``: what :meth:`TryOnInferencer.look` reads.
     """
 
     picture: np.ndarray
@@ -46,6 +48,7 @@ class TryOnResult:
     garment_id: str
     warnings: tuple[str, ...] = ()
     attention: dict[str, np.ndarray] | None = None
+    shown: dict[str, Any] | None = field(default=None, repr=False)
 
     @property
     def image(self) -> Image.Image:
@@ -223,24 +226,47 @@ class TryOnInferencer:
         callback = None
         if callback_on_step_end is not None:
             callback = lambda *step: callback_on_step_end(self, *step)  # noqa: E731
-        own, model.seed = model.seed, seed
-        try:
-            with model.sampler.changed(num_steps, guidance_scale, callback):
-                for first in range(0, len(samples), batch_size):
-                    some = list(samples[first : first + batch_size])
-                    results += self._draw(some, repaint, attention)
-        finally:
-            model.seed = own
+        with seeded(model, seed), model.sampler.changed(num_steps, guidance_scale, callback):
+            for first in range(0, len(samples), batch_size):
+                some = list(samples[first : first + batch_size])
+                results += self._draw(some, repaint, attention)
         return results
 
+    def look(
+        self,
+        result: TryOnResult,
+        *,
+        layer: str | None = None,
+        head: int | None = None,
+        sigma: float | None = None,
+        seed: int = 0,
+    ) -> Look:
+        """Where in the garment each place of a result looked; costs one network call.
+
+        Args:
+            result: of a call of this inferencer.
+            layer: one of ``Look.layers``; None: one that an attention loss supervised, if any.
+            head: one of the layer's; None: the mean of all.
+            sigma: noise level in [0, 1] at which the picture is denoised once more; None: the
+                config's probe, else 0.5.
+            seed: of that noise.
+
+        Raises:
+            ValueError: no such layer, head or level, or a result that holds nothing to read.
+        """
+        if result.shown is None:
+            raise ValueError("this result was not made by an inferencer: there is nothing to read")
+        size = result.picture.shape[:2]
+        return look(self.model, result.shown, size, layer=layer, head=head, sigma=sigma, seed=seed)
+
     def _draw(self, samples: list[dict], repaint: bool, attention: bool) -> list[TryOnResult]:
-        batch = collate([{k: v for k, v in s.items() if k != "warnings"} for s in samples])
-        drawn = self.model.test_step(dict(batch))
+        bare = [{k: v for k, v in s.items() if k != "warnings"} for s in samples]
+        drawn = self.model.test_step(dict(collate(bare)))
         results = []
-        for sample, result in zip(samples, drawn, strict=True):
-            size = sample["source_size"]
-            shown = ("person", *self.maps, "agnostic")
-            inputs = {name: without_padding(sample[name], size) for name in shown}
+        for sample, given, result in zip(samples, bare, drawn, strict=True):
+            size, shown = sample["source_size"], given | {"target": result["image"]}
+            names = ("person", *self.maps, "agnostic")
+            inputs = {name: without_padding(sample[name], size) for name in names}
             picture = result["repainted" if repaint else "image"]
             results.append(
                 TryOnResult(
@@ -250,19 +276,19 @@ class TryOnInferencer:
                     id=sample["id"],
                     garment_id=sample["garment_id"],
                     warnings=sample["warnings"],
-                    attention=self._attention(sample, result["image"]) if attention else None,
+                    attention=self._attention(shown) if attention else None,
+                    shown=shown,
                 )
             )
         return results
 
-    def _attention(self, sample: Mapping, picture: np.ndarray) -> dict[str, np.ndarray]:
+    def _attention(self, shown: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Read while the drawn picture is denoised."""
-        probe = self.model.probe or {}
-        layers = probe.get("layers") or self.model.supervised_layers or ["*"]
-        shown = {k: v for k, v in sample.items() if k != "warnings"} | {"target": picture}
-        batch = self.model.data_preprocessor(collate([shown]), False)
-        sigma = probe.get("sigma", SIGMA)
-        records = self.model.attention_records(batch, sigma, layers)
+        model = self.model
+        layers = (model.probe or {}).get("layers") or model.supervised_layers
+        layers = layers or model.conditioner.readable(model.backbone)
+        sigma = usual_sigma(model)
+        records = read_records(model, shown, sigma, layers)
         return attention_arrays(records) | {"sigma": np.float32(sigma)}
 
     def _recipe(self) -> Recipe:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vtonlab.attention import list_attention_layers
 from vtonlab.structures import AttentionRecord
 
 Encode = Callable[
@@ -53,6 +54,14 @@ class Conditioner(nn.Module):
     def recorded(self, backbone: nn.Module) -> nn.Module:
         """The module that the ``layers`` of `forward` are names in: the backbone, or own blocks."""
         return backbone
+
+    def readable(self, backbone: nn.Module) -> list[str]:
+        """Names, in execution order, of all layers whose records hold person and garment: those
+        that see the pictures' tokens, by default.
+        """
+        layers = list_attention_layers(self.recorded(backbone))
+        kinds = ("self", "joint", "single")
+        return [layer.name for layer in layers if layer.kind in kinds and not layer.unseen]
 
     def target(self, batch: dict, encode: Encode) -> Tensor:
         """Clean latents that training noises and sampling ends at."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vtonlab.attention import AttentionRecorder
+from vtonlab.attention import AttentionRecorder, list_attention_layers
 from vtonlab.attention.layers import unwrap
 from vtonlab.backbones.families import family_of
 from vtonlab.backbones.input_channels import fit_input_channels
@@ -24,6 +24,7 @@ from vtonlab.structures import AttentionRecord
 
 INPUTS = ("agnostic", "mask", "pose")
 DROPS = ("token", "features")
+READ = "attn2"  # of a block's two attentions, the one whose keys are the garment's
 
 
 @CONDITIONERS.register_module()
@@ -106,6 +107,11 @@ class ZeroCrossAttentionConditioner(Conditioner):
     def recorded(self, backbone: nn.Module) -> nn.Module:
         """The zero cross-attention blocks."""
         return self.cross
+
+    def readable(self, backbone: nn.Module) -> list[str]:
+        """Cross-attention of the blocks."""
+        layers = list_attention_layers(self.cross)
+        return [layer.name for layer in layers if layer.name.endswith(READ)]
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -239,7 +245,7 @@ def _record_builder(grids: list[tuple[int, int]]):
     def to_record(
         name: str, query: Tensor, key: Tensor, scale: float, mask: Tensor | None = None
     ) -> AttentionRecord | None:
-        if not name.endswith("attn2"):
+        if not name.endswith(READ):
             return None
         grid = grids[int(name.split(".")[1])]
         return AttentionRecord(
