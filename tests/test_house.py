@@ -174,6 +174,63 @@ def test_containers_are_opened_in_one_place():
     assert not wrong, "use vtonlab.utils.bounded (or images):\n" + "\n".join(wrong)
 
 
+WAYS_IN = (  # what people use a model through; none has inference code of its own
+    *("vtonlab/studio/", "vtonlab/command.py", "projects/comfyui_vtonlab/"),
+    *("tools/app.py", "tools/try_on.py", "tools/prepare.py", "tools/export.py", "tools/test.py"),
+)
+PARTS = ("sampler", "conditioner", "codec", "noise_schedule", "backbone")  # of a model
+DRAWS = (  # calls of which a picture is made
+    *("test_step", "predict", "sampler", "guide", "prediction", "add_noise", "set_timesteps"),
+    *("attention_records", "decode_latents", "encode_pictures"),
+)
+DRAWING = {  # where pictures are made, and who may look over their shoulder
+    "vtonlab/apis/": "the one way in",
+    "vtonlab/models/": "makes pictures",
+    "vtonlab/engine/": "trains, tests and looks at attention on the way",
+    "vtonlab/samplers/": "makes pictures",
+    "vtonlab/noise_schedules/": "makes pictures",
+    "vtonlab/conditioners/": "makes pictures",
+    "vtonlab/backbones/": "makes pictures",
+    "vtonlab/evaluation/attention_probe.py": "reads attention level by level, for a table",
+    "vtonlab/exporting/pipelines/": "leaves the house: diffusers runs it where vtonlab is not",
+    "tools/analysis/vis_attention.py": "draws attention of data whose truth is known",
+    "tools/benchmark/": "measures parts alone",
+    "tools/card/": "measures parts alone",
+    "tools/convert/": "compares weights before and after",
+    "tools/docs/": "draws this repository's own pages",
+    "tools/synthetic/": "makes this repository's own assets",
+}
+
+
+def test_there_is_one_way_in():
+    """Studio, ComfyUI and the command line call `vtonlab.apis` (or a test's loop): they import no
+    part of a model, touch none, and nobody but the drawing rooms makes pictures.
+    """
+    wrong = []
+    for path in tracked():
+        name = path.relative_to(ROOT).as_posix()
+        if path.suffix != ".py" or not name.startswith(("vtonlab/", "tools/", "projects/")):
+            continue
+        nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+        called = {n.func.attr for n in nodes if isinstance(n, ast.Call) and _is_method(n.func)}
+        if not name.startswith(tuple(DRAWING)):
+            wrong += [f"{name} calls .{each}()" for each in sorted(called & set(DRAWS))]
+        if name.startswith(WAYS_IN):
+            touched = {n.attr for n in nodes if isinstance(n, ast.Attribute)} & set(PARTS)
+            wrong += [f"{name} touches .{each}" for each in sorted(touched)]
+            rooms = ("models", "samplers", "noise_schedules", "conditioners", "backbones")
+            parts = [
+                m for m in imported(path) if m.startswith(tuple(f"vtonlab.{r}" for r in rooms))
+            ]
+            parts += [m for m in imported(path) if m.split(".")[0] == "diffusers"]
+            wrong += [f"{name} imports {each}" for each in parts]
+    assert not wrong, "ask vtonlab.apis instead:\n" + "\n".join(wrong)
+
+
+def _is_method(call: ast.expr) -> bool:
+    return isinstance(call, ast.Attribute)
+
+
 def test_files_are_short():
     code = [p for p in tracked() if p.suffix == ".py"]
     long = {
