@@ -1,16 +1,18 @@
 """A folder of plain photographs becomes a data set that the reader and the doctor know."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 from estimators_figure import Middle, Told, figure, photograph
 from PIL import Image
 
-from vtonlab.datasets import PairListDataset, VITONHDDataset
+from vtonlab.apis import prepare_folder
+from vtonlab.datasets import DressCodeDataset, PairListDataset, VITONHDDataset
 from vtonlab.doctor import diagnose
 from vtonlab.estimators import Preparation
-from vtonlab.estimators.folder import prepare_folder
+from vtonlab.ops.labels import densepose_labels
 from vtonlab.registry import ESTIMATORS
 
 
@@ -72,6 +74,100 @@ def test_folders_that_do_not_fit_are_named(tmp_path, photos):
     Image.fromarray(photograph()).save(photos / "person/anna.jpg")
     with pytest.raises(ValueError, match="have one name"):
         prepare_folder(photos, tmp_path / "out", preparation())
+
+
+ALL = ["agnostic", "mask", "garment_mask", "pose", "parse", "worn_mask", "keypoints"]
+
+
+@pytest.fixture
+def wardrobe(photos, tmp_path):
+    """Three people in a garment of each category, and a table that says so."""
+    (photos / "pairs.csv").write_text(
+        "person,garment,category\nperson/anna.png,garment/anna.png,upper_body\n"
+        "person/ben.png,garment/ben.png,1\nperson/cleo.png,garment/cleo.png,dresses\n"
+        "person/anna.png,garment/ben.png,dresses\nperson/ben.png,garment/cleo.png,lower_body\n"
+        "person/cleo.png,garment/anna.png,upper_body\n"
+    )
+    return photos
+
+
+def agreed(sample):
+    """Whether the mask lies where the worn garment is, and joints where the figure's are."""
+    worn, mask = sample["worn_mask"].astype(bool), sample["mask"].astype(bool)
+    near = np.abs(sample["keypoints"] - figure().keypoints)[:19, :2].max() < 1e-3
+    return worn.any() and (mask & worn).sum() > 0.95 * worn.sum() and near
+
+
+def test_dresscode(wardrobe, tmp_path):
+    out = tmp_path / "out"
+    for split in ("train", "test"):
+        report = prepare_folder(
+            wardrobe, out, preparation(), layout="dresscode", split=split, size=(128, 96)
+        )
+        assert len(report["people"]) == 6 and not report["refused"]
+    data = DressCodeDataset(data_root=str(out), size=None, maps=ALL)
+    assert "all" in data.verify() and len(data) == 6
+    assert all(agreed(data[i]) for i in range(6))
+    unpaired = DressCodeDataset(data_root=str(out), split="test", size=None, setting="unpaired")
+    names = [(sample["id"], sample["garment_id"]) for sample in unpaired]
+    assert ("anna_0", "cleo__anna_1") in names and ("anna_0", "anna_1") not in names
+    report = diagnose(out, quiet=True)
+    assert not [f for f in report.findings if f.level == "error"], report.findings
+
+
+def test_a_table_of_pairs(wardrobe, tmp_path):
+    out = tmp_path / "out"
+    report = prepare_folder(wardrobe, out, preparation(), layout="pairs", size=(128, 96))
+    assert report["people"] == ["anna", "ben", "cleo", "anna__ben", "ben__cleo", "cleo__anna"]
+    data = PairListDataset(data_root=str(out), size=None, maps=ALL)
+    assert "all" in data.verify() and len(data) == 6
+    assert all(agreed(data[i]) for i in range(6))
+    report = diagnose(out, quiet=True)
+    assert not [f for f in report.findings if f.level == "error"], report.findings
+
+
+def test_what_does_not_fit_is_said(wardrobe, tmp_path):
+    with pytest.raises(ValueError, match="is for upper_body: use dresscode or pairs"):
+        prepare_folder(wardrobe, tmp_path / "out", preparation(), size=(128, 96))
+    table = wardrobe / "twice.csv"
+    table.write_text("person,garment\n" + 3 * "person/anna.png,garment/ben.png\n")
+    with pytest.raises(ValueError, match=r"line 4: anna\.png with ben\.png has the name of"):
+        prepare_folder(table, tmp_path / "out", preparation())
+
+
+def test_folders_of_categories(photos, tmp_path):
+    for category in ("lower_body", "dresses"):
+        shutil.copytree(photos, tmp_path / "kinds" / category)
+    report = prepare_folder(
+        tmp_path / "kinds", tmp_path / "out", preparation(), layout="pairs", size=(128, 96)
+    )
+    assert "ben" in report["people"] and "ben__dresses" in report["people"]
+    assert set(report["refused"]) == {"nobody", "nobody__dresses"}
+
+
+@pytest.mark.parametrize("labels", ["lip", "atr"])
+def test_maps_of_other_programs(photos, tmp_path, labels):
+    """Parse and DensePose files by the photograph's name."""
+    maps = tmp_path / "maps"
+    maps.mkdir()
+    parse = np.zeros((128, 96), np.uint8)
+    parse[30:70, 20:76] = 5 if labels == "lip" else 4  # upper clothes
+    parts = np.zeros((64, 48), np.uint8)
+    parts[20:40, 10:40] = 2
+    for name in ("anna", "ben"):
+        Image.fromarray(parse).save(maps / f"{name}_parse.png")
+        np.savez(maps / f"{name}.npz", labels=parts)
+    mine = dict(
+        parse=dict(type="ParseFiles", folder=str(maps), labels=labels, endings=("_parse.png",)),
+        densepose=dict(type="DensePoseFiles", folder=str(maps), endings=(".npz",)),
+    )
+    how = Preparation(keypoints=OnlyRed(figure()), matte=Middle(), **mine)
+    report = prepare_folder(photos, tmp_path / "out", how, size=(128, 96))
+    assert report["people"] == ["anna", "ben"] and "no map of cleo" in report["refused"]["cleo"]
+    data = VITONHDDataset(data_root=str(tmp_path / "out"), size=None, maps=["parse", "pose"])
+    np.testing.assert_array_equal(data[0]["parse"], np.where(parse > 0, 5, 0))
+    seen = densepose_labels(data[0]["pose"])
+    assert (seen == parts.repeat(2, 0).repeat(2, 1)).mean() > 0.99  # JPEG's edges
 
 
 @ESTIMATORS.register_module(force=True)

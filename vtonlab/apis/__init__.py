@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "inferencer": ["TryOnInferencer", "TryOnResult"],
         "looking": ["Look", "Match"],
         "models": ["init_model", "list_models"],
+        "photographs": ["find_photographs", "prepare_folder"],
         "preparing": ["prepare"],
     },
 )

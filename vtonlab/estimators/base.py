@@ -14,7 +14,9 @@ Networks are loaded at the first call, so that a configuration can be made, prin
 where no weights are.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -79,6 +81,40 @@ class DensePoseEstimator:
 
     def __call__(self, picture: np.ndarray, person: Person) -> np.ndarray:
         """(H, W) uint8 DensePose parts of ``picture`` (H, W, 3) uint8."""
+        raise NotImplementedError
+
+
+class MapFiles:
+    """Reads maps that another program has written, one file for each photograph.
+
+    Args:
+        folder: of the files.
+        endings: what follows the photograph's name (without its own ending), tried in this order.
+    """
+
+    def __init__(self, folder: str, endings: Sequence[str]) -> None:
+        self.folder, self.endings = str(folder), tuple(endings)
+
+    def find(self, name: str | None) -> Path:
+        """The file of the photograph ``name``.
+
+        Raises:
+            FileNotFoundError: there is none.
+            ValueError: a picture that is no file has no name to find a map by.
+        """
+        if name is None:
+            raise ValueError(
+                f"{type(self).__name__} finds its files by the photograph's name: give a file, or "
+                "name=..., or the map itself"
+            )
+        for ending in self.endings:
+            if (path := Path(self.folder) / f"{name}{ending}").is_file():
+                return path
+        wanted = ", ".join(f"{name}{ending}" for ending in self.endings[:3])
+        raise FileNotFoundError(f"{self.folder} has no map of {name} ({wanted}, ...)")
+
+    def read(self, path: Path) -> np.ndarray:
+        """Labels (H, W) uint8 of a file."""
         raise NotImplementedError
 
 

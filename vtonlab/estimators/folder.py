@@ -1,13 +1,15 @@
-"""A folder of plain photographs made a data set in VITON-HD's layout."""
+"""Plain photographs made a data set that every reader and the doctor know."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from vtonlab.estimators.files import picture_bytes, write_maps
+from vtonlab.estimators.layouts import LAYOUTS, Listed, WrittenLayout
 from vtonlab.estimators.preparation import Prepared
 from vtonlab.ops.agnostic import worn_garment
 from vtonlab.ops.labels import LIP_PALETTE
@@ -18,35 +20,40 @@ from vtonlab.utils.bounded import read_json_lines
 from vtonlab.utils.images import read_image
 from vtonlab.utils.journal import append, mend
 
-PEOPLE, GARMENTS = ("person", "people", "image"), ("garment", "garments", "cloth")
-SUFFIXES = frozenset(".jpg .jpeg .png .webp .avif .heic .heif .tif .tiff .bmp .gif".split())
-PLACES = {
-    "mask": "agnostic-mask/{}_mask.png",
-    "agnostic": "agnostic-v3.2/{}.jpg",
-    "pose": "image-densepose/{}.jpg",
-    "parse": "image-parse-v3/{}.png",
-    "keypoints": "openpose_json/{}_keypoints.json",
-    "garment_mask": "cloth-mask/{}.jpg",
-}
+SPLITS = ("train", "test")
 PREVIEW = 384  # pixels high
 
 
-def prepare_folder(
-    photos: Path,
+class Photographs(NamedTuple):
+    """One person and the garment, by their files; None where no garment has the person's name.
+
+    Names are distinct: files are called so.
+    """
+
+    name: str
+    category: str
+    person: Path
+    garment: Path | None
+
+
+def prepare_photographs(
+    people: Sequence[Photographs],
     out: Path,
     preparation,
     *,
+    layout: str = "vitonhd",
     split: str = "train",
     size: tuple[int, int] = (1024, 768),
     previews: bool = True,
     progress: Callable[[int, int, int], None] | None = None,
 ) -> dict:
-    """Write a data set of the people and garments of ``photos``; see ``tools/prepare.py``.
+    """Write a data set of some photographs; what was written before is kept.
 
     Args:
-        photos: holds a folder of people and one of garments with the same names.
-        out: of the data set.
+        people: their photographs.
+        out: folder of the data set.
         preparation: makes the maps.
+        layout: one of `LAYOUTS`.
         split: ``train`` or ``test``.
         size: (height, width) that pictures are made to fit into, if they are larger.
         previews: whether to write a picture of all maps of each person.
@@ -56,18 +63,24 @@ def prepare_folder(
         ``people`` (names), ``refused`` (name -> why) and ``warnings`` (name -> sentences).
 
     Raises:
-        FileNotFoundError, ValueError: no such folders, nobody in them, two pictures of one name.
+        ValueError: nobody could be prepared, or garments that the layout has no place for.
     """
-    people, garments = _pictures(photos, PEOPLE), _pictures(photos, GARMENTS)
+    written = LAYOUTS[layout]
+    unfit = [person for person in people if person.category not in written.categories]
+    if unfit:
+        raise ValueError(
+            f"{unfit[0].person} goes with a garment of {unfit[0].category}, but the layout "
+            f"{layout} is for {', '.join(written.categories)}: use "
+            f"{' or '.join(sorted(set(LAYOUTS) - {layout}))}"
+        )
     report = {"people": [], "refused": {}, "warnings": {}}
     journal = out / f"prepared_{split}.jsonl"
     before = _journal(journal)
     out.mkdir(parents=True, exist_ok=True)
-    for done, (name, path) in enumerate(people.items(), 1):
-        entry = before.get(name)
+    for done, person in enumerate(people, 1):
+        name, entry = person.name, before.get(person.name)
         if entry is None:
-            files = (path, garments.get(name))
-            entry = _prepare_one(name, files, out, preparation, split, size, previews)
+            entry = _prepare_one(person, out, preparation, written, split, size, previews)
             append(journal, entry)
         if entry["refused"]:
             report["refused"][name] = entry["refused"]
@@ -77,33 +90,12 @@ def prepare_folder(
             report["warnings"][name] = entry["warnings"]
         if progress is not None:
             progress(done, len(before), len(people))
-    _write_lists(out, split, report["people"])
+    written.write_lists(out, [who for s in SPLITS for who in _prepared(out, s)])
     write_atomic(out / "report.json", json.dumps(report, indent=1).encode())
     if not report["people"]:
         first = next(iter(report["refused"].items()))
-        raise ValueError(f"nobody of {photos} could be prepared, such as {first[0]}: {first[1]}")
+        raise ValueError(f"none of {len(people)} could be prepared, such as {first[0]}: {first[1]}")
     return report
-
-
-def _pictures(photos: Path, names: tuple[str, ...]) -> dict[str, Path]:
-    """Name -> file of the first of some folders that is there."""
-    folder = next((photos / name for name in names if (photos / name).is_dir()), None)
-    if folder is None:
-        raise FileNotFoundError(
-            f"{photos} has no folder {' or '.join(names)}: put photographs of people in person/ "
-            "and each one's garment, under the same name, in garment/"
-        )
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
-            continue
-        name = path.stem.replace(" ", "_")
-        if name in found:
-            raise ValueError(f"{found[name]} and {path} have one name: remove the one not meant")
-        found[name] = path
-    if not found:
-        raise FileNotFoundError(f"{folder} holds no picture ({', '.join(sorted(SUFFIXES))})")
-    return found
 
 
 def _journal(path: Path) -> dict[str, dict]:
@@ -113,26 +105,32 @@ def _journal(path: Path) -> dict[str, dict]:
     return {entry["name"]: entry for _, entry in lines}
 
 
-def _prepare_one(name, files, out, preparation, split, size, previews) -> dict:
-    """One person and garment, by their files; the entry of the journal."""
-    entry = {"name": name, "refused": "", "warnings": []}
+def _prepared(out: Path, split: str) -> list[Listed]:
+    entries = _journal(out / f"prepared_{split}.jsonl").values()
+    return [Listed(e["name"], e["category"], split) for e in entries if not e["refused"]]
+
+
+def _prepare_one(
+    person: Photographs, out: Path, preparation, layout: WrittenLayout, split, size, previews
+) -> dict:
+    """The entry of the journal of one person, whose files are written."""
+    entry = {"name": person.name, "category": person.category, "refused": "", "warnings": []}
     try:
-        if files[1] is None:
-            raise ValueError(f"no garment has the name {name}")
-        person, garment = (fitted(read_image(file), size) for file in files)
-        prepared = preparation(person, garment, "upper_body")
+        if person.garment is None:
+            raise ValueError(f"no garment has the name {person.name}")
+        photo, garment = (fitted(read_image(p), size) for p in (person.person, person.garment))
+        prepared = preparation(photo, garment, person.category, name=person.person.stem)
     except (ValueError, OSError) as error:
         if isinstance(error, FileNotFoundError) and "get_estimators" in str(error):
             raise
         return entry | {"refused": str(error)}
-    home = out / split
-    write_maps(prepared, {key: home / place.format(name) for key, place in PLACES.items()})
-    for folder, picture in (("image", person), ("cloth", garment)):
-        _write(home / folder / f"{name}.jpg", picture)
-    worn = worn_garment(prepared.parse, "upper_body") * np.uint8(255)
-    _write(home / "gt_cloth_warped_mask" / f"{name}.png", worn)
+    files = layout.files(out, Listed(person.name, person.category, split))
+    worn = worn_garment(prepared.parse, person.category) * np.uint8(255)
+    for name, picture in (("person", photo), ("garment", garment), ("worn_mask", worn)):
+        _write(files.pop(name), picture)
+    write_maps(prepared, files, parse=layout.parse, keypoints=layout.keypoints)
     if previews:
-        _write(out / "previews" / f"{name}.jpg", preview(prepared))
+        _write(out / "previews" / f"{person.name}.jpg", preview(prepared))
     return entry | {"warnings": list(prepared.warnings)}
 
 
@@ -169,10 +167,3 @@ def preview(prepared: Prepared) -> np.ndarray:
 def _write(path: Path, picture: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, picture_bytes(Image.fromarray(picture), path.suffix))
-
-
-def _write_lists(out: Path, split: str, people: list[str]) -> None:
-    """Train: each with its own garment; test: each with the next one's."""
-    others = people if split == "train" else [*people[1:], *people[:1]]
-    lines = [f"{a}.jpg {b}.jpg" for a, b in zip(people, others, strict=True)]
-    write_atomic(out / f"{split}_pairs.txt", ("\n".join(lines) + "\n").encode())

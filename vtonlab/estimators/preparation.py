@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vtonlab.estimators.base import Person, PreparationError
+from vtonlab.estimators.base import MapFiles, Person, PreparationError
+from vtonlab.estimators.map_files import fitted_labels
 from vtonlab.estimators.pseudo_parse import pseudo_parse
 from vtonlab.estimators.warnings import about_mask, about_people
 from vtonlab.ops.agnostic import CONVENTIONS, agnostic_mask, agnostic_picture
@@ -67,6 +68,7 @@ class Preparation:
         keypoints, matte, densepose, garment_mask: configs of estimators, or estimators.
         parse: the same of a human parser; None makes a coarse parse from joints, matte and colours,
             which is enough for masks.
+        parse, densepose: may be `MapFiles`, which read what another program has written.
         convention: of `agnostic_mask`.
         build_mask: further settings of `agnostic_mask`: ``dilation``, ``box``.
     """
@@ -102,6 +104,7 @@ class Preparation:
         *,
         given: Mapping[str, np.ndarray] | None = None,
         maps: Sequence[str] | None = None,
+        name: str | None = None,
     ) -> Prepared:
         """The maps of one person, and of one garment if it is there.
 
@@ -111,6 +114,7 @@ class Preparation:
             category: of the garment.
             given: maps that are there already, by name, at their photograph's size.
             maps: which are wanted, all by default; only what they need is run.
+            name: of the person's file without its ending, by which `MapFiles` are found.
 
         Raises:
             PreparationError: nobody is seen, or there is nothing to draw.
@@ -129,7 +133,7 @@ class Preparation:
             raise ValueError(f"map {unknown[0]!r} is none of {', '.join(MAPS)}")
         if garment is None:
             wanted = tuple(name for name in wanted if name != "garment_mask")
-        job = _Job(self, person, garment, category, given)
+        job = _Job(self, person, garment, category, given, name)
         for name in wanted:
             job[name]
         found = {name: job.found[name] for name in MAPS if name in job.found}
@@ -155,7 +159,9 @@ class Preparation:
         photo = read_image(person)
         product = None if garment is None else read_image(garment)
         try:
-            prepared = self(photo, product, category, given=given, maps=list(targets))
+            prepared = self(
+                photo, product, category, given=given, maps=list(targets), name=person.stem
+            )
         except PreparationError as error:
             raise PreparationError(f"{person}: {error}") from None
         write_maps(prepared, targets)
@@ -194,8 +200,8 @@ def prepare(
 class _Job:
     """The maps of one pair; each is made once, when it is first asked for."""
 
-    def __init__(self, how: Preparation, person, garment, category, given) -> None:
-        self.how, self.garment, self.category = how, garment, category
+    def __init__(self, how: Preparation, person, garment, category, given, name) -> None:
+        self.how, self.garment, self.category, self.name = how, garment, category, name
         self.size = person.shape[:2]
         self.photo = person
         scale = WORK / max(self.size)
@@ -240,20 +246,27 @@ class _Job:
         return _resized(matte, self.size), type(self.how.matte).__name__
 
     def _parse(self):
-        if self.how.parse is not None:
-            parse = self.how.parse(self.seen)
-            maker = type(self.how.parse).__name__
+        how = self.how.parse
+        if isinstance(how, MapFiles):
+            return self._of_file(how), type(how).__name__
+        if how is not None:
+            parse, maker = how(self.seen), type(how).__name__
         else:
             matte = _resized(self["matte"], self.seen.shape[:2])
             parse, maker = pseudo_parse(self.seen, self.person, matte), "pseudo_parse"
         return resize_picture(parse, self.size, "nearest"), maker
 
     def _pose(self):
+        how = self.how.densepose
+        if isinstance(how, MapFiles):
+            return densepose_picture(self._of_file(how)), type(how).__name__
         matte = _resized(self["matte"], self.seen.shape[:2])
-        person = dataclasses.replace(self.person, matte=matte)
-        parts = self.how.densepose(self.seen, person)
-        picture = densepose_picture(resize_picture(parts, self.size, "nearest"))
-        return picture, type(self.how.densepose).__name__
+        parts = how(self.seen, dataclasses.replace(self.person, matte=matte))
+        return densepose_picture(resize_picture(parts, self.size, "nearest")), type(how).__name__
+
+    def _of_file(self, how: MapFiles) -> np.ndarray:
+        path = how.find(self.name)
+        return fitted_labels(how.read(path), self.size, path)
 
     def _garment_mask(self):
         mask = self.how.garment_mask(self.garment)

@@ -1,68 +1,45 @@
 """A parse without a parser: LIP labels from joints, a matte and the picture's own colours.
 
-Made for masks that hide the garment, not for looking at: what might be garment is called garment.
-Head, hands and what is worn below are told from it by where they are and by colours: GrabCut
-(Rother et al. 2004) learns the garment's from the trunk and the others' from face, hair, thighs and
-background.
+Made for masks that hide the garment, not for looking at. Every pixel of the person costs, for each
+class (hair, skin, what is worn above, what is worn below), what its colour and its place say
+against it; costs are smoothed along the picture's edges, and the least one decides (cost-volume
+filtering, Rhemann et al. 2011). Colours are learnt in the picture itself: skin from the face, hair
+from around it, garments from both sides of the hem. What nothing decides is called garment.
 """
-
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from vtonlab.estimators.base import Person
-from vtonlab.ops.agnostic_shapes import (
-    L_ANKLE,
-    L_ELBOW,
-    L_HIP,
-    L_KNEE,
-    L_SHOULDER,
-    L_WRIST,
-    MID_HIP,
-    NECK,
-    NOSE,
-    R_ANKLE,
-    R_ELBOW,
-    R_HIP,
-    R_KNEE,
-    R_SHOULDER,
-    R_WRIST,
-    band,
-    body_unit,
-    disc,
+from vtonlab.estimators.mattes import guided_filter
+from vtonlab.estimators.scene import (
+    LEGS,
+    Face,
+    Scene,
+    arm_area,
+    find_face,
+    hand_area,
+    head_zone,
+    leg_area,
+    nearer_arm,
+    place_scene,
+    trunk_core,
+    upright,
+)
+from vtonlab.estimators.worn_colours import (
+    Hem,
+    find_hem,
+    learn,
+    skin_distance,
+    skin_likeness,
+    without,
 )
 
 HAIR, UPPER, DRESS, PANTS, NECK_SKIN, FACE = 2, 5, 6, 9, 10, 13
 LEFT_ARM, RIGHT_ARM, LEFT_LEG, RIGHT_LEG, LEFT_SHOE, RIGHT_SHOE = 14, 15, 16, 17, 18, 19
-R_EYE, L_EYE, R_EAR, L_EAR = 15, 16, 17, 18
-WORK = 512  # pixels of the longer side
-_OTHER, _HAIR = 16, 18  # distances in Lab: of another garment, within one head of hair
-_SKIN_REACH = 3.0  # standard deviations of the face's colours
-_ARMS = ((L_SHOULDER, L_ELBOW, L_WRIST), (R_SHOULDER, R_ELBOW, R_WRIST))
-_LEGS = ((L_HIP, L_KNEE, L_ANKLE), (R_HIP, R_KNEE, R_ANKLE))
-
-
-class Scene(NamedTuple):
-    """One person at working size, in pixels."""
-
-    picture: np.ndarray  # (H, W, 3) uint8 RGB, smoothed
-    body: np.ndarray  # (H, W) bool, the matte
-    points: np.ndarray  # (25, 2)
-    known: np.ndarray  # (25,) bool
-    hands: np.ndarray  # (2, 3, 3): index, pinky, thumb of left and right; x, y, confidence
-    mouth: np.ndarray  # (2, 3)
-    unit: float  # length of the trunk
-
-
-class Face(NamedTuple):
-    """Where the face is: middle, half axes along and across, and the way up."""
-
-    middle: np.ndarray
-    tall: float
-    wide: float
-    up: np.ndarray
-    chin: np.ndarray
+_HAIR, _SKIN, _ABOVE, _BELOW = range(4)  # classes
+_FULL = 30.0  # distance in Lab that costs 1, and above which nothing costs more
+_NEVER = 9.0  # costs more than any colour
 
 
 def pseudo_parse(picture: np.ndarray, person: Person, matte: np.ndarray) -> np.ndarray:
@@ -76,271 +53,158 @@ def pseudo_parse(picture: np.ndarray, person: Person, matte: np.ndarray) -> np.n
     scene = place_scene(picture, person, matte)
     face = find_face(scene)
     head = head_zone(scene, face)
-    skin = skin_likeness(scene, face)
-    garment = _garment(scene, face, head)
-    labels = _compose(scene, face, head, skin, garment)
+    hem = find_hem(scene, skin_likeness(scene, face), lowest_hem(scene))
+    classes = classify(scene, face, head, hem)
+    labels = _compose(scene, face, head, classes)
     return cv2.resize(labels, picture.shape[1::-1], interpolation=cv2.INTER_NEAREST)
 
 
-def place_scene(picture: np.ndarray, person: Person, matte: np.ndarray) -> Scene:
-    """The person at `WORK` pixels; maps made there are resized back by whoever asks for them."""
-    scale = min(1.0, WORK / max(picture.shape[:2]))
-    size = tuple(max(1, round(n * scale)) for n in picture.shape[1::-1])
-    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    soft = cv2.resize(matte, size, interpolation=cv2.INTER_AREA)
-    points = person.keypoints[:, :2] * size
-    known = person.keypoints[:, 2] > 0
-    hands, mouth = person.hands.copy(), person.mouth.copy()
-    hands[..., :2] *= size
-    mouth[..., :2] *= size
-    unit = body_unit(points, known, size[1])
-    smooth = cv2.bilateralFilter(small, 5, 20, 3)
-    return Scene(smooth, soft > 0.5, points, known, hands, mouth, unit)
+def lowest_hem(scene: Scene) -> float:
+    """Down to which level a hem is looked for: the knees, or the picture's end."""
+    knees = [k for _, k, _ in LEGS if scene.known[k]]
+    below = [0.9]
+    if knees:
+        y, x = np.rint(scene.points[knees].mean(0)).astype(int)[::-1]
+        height, width = scene.body.shape
+        below.append(float(scene.level[min(y, height - 1), min(x, width - 1)]))
+    middle = scene.body & (np.abs(scene.aside) < 0.3)
+    if middle.any():
+        below.append(float(np.quantile(scene.level[middle], 0.995)))
+    return min(below)
 
 
-# the head -----------------------------------------------------------------------------------------
+# classes ------------------------------------------------------------------------------------------
 
 
-def find_face(scene: Scene) -> Face | None:
-    """From eyes, ears and mouth; None for a person from behind or without a head."""
-    points, known = scene.points, scene.known
-    eyes = [points[k] for k in (R_EYE, L_EYE) if known[k]]
-    mouth = scene.mouth[scene.mouth[:, 2] > 0, :2]
-    if not eyes or not len(mouth):
-        return None
-    eye, lips = np.mean(eyes, 0), mouth.mean(0)
-    length = max(float(np.linalg.norm(eye - lips)), 0.04 * scene.unit)
-    up = (eye - lips) / max(float(np.linalg.norm(eye - lips)), 1e-6)
-    ears = [points[k] for k in (R_EAR, L_EAR) if known[k]]
-    across = np.array([-up[1], up[0]])
-    wide = max([abs(float((ear - eye) @ across)) for ear in ears] + [0.8 * length])
-    top, chin = eye + 1.0 * length * up, lips - 0.95 * length * up
-    middle = (top + chin) / 2
-    return Face(middle, float(np.linalg.norm(top - chin)) / 2, min(wide, 1.3 * length), up, chin)
+def classify(scene: Scene, face: Face | None, head: np.ndarray, hem: Hem | None) -> np.ndarray:
+    """(H, W) uint8: which of hair, skin, worn above and worn below each pixel is.
+
+    Skin that hangs together with no limb and no head, and what is worn above and hangs together
+    with no trunk, are the next likely class.
+    """
+    colours = _colour_costs(scene, face, head, hem)
+    costs = colours + _place_costs(scene, face, head, hem)
+    grey = cv2.cvtColor(scene.picture, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
+    radius = max(2, round(0.025 * scene.unit))
+    smooth = np.stack([guided_filter(grey, cost, radius, 1e-3) for cost in costs])
+    limbs = arm_area(scene, 0.1) | leg_area(scene, 0.1) | hand_area(scene)
+    smooth[_HAIR][~head & (colours[_HAIR] + 0.1 > colours[_ABOVE])] = _NEVER  # rather garment
+    for number, roots in ((_SKIN, head | limbs.any(0)), (_ABOVE, trunk_core(scene))):
+        here = scene.body & (smooth.argmin(0) == number)
+        if (here & roots).any():
+            smooth[number][here & ~joined(here, here & roots)] = _NEVER
+    return smooth.argmin(0).astype(np.uint8)
 
 
-def _upright(scene: Scene, face: Face) -> tuple[np.ndarray, np.ndarray]:
-    """Each pixel across and above the face's middle, in half axes of the face."""
-    y, x = np.mgrid[: scene.body.shape[0], : scene.body.shape[1]]
-    dx, dy = x + 0.5 - face.middle[0], y + 0.5 - face.middle[1]
-    above = (dx * face.up[0] + dy * face.up[1]) / face.tall
-    across = (-dx * face.up[1] + dy * face.up[0]) / face.wide
-    return across, above
-
-
-def head_zone(scene: Scene, face: Face | None) -> np.ndarray:
-    """(H, W) bool: where only head and hair can be; the whole of it is kept."""
-    zone = np.zeros(scene.body.shape, bool)
-    points, known = scene.points, scene.known
+def _colour_costs(scene, face, head, hem) -> np.ndarray:
+    """(4, H, W) float32: 0 for a colour of the class, 1 for any far from it."""
+    costs = np.ones((4, *scene.body.shape), np.float32)
+    away = skin_distance(scene, face)
+    skin = (away < 3) & scene.body
+    costs[_SKIN] = np.clip(away / 5, 0, 1)
+    hair = None
     if face is not None:
-        across, above = _upright(scene, face)
-        zone = (above > -0.55) & (np.abs(across) < 3) & (above < 4)
-        zone |= across**2 + above**2 < 1
-    elif known[NECK]:  # from behind: what is above the shoulders' middle
-        y, x = np.mgrid[: zone.shape[0], : zone.shape[1]]
-        top = points[NECK, 1] - 0.22 * scene.unit
-        zone = (y < top) & (np.abs(x - points[NECK, 0]) < 0.5 * scene.unit)
-    return zone & scene.body & ~_arm_area(scene, 0.18).any(0)
+        across, above = upright(scene, face)
+        ring = (across**2 + above**2 > 1.3) & (above > -0.3) & (np.abs(across) < 2)
+        hair = learn(scene, without(head & ring, skin, 0.2), 3)
+    hairy = np.zeros_like(scene.body)
+    if hair is not None:
+        costs[_HAIR] = np.minimum(hair.distance(scene.lab) / _FULL, 1)
+        hairy = ~hair.other(scene.lab) & (scene.level < -0.3)
+    level = scene.level
+    trunk = scene.body & (np.abs(scene.aside) < 0.45) & (level > -0.75) & ~skin & ~head
+    trunk &= level < (hem.level - 0.05 if hem else 0.2)
+    trunk = without(trunk | (trunk_core(scene) & ~head), arm_area(scene, 0.25).any(0), 0.3)
+    worn = learn(scene, without(trunk, hairy), 5)
+    if worn is not None:
+        costs[_ABOVE] = np.minimum(worn.distance(scene.lab) / _FULL, 1)
+    if hem is not None:
+        low = scene.body & (level > hem.level + 0.06) & (np.abs(scene.aside) < 0.35)
+        low &= ~hand_area(scene).any(0) & (level < hem.level + 0.6)
+        if worn is not None:
+            low = without(low, ~worn.other(scene.lab))
+        below = learn(scene, without(low, skin), 5)
+        if below is not None:
+            costs[_BELOW] = np.minimum(below.distance(scene.lab) / _FULL, 1)
+    return costs
 
 
-def skin_likeness(scene: Scene, face: Face | None) -> np.ndarray:
-    """(H, W) bool: colours like those of the face (of any skin, where no face is seen)."""
-    lab = cv2.cvtColor(scene.picture, cv2.COLOR_RGB2LAB).astype(np.float32)
-    if face is None:
-        return (lab[..., 1] > 134) & (lab[..., 2] > 132) & (lab[..., 0] > 40) & scene.body
-    across, above = _upright(scene, face)
-    inner = (across**2 + (above + 0.15) ** 2 < 0.45) & scene.body
-    sample = lab[inner] if inner.sum() > 20 else lab[scene.body]
-    centre = np.median(sample, 0)
-    spread = 1.48 * np.median(np.abs(sample - centre), 0)
-    spread = np.clip(spread, (14, 3.5, 4.5), (30, 8, 9))
-    distance = np.sqrt((((lab - centre) / spread) ** 2 * (0.5, 1, 1)).sum(-1))
-    return (distance < _SKIN_REACH) & scene.body
-
-
-# the garment --------------------------------------------------------------------------------------
-
-
-def _arm_area(scene: Scene, width: float) -> np.ndarray:
-    """(2, H, W) bool: bands along the left and the right arm, ``width`` trunks wide at elbows."""
-    areas = np.zeros((2, *scene.body.shape), np.uint8)
-    for area, (shoulder, elbow, wrist) in zip(areas, _ARMS, strict=True):
-        for a, b in ((shoulder, elbow), (elbow, wrist)):
-            if scene.known[a] and scene.known[b]:
-                band(area, scene.points[a], scene.points[b], width * scene.unit)
-                disc(area, scene.points[b], width * scene.unit / 2)
-    return areas.astype(bool)
-
-
-def hand_area(scene: Scene) -> np.ndarray:
-    """(2, H, W) bool: left and right hand, from the wrist to the finger tips."""
-    areas = np.zeros((2, *scene.body.shape), bool)
-    y, x = np.mgrid[: scene.body.shape[0], : scene.body.shape[1]]
-    places = np.stack([x, y], -1) + 0.5
-    for area, hand, (_, elbow, wrist) in zip(areas, scene.hands, _ARMS, strict=True):
-        knuckles = hand[:2][hand[:2, 2] > 0, :2]
-        if not scene.known[wrist] or not len(knuckles):
-            continue
-        start = scene.points[wrist]
-        along = knuckles.mean(0) - start
-        length = float(np.linalg.norm(along))
-        if scene.known[elbow]:
-            fore = start - scene.points[elbow]
-            length = max(length, 0.28 * float(np.linalg.norm(fore)), 0.10 * scene.unit)
-            if np.linalg.norm(along) < 0.3 * length:
-                along = fore
-        along = along / max(float(np.linalg.norm(along)), 1e-6)
-        reach = (places - start) @ along
-        aside = np.abs((places - start) @ np.array([-along[1], along[0]]))
-        oval = ((reach / length - 1.15) / 1.25) ** 2 + (aside / length / 0.95) ** 2 < 1
-        area[:] = oval & (reach > 0.12 * length)
-    return areas & scene.body
-
-
-def _below(scene: Scene, level: float) -> np.ndarray:
-    """(H, W) bool: beyond ``level`` trunk lengths below the hips, along the trunk."""
-    y, x = np.mgrid[: scene.body.shape[0], : scene.body.shape[1]]
-    start, down = _trunk(scene)
-    return ((x - start[0]) * down[0] + (y - start[1]) * down[1]) / scene.unit > level
-
-
-def _trunk(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
-    """The middle of the hips, known or guessed, and the way down the trunk."""
-    points, known = scene.points, scene.known
-    if known[MID_HIP] and known[NECK]:
-        down = points[MID_HIP] - points[NECK]
-        return points[MID_HIP], down / max(float(np.linalg.norm(down)), 1e-6)
-    if known[NECK]:
-        return points[NECK] + [0, scene.unit], np.array([0.0, 1.0])
-    if known[MID_HIP]:
-        return points[MID_HIP], np.array([0.0, 1.0])
-    return points[NOSE] + [0, 1.5 * scene.unit], np.array([0.0, 1.0])
-
-
-def _garment(scene: Scene, face: Face | None, head: np.ndarray) -> np.ndarray:
-    """(H, W) bool: pixels of the colours of the trunk, as far as they hang together with it."""
-    seeds = np.full(scene.body.shape, cv2.GC_BGD, np.uint8)
-    seeds[scene.body] = cv2.GC_PR_FGD
-    seeds[scene.body & _below(scene, 0.35)] = cv2.GC_PR_BGD
-    core = _trunk_core(scene) & scene.body
-    if not core.any():
-        return scene.body & ~head
-    seeds[head] = cv2.GC_BGD
-    seeds[core & ~head] = cv2.GC_FGD
-    thighs = _thighs(scene) & scene.body & ~core
-    seeds[thighs | _other_colours(scene, core)] = cv2.GC_BGD
-    if not (seeds == cv2.GC_BGD).any():
-        return scene.body & ~head
-    cv2.setRNGSeed(0)
-    models = np.zeros((1, 65)), np.zeros((1, 65))
-    picture = np.ascontiguousarray(scene.picture[..., ::-1])
-    cv2.grabCut(picture, seeds, None, *models, 3, cv2.GC_INIT_WITH_MASK)
-    return np.isin(seeds, (cv2.GC_FGD, cv2.GC_PR_FGD)) & scene.body
-
-
-def _other_colours(scene: Scene, core: np.ndarray) -> np.ndarray:
-    """(H, W) bool: what is worn below the hips, where its colours are none of the trunk's."""
-    low = scene.body & _below(scene, 0.2) & ~hand_area(scene).any(0)
-    low &= ~_arm_area(scene, 0.3).any(0)
-    if low.sum() < 30:
-        return np.zeros_like(low)
-    other = colour_distance(scene, core) > _OTHER
-    below = low & ~_below(scene, 0.6)
-    return low & other if below.any() and other[below].mean() > 0.8 else np.zeros_like(low)
-
-
-def colour_distance(scene: Scene, sample: np.ndarray, count: int = 4) -> np.ndarray:
-    """(H, W) float32: distance in Lab from the nearest of ``count`` colours of a sample."""
-    lab = cv2.cvtColor(scene.picture, cv2.COLOR_RGB2LAB).astype(np.float32)
-    values = lab[sample][:: max(1, int(sample.sum()) // 4000)]
-    cv2.setRNGSeed(0)
-    stop = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 10, 1.0)
-    count = min(count, len(values))
-    _, _, centres = cv2.kmeans(values, count, None, stop, 1, cv2.KMEANS_PP_CENTERS)
-    return np.min([np.linalg.norm(lab - centre, axis=-1) for centre in centres], 0)
-
-
-def long_hair(scene: Scene, face: Face, head: np.ndarray, skin: np.ndarray) -> np.ndarray:
-    """(H, W) bool: hair that falls below the chin, where its colour is not the garment's."""
-    across, above = _upright(scene, face)
-    seeds = head & ~skin & (across**2 + above**2 > 1.2) & (above > -0.4)
-    core = _trunk_core(scene) & scene.body
-    if seeds.sum() < 60 or not core.any():
-        return np.zeros_like(head)
-    hair, worn = colour_distance(scene, seeds, 3), colour_distance(scene, core)
-    found = scene.body & (np.abs(across) < 2.5) & (above > -4) & (above < -0.3)
-    found &= (hair < _HAIR) & (worn > hair + _HAIR)
-    found = cv2.morphologyEx((found & ~skin).astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5)))
-    _, pieces = cv2.connectedComponents((found.astype(bool) | seeds).astype(np.uint8))
-    joined = np.unique(pieces[seeds])
-    return found.astype(bool) & np.isin(pieces, joined[joined > 0])
-
-
-def _trunk_core(scene: Scene) -> np.ndarray:
-    """The middle of the trunk: surely garment, whoever wears it."""
-    core = np.zeros(scene.body.shape, np.uint8)
-    points, known = scene.points, scene.known
-    hip, down = _trunk(scene)
-    if known[L_SHOULDER] and known[R_SHOULDER]:
-        middle = (points[L_SHOULDER] + points[R_SHOULDER]) / 2
-        half = (points[L_SHOULDER] - points[R_SHOULDER]) / 2
-        top, low = middle + 0.35 * scene.unit * down, hip - 0.25 * scene.unit * down
-        corners = [top - 0.55 * half, top + 0.55 * half, low + 0.5 * half, low - 0.5 * half]
-        cv2.fillPoly(core, [np.rint(corners).astype(np.int32)], 1)
-    return core.astype(bool)
-
-
-def _thighs(scene: Scene) -> np.ndarray:
-    """The middle of the thighs below any shirt: surely worn below, unless a dress or coat is."""
-    area = np.zeros(scene.body.shape, np.uint8)
-    for hip, knee, _ in _LEGS:
-        if scene.known[hip] and scene.known[knee]:
-            start, end = scene.points[hip], scene.points[knee]
-            band(area, start + 0.7 * (end - start), end, 0.12 * scene.unit)
-    return area.astype(bool)
+def _place_costs(scene: Scene, face: Face | None, head: np.ndarray, hem: Hem | None) -> np.ndarray:
+    """(4, H, W) float32: what the place says against each class."""
+    level = scene.level
+    costs = np.zeros((4, *scene.body.shape), np.float32)
+    costs[_HAIR] = costs[_SKIN] = _NEVER
+    split = hem.level if hem else 0.45
+    middle = np.abs(scene.aside) < 0.3  # necklines, and what shows above the hem
+    costs[_SKIN][middle & ((level < -0.5) | (np.abs(level - split) < 0.2))] = 0.45
+    if face is not None:
+        across, above = upright(scene, face)
+        hanging = (np.abs(across) < 2.6) & (above > -5) & (level < -0.2)
+        hanging &= (np.abs(across) > 0.75) | (above > -1)  # none hangs across the throat
+        costs[_HAIR][hanging] = 0.2
+        costs[_HAIR][head] = 0.0
+        neck = (np.abs(across) < 0.9) & (level < -0.75)
+        costs[_SKIN][neck] = 0.0
+    limbs = arm_area(scene, 0.4).any(0) | leg_area(scene, 0.4).any(0)
+    costs[_SKIN][limbs] = np.minimum(costs[_SKIN][limbs], 0.15)
+    costs[_SKIN][hand_area(scene).any(0)] = 0.0
+    costs[_ABOVE] = 0.6 * np.clip((-1.1 - level) / 0.2, 0, 1)  # above the shoulders: a collar
+    costs[_ABOVE][head] = 0.8
+    costs[_ABOVE] += np.clip((level - split) / 0.5, 0, 1)
+    costs[_BELOW] = np.clip((split - level) / 0.25, 0, 1) * 1.2
+    costs[_BELOW][level < split - 0.4] = _NEVER
+    return costs
 
 
 # putting it together ------------------------------------------------------------------------------
 
 
-def _compose(scene, face, head, skin, garment) -> np.ndarray:
+def _compose(scene: Scene, face: Face | None, head: np.ndarray, classes: np.ndarray) -> np.ndarray:
     labels = np.zeros(scene.body.shape, np.uint8)
-    low = _below(scene, 0.0)
-    upper = scene.body & ~(low & ~garment & _below(scene, 0.12))
-    labels[scene.body] = PANTS
-    labels[upper] = UPPER
-    arms = _arm_area(scene, 0.36)
-    for label, area in zip((LEFT_ARM, RIGHT_ARM), arms, strict=True):
-        labels[area & skin & ~garment] = label
-    for label, area in zip((LEFT_ARM, RIGHT_ARM), hand_area(scene), strict=True):
-        bare = cv2.morphologyEx((area & skin).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5)))
-        seen = (area & skin).sum() > 0.2 * area.sum()  # else gloves, or light that hides its colour
-        labels[area & scene.body & ((bare > 0) if seen else ~garment)] = label
-    _legs(labels, scene, skin)
+    labels[scene.body] = UPPER
+    labels[scene.body & (classes == _BELOW)] = PANTS
+    hands, bare = hand_area(scene), scene.body & (classes == _SKIN)
+    arms, nearer = arm_area(scene, 0.4), nearer_arm(scene)
+    for side, label in enumerate((LEFT_ARM, RIGHT_ARM)):
+        labels[arms[side] & bare & (nearer == side)] = label
+    for label, area in zip((LEFT_ARM, RIGHT_ARM), hands, strict=True):
+        found = cv2.morphologyEx((area & bare).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5)))
+        seen = found.sum() > 0.2 * area.sum()  # else gloves, or light that hides its colour
+        labels[area & scene.body & ((found > 0) if seen else (classes != _ABOVE))] = label
+    _legs(labels, scene, bare, classes == _BELOW)
     labels[head] = HAIR
     if face is not None:
-        across, above = _upright(scene, face)
-        inside = across**2 + above**2 < 1.08
-        labels[inside & scene.body & (head | skin)] = FACE
+        across, above = upright(scene, face)
+        hair = (scene.body & (classes == _HAIR)).astype(np.uint8)
+        hair = cv2.morphologyEx(hair, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
+        labels[joined(hair, head)] = HAIR
+        inside = np.where(above > 0, across**2 + above**2, np.abs(across) ** 3 - above**3)
+        labels[scene.body & ((inside < 1) | ((inside < 1.3) & (head | bare)))] = FACE
         neck = (above < -0.9) & (above > -2.5) & (np.abs(across) < 1.2)
-        labels[neck & skin & ~garment & (labels == UPPER)] = NECK_SKIN
-        labels[long_hair(scene, face, head, skin)] = HAIR
+        labels[neck & bare & (labels == UPPER)] = NECK_SKIN
     return labels
 
 
-def _legs(labels: np.ndarray, scene: Scene, skin: np.ndarray) -> None:
+def joined(area: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+    """The pieces of ``area`` (H, W) bool that touch ``seeds``."""
+    _, pieces = cv2.connectedComponents((area | seeds).astype(np.uint8))
+    found = np.unique(pieces[seeds & (pieces > 0)])
+    return area & np.isin(pieces, found)
+
+
+def _legs(labels: np.ndarray, scene: Scene, bare: np.ndarray, below: np.ndarray) -> None:
     """Bare legs and shoes, left and right."""
     y, x = np.mgrid[: labels.shape[0], : labels.shape[1]]
     for label, shoe, (_, knee, ankle) in (
-        (LEFT_LEG, LEFT_SHOE, _LEGS[0]),
-        (RIGHT_LEG, RIGHT_SHOE, _LEGS[1]),
+        (LEFT_LEG, LEFT_SHOE, LEGS[0]),
+        (RIGHT_LEG, RIGHT_SHOE, LEGS[1]),
     ):
         if not scene.known[knee]:
             continue
-        reach = 0.5 * scene.unit
-        near = np.abs(x - scene.points[knee, 0]) < reach
-        labels[near & skin & (labels == PANTS)] = label
+        near = np.abs(x - scene.points[knee, 0]) < 0.5 * scene.unit
+        labels[near & bare & np.isin(labels, (PANTS, UPPER)) & (scene.level > 0.2)] = label
         if scene.known[ankle]:
-            near = np.abs(x - scene.points[ankle, 0]) < reach
-            foot = near & (y > scene.points[ankle, 1] + 0.04 * scene.unit)
-            labels[foot & np.isin(labels, (PANTS, LEFT_LEG, RIGHT_LEG))] = shoe
+            near = np.abs(x - scene.points[ankle, 0]) < 0.5 * scene.unit
+            under = (y - scene.points[ankle, 1]) / scene.unit
+            foot = near & ((under > 0.1) | ((under > 0.04) & ~below))
+            labels[foot & np.isin(labels, (PANTS, UPPER)) & ~bare] = shoe

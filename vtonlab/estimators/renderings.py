@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from vtonlab.estimators.base import DensePoseEstimator, Person
-from vtonlab.estimators.pseudo_parse import find_face, hand_area, place_scene
+from vtonlab.estimators.scene import find_face, hand_area, place_scene
 from vtonlab.ops.agnostic_shapes import (
     ARMS,
     L_HIP,
