@@ -80,6 +80,7 @@ def full_sample():
 
     from vtonlab.structures.correspondences import Correspondences
     from vtonlab.structures.flow_field import FlowField
+    from vtonlab.structures.sample import MASKS, REFERENCES, key_of
 
     def make(seed: int = 0, size: tuple[int, int] = (48, 36)) -> dict:
         rng = np.random.default_rng(seed)
@@ -116,6 +117,13 @@ def full_sample():
             sample[f"{side}pose"] = np.zeros((*size, 3), np.uint8)
             sample[f"{side}pose"][h // 2 :] = (22, 82, 194)
         sample["garment_keypoints"] = np.roll(keypoints, 1, 0)
+        more = np.random.default_rng([seed, 1])
+        for role in REFERENCES[1:]:
+            sample[role] = _picture(more, size)
+            for name in ("correspondences", "flow"):
+                sample[key_of(name, role)] = sample[name]
+        for key in MASKS[3:]:
+            sample[key] = sample["mask"].copy()
         return sample
 
     return make

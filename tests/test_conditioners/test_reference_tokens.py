@@ -11,11 +11,14 @@ from torch.nn import functional as F
 
 from vtonlab.attention import list_attention_layers
 from vtonlab.conditioners import ReferenceTokensConditioner
+from vtonlab.losses import AttentionEntropyLoss, CorrespondenceDistillationLoss
 from vtonlab.ops.panels import place_ids, text_position_ids
 from vtonlab.registry import BACKBONES
+from vtonlab.structures import AttentionRecord, Correspondences
 
 HEIGHT, WIDTH, FACTOR = 16, 12, 2  # pixels; latents 8 x 6, tokens 4 x 3 a picture
 GRID, TOKENS = (4, 3), 12
+FIELDS = ("name", "query", "key", "query_grid", "key_grid", "scale", "context_key")
 
 
 def flux2(**changes):
@@ -139,7 +142,46 @@ def test_shapes_and_records(roles):
         assert torch.isfinite(record.garment_mass()).all()
 
 
+def test_each_supervised_reference_has_records_and_matches_of_its_own():
+    """Two garments in one sequence: the second's loss reads the second's keys and matches."""
+    references = [dict(role="person"), dict(role="garment"), dict(role="garment_2", size=(16, 8))]
+    roles = ["garment", "garment_2"]
+    conditioner = make_conditioner(references=references, supervise=roles)
+    batch, g = make_batch(), torch.Generator().manual_seed(1)
+    batch["garment_2"] = torch.rand(2, 3, HEIGHT, WIDTH, generator=g)
+    for key in ("correspondences", "correspondences_2"):
+        batch[key] = [Correspondences(*torch.rand(2, 5, 2, generator=g)) for _ in range(2)]
+    records = run(conditioner, flux2(), batch, ["transformer_blocks.1.attn"]).records
+    first, second = records
+    assert [record.reference for record in records] == roles
+    assert first.key_grid == GRID and second.key_grid == (4, 2)
+    assert first.context_key.shape[2] == 3 + 2 * TOKENS + 8
+    assert second.context_key.shape[2] == 3 + 3 * TOKENS
+    settings = dict(form="cross_entropy", t_max=None)
+    renamed = {"correspondences": batch["correspondences_2"]}
+    plain = AttentionRecord(**{n: getattr(second, n) for n in FIELDS} | {"reference": "garment"})
+    timesteps = torch.tensor([500.0, 500.0])
+    for loss in (CorrespondenceDistillationLoss, AttentionEntropyLoss):
+        only = settings if loss is CorrespondenceDistillationLoss else dict(t_max=None)
+        found = loss(**only, reference="garment_2")(records, batch, timesteps=timesteps, step=0)
+        alone = loss(**only)([plain], renamed, timesteps=timesteps, step=0)
+        other = loss(**only)(records, batch, timesteps=timesteps, step=0)
+        assert torch.equal(found["loss"], alone["loss"]) and found["loss"] != other["loss"]
+    with pytest.raises(ValueError, match=r"of reference 'worn', only of garment, garment_2: add"):
+        CorrespondenceDistillationLoss(reference="worn")(
+            records, batch, timesteps=timesteps, step=0
+        )
+    del batch["correspondences_2"]
+    with pytest.raises(ValueError, match="needs 'correspondences_2' in the batch"):
+        CorrespondenceDistillationLoss(reference="garment_2")(
+            records, batch, timesteps=timesteps, step=0
+        )
+
+
 def test_settings_that_cannot_be():
+    for wrong in ([], ["garment", "garment"]):
+        with pytest.raises(ValueError, match="supervise"):
+            make_conditioner(supervise=wrong)
     with pytest.raises(ValueError, match=r"supervise='garment' must be .* roles are \['pose'\]"):
         make_conditioner(references=[dict(role="pose")])
     with pytest.raises(ValueError, match="its settings are role, size, position_scale, dropout"):
@@ -158,7 +200,7 @@ def test_references_are_dropped_alone_and_together():
     agnostic, garment = conditioner.drop_parts(conditions, {"garment": dropped})["references"]
     assert torch.equal(agnostic, conditions["references"][0])
     assert not garment[0].any() and torch.equal(garment[1], conditions["references"][1][1])
-    assert conditioner.withholds_garment({"garment": dropped}) is dropped
+    assert torch.equal(conditioner.withholds_garment({"garment": dropped}), dropped)
     assert conditioner.withholds_garment({}) is None
     for reference in conditioner.drop(conditions, dropped)["references"]:
         assert not reference[0].any() and reference[1].any()

@@ -60,6 +60,19 @@ def test_identity_attention_on_an_identity_flow_is_all_right():
     assert 0 < scores["attention_pck_chance"] < 0.8
 
 
+def test_another_reference_has_names_of_its_own():
+    metric = AttentionPCK(reference="garment_2")
+    found = result(torch.arange(12), identity_flow())
+    pair = {"attention_2": found["attention"], "flow_2": found["flow"]}
+    metric.process({}, [pair])
+    scores = metric.compute_metrics(metric.results)
+    assert scores["attention_pck_2"] == 1.0 and scores["attention_pck_2/bad"] < 0.5
+    assert all("_2" in name for name in scores) and metric.directions["true_share_2"] == "up"
+    assert metric.columns(metric.results) == [{"attention_pck_2": 1.0, "garment_mass_2": 0.5}]
+    with pytest.raises(ValueError, match="that reference in the conditioner's `supervise`"):
+        metric.process({}, [found])
+
+
 def test_supervised_layers_are_told_from_the_others():
     metric = AttentionPCK(layers=["bad"])
     metric.process({}, [result(torch.arange(12), identity_flow())])

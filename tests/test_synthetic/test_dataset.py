@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import time
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -74,6 +75,38 @@ def test_maps_agree_with_each_other(samples):
         assert sample["garment_mask"][at[:, 1], at[:, 0]].mean() > 0.95
         assert (sample["iuv"][..., 0] <= 24).all() and (sample["iuv"][..., 0] > 0).sum() > 100
         assert ((sample["pose"].sum(-1) > 0) == (sample["iuv"][..., 0] > 0)).all()
+
+
+def test_outfits_and_wearers_have_truths_of_their_own():
+    """Each flow carries the true result's colours; nothing changes without them."""
+    from vtonlab.structures.sample import check_sample
+
+    bodies = ["upper_body", "lower_body"]
+    maps = ["flow", "correspondences", "worn_mask", "worn"]
+    settings = dict(length=3, categories=bodies, setting="unpaired", textures="bold")
+    data = SyntheticTryOn(**settings, outfit=True, maps=maps)
+    copied, one_colour = Counter(), Counter()
+    for sample in (data[n] for n in range(3)):
+        check_sample(sample)
+        target = sample["target"].astype(float)
+        assert sample["garment_id_2"] != sample["garment_id"]
+        for ending, picture in (("", "garment"), ("_2", "garment_2"), ("_worn", "worn")):
+            flow = sample[f"flow{ending}"]
+            seen = flow.visible.numpy()
+            assert seen.sum() > 30 and len(sample[f"correspondences{ending}"]) == seen.sum()
+            x, y = (flow.flow.numpy()[seen] * [48, 64]).astype(int).clip(0, [47, 63]).T
+            copied = np.abs(sample[picture][y, x] - target[seen]).mean()
+            assert copied < 0.8 * np.abs(target[seen].mean(0) - target[seen]).mean()  # one colour
+        both = sample["flow"].visible | sample["flow_2"].visible
+        assert not (sample["flow"].visible & sample["flow_2"].visible).any()
+        assert not (sample["worn_mask"] & sample["worn_mask_2"]).any()
+        assert (sample["mask"] >= sample["worn_mask"] | sample["worn_mask_2"]).mean() > 0.99
+        assert sample["mask"][both.numpy()].mean() > 0.9  # of other clothes, without a skirt
+    assert all(copied[ending] < 0.8 * one_colour[ending] for ending in ("", "_2", "_worn"))
+    plain = SyntheticTryOn(**settings)[0]
+    assert not {key for key in plain if key[-2:] == "_2" or "worn" in key} - {"worn_mask"}
+    shown = SyntheticTryOn(**settings, maps=["worn"])[0]
+    assert np.array_equal(shown["target"], plain["target"])
 
 
 def test_mask_hides_the_garment_and_keeps_the_face(samples):
@@ -237,6 +270,11 @@ def test_shuffled_points_come_from_another_sample_one_by_one():
         ({"garments": ["skirt"], "categories": ["dresses"]}, "none of the garments"),
         ({"maps": ["depth"]}, "maps must be one of"),
         ({"length": 0}, "length"),
+        ({"outfit": True}, "nothing is worn with a dress"),
+        (
+            {"maps": ["worn"], "setting": "person_to_person"},
+            "maps: 'worn' needs setting='paired' or 'unpaired'",
+        ),
     ],
 )
 def test_mistakes_are_named(kwargs, message):
@@ -278,10 +316,11 @@ def test_cache_is_keyed_by_every_setting_that_changes_pictures(tmp_path):
         for kwargs in (
             {}, {"seed": 1}, {"split": "val"}, {"size": (32, 24)}, {"hardness": (0, 0.5)},
             {"textures": ["plain"]}, {"garments": ["dress"]}, {"setting": "unpaired"},
-            {"with_body": True}, {"framing": 0.5},
+            {"with_body": True}, {"framing": 0.5}, {"maps": ["worn"]},
+            {"categories": ["upper_body"]}, {"categories": ["upper_body"], "outfit": True},
         )
     }  # fmt: skip
-    assert len(folders) == 10
+    assert len(folders) == 13
     same = SyntheticTryOn(length=99, cache_dir=tmp_path, maps=(), shuffle_correspondences="samples")
     assert same.cache.folder in folders
 

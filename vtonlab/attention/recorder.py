@@ -28,7 +28,8 @@ from vtonlab.utils.compat import in_backward
 if TYPE_CHECKING:
     from vtonlab.structures import AttentionRecord
 
-ToRecord = Callable[..., "AttentionRecord | None"]  # (name, query, key, scale, mask=None)
+# (name, query, key, scale, mask=None)
+ToRecord = Callable[..., "AttentionRecord | list[AttentionRecord] | None"]
 
 
 class _Call(NamedTuple):
@@ -112,11 +113,11 @@ class AttentionRecorder:
             :func:`~vtonlab.attention.list_attention_layers` lists them. An exact name may also be
             a module without ``processor`` that calls scaled-dot-product attention in ``forward``.
         to_record: ``to_record(name, query (B,H,N,D), key (B,H,M,D), scale, mask=None)`` makes the
-            record of one layer, or None for no record. Query and key are what the softmax saw;
-            ``mask`` (B,M) hides keys (bool, True = seen) or is added to their scores; it is
-            (B,N,M) where queries differ (`mask_of_queries` takes those that count). A function that
-            takes no ``mask`` refuses layers that have one. Of several calls in one layer, the one
-            with the most keys is handed over: that of the image over all tokens.
+            record of one layer, a list of several, or None for no record. Query and key are what
+            the softmax saw; ``mask`` (B,M) hides keys (bool, True = seen) or is added to their
+            scores; it is (B,N,M) where queries differ (`mask_of_queries` takes those that count). A
+            function that takes no ``mask`` refuses layers that have one. Of several calls in one
+            layer, the one with the most keys is handed over: that of the image over all tokens.
 
     Raises:
         ValueError: where an entry of ``layers`` matches nothing; on entering with gradients, where
@@ -169,8 +170,8 @@ class AttentionRecorder:
         if exc_type is not None:
             return
         self._check_all_ran({name for name, _ in calls})
-        records = (self._make_record(name, call) for name, call in calls)
-        self._records = [record for record in records if record is not None]
+        made = (self._make_records(name, call) for name, call in calls)
+        self._records = [record for records in made for record in records]
 
     def _check_recomputed_as_run(self) -> None:
         """Recording breaks a compiled block's graph, and the recomputation is not recorded."""
@@ -285,9 +286,12 @@ class AttentionRecorder:
                 "inside the with block, and choose layers that it does not skip."
             )
 
-    def _make_record(self, name: str, call: _Call) -> "AttentionRecord | None":
+    def _make_records(self, name: str, call: _Call) -> "Sequence[AttentionRecord]":
         query, key = call.query.to(call.dtype), call.key.to(call.dtype)
         if key.shape[1] != query.shape[1]:  # groups of heads share keys
             key = key.repeat_interleave(query.shape[1] // key.shape[1], dim=1)
         mask = {} if call.attn_mask is None else {"mask": call.attn_mask}
-        return self._to_record(name, query, key, call.scale, **mask)
+        found = self._to_record(name, query, key, call.scale, **mask)
+        if found is None:
+            return ()
+        return found if isinstance(found, list) else (found,)

@@ -1,6 +1,6 @@
 """Attention records from the joint sequences of multi-modal DiTs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ def joint_records(
     others: Tensor,
     text: Tensor,
     key_grid: tuple[int, int] | None = None,
+    reference: str = "garment",
 ) -> Callable[..., AttentionRecord]:
     """What an `AttentionRecorder` calls: person queries, garment keys, all else the softmax saw.
 
@@ -31,6 +32,7 @@ def joint_records(
         others: places of all image tokens but the garment's.
         text: (B, T, D) text tokens, on the device of the records.
         key_grid: of the garment's picture; None: ``grid``.
+        reference: role of that picture.
 
     The function raises a ValueError at a layer whose tokens are not these image tokens, alone or
     beside the text: its records would be of other tokens than those they are named after.
@@ -59,9 +61,21 @@ def joint_records(
             context_key=key[:, :, context],  # text, person and pose tokens
             key_mask=None if mask is None else mask[:, start + garment],
             context_mask=None if mask is None else mask[:, context],
+            reference=reference,
         )
 
     return to_record
+
+
+def each_of(builders: Sequence[Callable[..., AttentionRecord]]) -> Callable[..., list]:
+    """One function for an `AttentionRecorder` that gives the record of every builder."""
+
+    def to_records(
+        name: str, query: Tensor, key: Tensor, scale: float, mask: Tensor | None = None
+    ) -> list[AttentionRecord]:
+        return [build(name, query, key, scale, mask) for build in builders]
+
+    return to_records
 
 
 def _of_person(name: str, mask: Tensor | None, person: Tensor) -> Tensor | None:

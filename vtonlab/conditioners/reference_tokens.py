@@ -30,7 +30,7 @@ from torch.nn import functional as F
 from vtonlab.attention import AttentionRecorder
 from vtonlab.backbones.families import Reference, Text, family_of
 from vtonlab.conditioners.base import Conditioner, Encode, Prediction
-from vtonlab.conditioners.joint_records import joint_records
+from vtonlab.conditioners.joint_records import each_of, joint_records
 from vtonlab.conditioners.prompts import replaced
 from vtonlab.registry import CONDITIONERS
 
@@ -73,13 +73,15 @@ class ReferenceTokensConditioner(Conditioner):
     Args:
         prompt: config of the text source (``NullPrompt``, ``CachedPrompt``).
         references: what the network is shown, in this order, each as `ReferenceSettings` takes it.
-        supervise: role whose tokens are the keys of attention records.
+        supervise: role whose tokens are the keys of attention records, or several: with
+            ``["garment", "garment_2"]`` each layer gives a record of each, and an attention loss
+            says whose it reads (``reference``).
         guidance_scale: value of the guidance embedding, for backbones that have one (Kontext,
             FLUX.2 dev; klein has none).
 
     Raises:
         ValueError: a setting of a reference that does not exist, or no or several references of
-            the role ``supervise``.
+            a role in ``supervise``.
     """
 
     def __init__(
@@ -87,18 +89,22 @@ class ReferenceTokensConditioner(Conditioner):
         *,
         prompt: dict,
         references: Sequence[Mapping] = DEFAULT,
-        supervise: str = "garment",
+        supervise: str | Sequence[str] = "garment",
         guidance_scale: float = 4.0,
     ) -> None:
         super().__init__()
         self.prompt = CONDITIONERS.build(prompt)
         self.references = [_settings(each) for each in references]
         roles = [each.role for each in self.references]
-        if roles.count(supervise) != 1:
-            raise ValueError(
-                f"supervise={supervise!r} must be the role of one reference; roles are {roles}"
-            )
-        self.supervised = roles.index(supervise)
+        supervise = [supervise] if isinstance(supervise, str) else list(supervise)
+        for role in supervise:
+            if roles.count(role) != 1 or supervise.count(role) != 1:
+                raise ValueError(
+                    f"supervise={role!r} must be the role of one reference; roles are {roles}"
+                )
+        if not supervise:
+            raise ValueError(f"supervise is empty: name one or more of {roles}")
+        self.supervised = [roles.index(role) for role in supervise]
         self.guidance_scale = guidance_scale
 
     def attach(self, backbone: nn.Module) -> None:
@@ -145,6 +151,7 @@ class ReferenceTokensConditioner(Conditioner):
             "text_mask": text.mask,
             "without_text": without,
             "size": tuple(side // factor for side in batch["person"].shape[-2:]),
+            "shown": [latents[0].new_ones(len(text.tokens)) for _ in self.references],
         }
 
     def drop(self, conditions: dict[str, Any], dropped: Tensor) -> dict[str, Any]:
@@ -157,12 +164,13 @@ class ReferenceTokensConditioner(Conditioner):
         """Zeros in place of the latents of some references, the empty text in place of the text:
         role or ``"text"`` -> samples (B,) bool.
         """
-        references = list(conditions["references"])
+        references, shown = list(conditions["references"]), list(conditions["shown"])
         for place, settings in enumerate(self.references):
             if settings.role in dropped:
                 kept = ~dropped[settings.role].to(references[place].device)
                 references[place] = references[place] * kept[:, None, None, None]
-        conditions = {**conditions, "references": references}
+                shown[place] = shown[place] * kept
+        conditions = {**conditions, "references": references, "shown": shown}
         if "text" not in dropped:
             return conditions
         text = Text(conditions["text"], conditions["pooled"], conditions["text_mask"])
@@ -170,8 +178,10 @@ class ReferenceTokensConditioner(Conditioner):
         return {**conditions, "text": tokens, "pooled": pooled, "text_mask": mask}
 
     def withholds_garment(self, dropped: Mapping[str, Tensor]) -> Tensor | None:
-        """Samples (B,) bool whose supervised reference is dropped; None where none can be."""
-        return dropped.get(self.references[self.supervised].role)
+        """Samples (B,) bool of which a supervised reference is dropped; None where none can be."""
+        roles = [self.references[place].role for place in self.supervised]
+        found = [dropped[role] for role in roles if role in dropped]
+        return torch.stack(found).any(0) if found else None
 
     def unconditional(self, conditions: dict[str, Any]) -> dict[str, Any]:
         """Without the references that training may drop, or without any where it drops none by
@@ -211,18 +221,7 @@ class ReferenceTokensConditioner(Conditioner):
 
         if not layers:
             return Prediction(run())
-        grids = [(each.shape[-2] // 2, each.shape[-1] // 2) for each in (noisy, *latents)]
-        counts = [height * width for height, width in grids]
-        places = list(torch.arange(sum(counts)).split(counts))
-        to_record = joint_records(
-            backbone,
-            grid=grids[0],
-            key_grid=grids[1 + self.supervised],
-            person=places[0],
-            garment=places.pop(1 + self.supervised),
-            others=torch.cat(places),
-            text=conditions["text"],
-        )
+        to_record = self._record_builder(backbone, [noisy, *latents], conditions["text"])
         with AttentionRecorder(backbone, layers=layers, to_record=to_record) as recorder:
             sample = run()
         return Prediction(sample, recorder.records)
@@ -235,6 +234,28 @@ class ReferenceTokensConditioner(Conditioner):
         """Image tokens that are generated (3 072 at 1024x768), as noise levels count them."""
         height, width = conditions["size"]
         return height * width // 4
+
+    def _record_builder(self, backbone: nn.Module, pictures: list[Tensor], text: Tensor):
+        """The places of each supervised reference's tokens, told to `joint_records`."""
+        grids = [(each.shape[-2] // 2, each.shape[-1] // 2) for each in pictures]
+        counts = [height * width for height, width in grids]
+        places = torch.arange(sum(counts)).split(counts)
+        builders = []
+        for number in self.supervised:
+            others = [place for n, place in enumerate(places) if n != 1 + number]
+            builders.append(
+                joint_records(
+                    backbone,
+                    grid=grids[0],
+                    key_grid=grids[1 + number],
+                    person=places[0],
+                    garment=places[1 + number],
+                    others=torch.cat(others),
+                    text=text,
+                    reference=self.references[number].role,
+                )
+            )
+        return each_of(builders)
 
     def _shown(self, picture: Tensor, settings: ReferenceSettings) -> Tensor:
         if settings.size is None or tuple(picture.shape[-2:]) == tuple(settings.size):

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from vtonlab.evaluation.base import PairMetric
 from vtonlab.registry import METRICS
+from vtonlab.structures.sample import key_of
 from vtonlab.structures.truth import true_points
 
 
@@ -53,6 +54,8 @@ class AttentionPCK(PairMetric):
         tolerance: in tokens.
         truth: ``"flow"``, or ``"correspondences"``: the mean of the matches in a token, where a
             matcher found any; agreement with the matcher then, not truth.
+        reference: role of the picture that the keys are of: with ``"garment_2"`` all names end in
+            ``_2``, with ``"worn"`` in ``_worn``, and the truth is that reference's.
     """
 
     names = ("attention_pck",)
@@ -72,6 +75,7 @@ class AttentionPCK(PairMetric):
         layers: Sequence[str] | None = None,
         tolerance: float = 1.0,
         truth: str = "flow",
+        reference: str = "garment",
         collect_device: str = "cpu",
     ) -> None:
         super().__init__(collect_device=collect_device)
@@ -79,8 +83,12 @@ class AttentionPCK(PairMetric):
             raise ValueError("layers is empty: give names, or None for all that the probe reads")
         if truth not in ("flow", "correspondences"):
             raise ValueError(f"truth={truth!r}: choose 'flow' or 'correspondences'")
-        self.layers, self.tolerance, self.truth = layers, tolerance, truth
-        self.needs = ("attention", truth)
+        self.layers, self.tolerance = layers, tolerance
+        self.attention, self.truth = key_of("attention", reference), key_of(truth, reference)
+        self._known, self._ending = truth, key_of("", reference)
+        self.directions = {name + self._ending: way for name, way in self.directions.items()}
+        self.names = ("attention_pck" + self._ending,)
+        self.needs = (self.attention, self.truth)
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Needs ``attention`` and the ``truth`` in each result of the model.
@@ -89,16 +97,19 @@ class AttentionPCK(PairMetric):
             ValueError: the model has no ``probe``, or the data set does not know the truth.
         """
         for sample in data_samples:
-            if "attention" not in sample or self.truth not in sample:
-                lacks = "attention" not in sample
+            if self.attention not in sample or self.truth not in sample:
+                lacks = self.attention not in sample
                 missing = "probe in the model" if lacks else f"{self.truth} in the data"
+                if lacks and self._ending:
+                    missing += " and that reference in the conditioner's `supervise`"
                 raise ValueError(f"AttentionPCK needs a {missing}: add it or drop the metric")
-            self.results.append({k: self._score(v, sample) for k, v in sample["attention"].items()})
+            attention = sample[self.attention]
+            self.results.append({k: self._score(v, sample) for k, v in attention.items()})
 
     def _score(self, attention: dict, sample: dict) -> dict[str, float]:
         query_grid, key_grid = attention["grids"]
-        known = {self.truth: [sample[self.truth]]}
-        truth, valid = true_points(known, 0, query_grid, self.truth)
+        known = {self._known: [sample[self.truth]]}
+        truth, valid = true_points(known, 0, query_grid, self._known)
         right = correct_matches(attention["argmax"][valid], truth[valid], key_grid, self.tolerance)
         row = dict(
             queries=int(valid.sum()),
@@ -134,7 +145,13 @@ class AttentionPCK(PairMetric):
         }
         sharpness = ("true_share", "effective_cells", "drawn_error")
         metrics |= {key: layers[best][key] for key in sharpness if key in layers[best]}
-        return metrics | {f"attention_pck/{name}": layer["right"] for name, layer in layers.items()}
+        metrics |= {f"attention_pck/{name}": layer["right"] for name, layer in layers.items()}
+        return {self._named(name): value for name, value in metrics.items()}
+
+    def _named(self, name: str) -> str:
+        """With the reference's ending, before the name of a layer."""
+        first, slash, layer = name.partition("/")
+        return first + self._ending + slash + layer
 
     def columns(self, results: list[dict]) -> list[dict[str, float | None]]:
         """Each pair's share of right queries and mass in the best layer; None where none is
@@ -146,7 +163,10 @@ class AttentionPCK(PairMetric):
         rows = [row[self._best(layers)] for row in results]
         keys = (("attention_pck", "right"), ("garment_mass", "mass"))
         return [
-            {name: row[key] / row["queries"] if row["queries"] else None for name, key in keys}
+            {
+                self._named(name): row[key] / row["queries"] if row["queries"] else None
+                for name, key in keys
+            }
             for row in rows
         ]
 

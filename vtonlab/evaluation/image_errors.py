@@ -11,6 +11,9 @@ from vtonlab.evaluation.bounds import (
 )
 from vtonlab.evaluation.prints import print_scores
 from vtonlab.registry import METRICS
+from vtonlab.structures.sample import MORE_GARMENTS, key_of
+
+MORE_CLOTH = {key_of("l1_cloth", role): key_of("flow", role) for role in MORE_GARMENTS}
 
 
 def l1_inside(image: np.ndarray, target: np.ndarray, mask: np.ndarray) -> float:
@@ -50,6 +53,17 @@ def psnr_outside(image: np.ndarray, target: np.ndarray, mask: np.ndarray) -> flo
     return psnr(np.square(image[outside].astype(float) - target[outside].astype(float)).mean())
 
 
+def more_cloth(sample: dict) -> dict[str, float | None]:
+    """``l1_cloth_2`` and so on: the error on the visible cloth of each further garment."""
+    found = {}
+    for name, flow in MORE_CLOTH.items():
+        if flow in sample:
+            cloth = sample[flow].visible.numpy() & sample["mask"].astype(bool)
+            known = l1_inside(sample["image"], sample["target"], cloth) if cloth.any() else None
+            found[name] = known
+    return found
+
+
 @METRICS.register_module()
 class ImageErrors(PairMetric):
     """``l1_inside``, ``ssim_inside``, ``psnr_outside``, and their bounds, all before repaint.
@@ -62,7 +76,8 @@ class ImageErrors(PairMetric):
     (see ``print_scores``), over the garments that have one. ``l1_inside_plain`` is what the truth
     with the visible garment in its mean colour would score, and ``share_of_the_print`` is
     ``(plain - error) / (plain - copy)`` over the visible garment inside the mask alone: 0 is one
-    colour there, 1 is copying by the truth.
+    colour there, 1 is copying by the truth. The error there is ``l1_cloth``; that on the visible
+    cloth of further garments is ``l1_cloth_2`` and so on.
     """
 
     names = ("l1_inside", "ssim_inside", "psnr_outside", "l1_inside_fill")
@@ -106,6 +121,7 @@ class ImageErrors(PairMetric):
                 name: l1_inside(drawing, target, cloth) if cloth.any() else None
                 for name, drawing in drawings
             }
+            scores |= more_cloth(sample)
         return scores
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
@@ -121,6 +137,8 @@ class ImageErrors(PairMetric):
             )
             if None not in (error, fill, copy):
                 found["share_of_the_way"] = share_of_the_way(error, fill, copy)
+            more = dict.fromkeys(name for row in results for name in row if name in MORE_CLOTH)
+            found |= {name: mean([row.get(name) for row in results]) for name in more}
             error, copy, plain = (found[name] for name in self.of_cloth)
             if None not in (error, copy, plain):
                 found["share_of_the_print"] = share_of_the_way(error, plain, copy)

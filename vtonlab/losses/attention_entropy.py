@@ -43,6 +43,7 @@ class AttentionEntropyLoss(AttentionLoss):
         head_reduction: str = "mean",
         layer_reduction: str = "mean",
         sample_reduction: str = "mean",
+        reference: str = "garment",
     ) -> None:
         super().__init__(
             weight=weight,
@@ -53,6 +54,7 @@ class AttentionEntropyLoss(AttentionLoss):
             head_reduction=head_reduction,
             layer_reduction=layer_reduction,
             sample_reduction=sample_reduction,
+            reference=reference,
         )
         self.choose("queries", queries, ("correspondences", "mask"))
         self.queries = queries

@@ -89,6 +89,7 @@ class AttentionFlowLoss(AttentionLoss):
         head_reduction: str = "mean",
         layer_reduction: str = "sum",
         sample_reduction: str = "mean",
+        reference: str = "garment",
     ) -> None:
         super().__init__(
             weight=weight,
@@ -99,6 +100,7 @@ class AttentionFlowLoss(AttentionLoss):
             head_reduction=head_reduction,
             layer_reduction=layer_reduction,
             sample_reduction=sample_reduction,
+            reference=reference,
         )
         if min_grid_ratio < 0:
             raise ValueError(f"min_grid_ratio={min_grid_ratio}: 0 (every grid) or more is needed")

@@ -75,6 +75,7 @@ class AttentionTVLoss(AttentionLoss):
         head_reduction: str = "mean",
         layer_reduction: str = "mean",
         sample_reduction: str = "mean",
+        reference: str = "garment",
     ) -> None:
         super().__init__(
             weight=weight,
@@ -85,6 +86,7 @@ class AttentionTVLoss(AttentionLoss):
             head_reduction=head_reduction,
             layer_reduction=layer_reduction,
             sample_reduction=sample_reduction,
+            reference=reference,
         )
         self.choose("pair_count", pair_count, ("sample", "batch"))
         self.choose("mask_read_at", mask_read_at, ("centre", "corner"))

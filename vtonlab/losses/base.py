@@ -14,6 +14,7 @@ from vtonlab.losses.record_views import known_garment_mass, mean_logit, take_que
 from vtonlab.losses.supervised_batch import SupervisedBatch
 from vtonlab.losses.weights import check_weight
 from vtonlab.structures.attention_record import AttentionRecord
+from vtonlab.structures.sample import reference_keys
 
 MASS_QUERIES = 256  # of a sample and layer, that the garment mass is the mean of
 
@@ -40,6 +41,9 @@ class AttentionLoss(nn.Module):
         layer_reduction: "mean" or "sum" over the supervised layers.
         sample_reduction: "mean" over the samples of the batch, or "sum" as in SIFT-VTON's released
             code (the effective weight then grows with the batch).
+        reference: role of the picture whose records and matches it reads: the garment, or of
+            several one other (``"garment_2"``), or the photograph of somebody who wears it
+            (``"worn"``); see ``vtonlab.structures.sample``.
 
     Raises:
         ValueError: a setting outside its range, or an unknown reduction.
@@ -59,6 +63,7 @@ class AttentionLoss(nn.Module):
         head_reduction: str = "mean",
         layer_reduction: str = "mean",
         sample_reduction: str = "mean",
+        reference: str = "garment",
     ) -> None:
         super().__init__()
         if isinstance(layers, str):
@@ -82,6 +87,7 @@ class AttentionLoss(nn.Module):
         self.head_reduction = head_reduction
         self.layer_reduction = layer_reduction
         self.sample_reduction = sample_reduction
+        self.reference = reference
 
     def forward(
         self,
@@ -106,7 +112,7 @@ class AttentionLoss(nn.Module):
             ``garment_mass`` (share of the softmax that falls on the garment, over heads and
             supervised queries, at most ``MASS_QUERIES`` of each sample, evenly spread).
         """
-        batch = SupervisedBatch.of(batch, len(timesteps))
+        batch = SupervisedBatch.of(batch, len(timesteps)).of_reference(self.reference)
         chosen = self.select(records, batch)
         self._check_sizes(chosen, timesteps)
         with torch.autocast(chosen[0].query.device.type, enabled=False):
@@ -160,6 +166,13 @@ class AttentionLoss(nn.Module):
         Raises:
             ValueError: a pattern matches no record, or no record is left; lists what exists.
         """
+        roles = [r.reference for r in records]
+        if records and self.reference not in roles:
+            raise ValueError(
+                f"{type(self).__name__}: no record is of reference {self.reference!r}, only of "
+                f"{', '.join(dict.fromkeys(roles))}: add it to the conditioner's `supervise`"
+            )
+        records = [r for r in records if r.reference == self.reference]
         names = [r.name for r in records]
         for pattern in self.layers or ():
             if not any(fnmatchcase(name, pattern) for name in names):
@@ -202,8 +215,9 @@ class AttentionLoss(nn.Module):
     def require(self, batch: Mapping, key: str, hint: str):
         """``batch[key]``, or a ``ValueError`` that names the key and the way out."""
         if key not in batch:
+            named = reference_keys(self.reference).get(key, key)
             raise ValueError(
-                f"{type(self).__name__} needs {key!r} in the batch, which has "
+                f"{type(self).__name__} needs {named!r} in the batch, which has "
                 f"{', '.join(sorted(map(str, batch)))}; {hint}"
             )
         return batch[key]

@@ -77,6 +77,7 @@ class CorrelationRegularizationLoss(AttentionLoss):
         head_reduction: str = "mean",
         layer_reduction: str = "mean",
         sample_reduction: str = "mean",
+        reference: str = "garment",
     ) -> None:
         super().__init__(
             weight=weight,
@@ -87,6 +88,7 @@ class CorrelationRegularizationLoss(AttentionLoss):
             head_reduction=head_reduction,
             layer_reduction=layer_reduction,
             sample_reduction=sample_reduction,
+            reference=reference,
         )
         self.choose("truth", truth, SOURCES)
         self.choose("support", support, ("target_cells", "all"))

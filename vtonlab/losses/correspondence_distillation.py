@@ -78,6 +78,7 @@ class CorrespondenceDistillationLoss(AttentionLoss):
         head_reduction: str = "mean",
         layer_reduction: str = "mean",
         sample_reduction: str = "mean",
+        reference: str = "garment",
     ) -> None:
         super().__init__(
             weight=weight,
@@ -88,6 +89,7 @@ class CorrespondenceDistillationLoss(AttentionLoss):
             head_reduction=head_reduction,
             layer_reduction=layer_reduction,
             sample_reduction=sample_reduction,
+            reference=reference,
         )
         self.choose("form", form, ("regression", "cross_entropy"))
         self.choose("distance", distance, ("l1", "l2", "huber"))

@@ -46,6 +46,7 @@ class KeypointAttentionLoss(AttentionLoss):
         head_reduction: str = "none",
         layer_reduction: str = "mean",
         sample_reduction: str = "mean",
+        reference: str = "garment",
     ) -> None:
         super().__init__(
             weight=weight,
@@ -56,6 +57,7 @@ class KeypointAttentionLoss(AttentionLoss):
             head_reduction=head_reduction,
             layer_reduction=layer_reduction,
             sample_reduction=sample_reduction,
+            reference=reference,
         )
         self.choose("interpolation", interpolation, ("nearest", "bilinear"))
         self.interpolation = interpolation

@@ -16,7 +16,7 @@ from vtonlab.structures.attention_record import AttentionRecord
 
 def _like(record: AttentionRecord, **changes) -> AttentionRecord:
     fields = ("name", "query", "key", "query_grid", "key_grid", "scale")
-    fields += ("context_key", "key_mask", "context_mask")
+    fields += ("context_key", "key_mask", "context_mask", "reference")
     return AttentionRecord(**{f: getattr(record, f) for f in fields} | changes)
 
 

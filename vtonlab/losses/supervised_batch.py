@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vtonlab.structures.sample import reference_keys
 from vtonlab.utils.upload import upload
 
 T = TypeVar("T")
@@ -58,6 +59,14 @@ class SupervisedBatch(Mapping):
             self._made[key] = make()
         return self._made[key]
 
+    def of_reference(self, role: str) -> SupervisedBatch:
+        """The batch as it is for one reference (`reference_keys`): its picture under ``garment``,
+        its matches under ``correspondences``.
+        """
+        if role == "garment":
+            return self
+        return self.once(("reference", role), lambda: _ReferenceBatch(self, role))
+
     def rows(self, tensor: Tensor) -> Tensor:
         """The samples' part of a tensor (B, ...) over the whole batch."""
         if self.samples is None:
@@ -77,6 +86,26 @@ class SupervisedBatch(Mapping):
 
     def _taken(self, values: Sequence) -> list:
         return [values[place] for place in self.samples]
+
+
+class _ReferenceBatch(SupervisedBatch):
+    """A batch whose keys of the garment are those of another reference; it makes its own
+    targets.
+    """
+
+    def __init__(self, whole: SupervisedBatch, role: str) -> None:
+        super().__init__(whole.batch, whole.size, whole.samples)
+        self._whole, self._keys = whole, reference_keys(role)
+
+    def __getitem__(self, key: str) -> Any:
+        if key == HOST_MASKS:
+            masks = self._whole[key]
+            named = {name: self._keys.get(name, name) for name in masks}
+            return {name: masks[other] for name, other in named.items() if other in masks}
+        return self._whole[self._keys.get(key, key)]
+
+    def __iter__(self) -> Iterator[str]:
+        return (key for key in self.batch if self._keys.get(key, key) in self.batch)
 
 
 def once(batch: Mapping, key: tuple, make: Callable[[], T]) -> T:

@@ -7,9 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from vtonlab.evaluation.attention_measures import drawn_errors, true_shares
+from vtonlab.losses.supervised_batch import SupervisedBatch
 from vtonlab.ops.repaint import BLUR, repaint
 from vtonlab.ops.resize import Size
 from vtonlab.structures.attention_record import AttentionRecord
+from vtonlab.structures.sample import key_of, truths
 
 
 def to_uint8(pictures: Tensor, rounding: str = "round") -> np.ndarray:
@@ -38,7 +40,7 @@ def pair_results(
 
     ``id``, ``garment_id``, ``category``, ``index``; ``image`` as generated, ``repainted`` (outside
     the mask the photograph), ``garment``, ``target``, ``mask`` (H, W); ``flow`` where the truth is
-    known.
+    known, and those of further references.
 
     Args:
         blur, blend_rounding: of :func:`vtonlab.ops.repaint.repaint`.
@@ -57,17 +59,16 @@ def pair_results(
         result["repainted"] = repaint(
             image, photographs[place], masks[place], blur=blur, rounding=blend_rounding
         )
-        if "flow" in batch:
-            result["flow"] = batch["flow"][place]
+        result |= {key: batch[key][place] for key, _ in truths(batch) if key.startswith("flow")}
         results.append(result)
     return results
 
 
 def bare_results(batch: dict) -> list[dict]:
-    """``id``, ``flow`` and ``correspondences`` of each pair: what attention is scored with, without
-    pictures.
+    """``id``, and ``flow`` and ``correspondences`` of each pair and reference: what attention is
+    scored with, without pictures.
     """
-    kept = [key for key in ("id", "flow", "correspondences") if key in batch]
+    kept = ["id", *(key for key, _ in truths(batch))]
     return [{key: batch[key][n] for key in kept} for n in range(len(batch["id"]))]
 
 
@@ -78,8 +79,12 @@ def add_attention(results: list[dict], records: Iterable[AttentionRecord], batch
     Where the batch knows the true ``flow``, also ``true_share`` (Nq,) and, unless a grid does not
     divide the pictures, ``drawn`` (2,): sum of the error and number of pixels of
     :func:`vtonlab.evaluation.attention_measures.drawn_errors`.
+
+    Records of further references go to ``attention_2``, ``attention_worn`` and so on.
     """
+    whole = SupervisedBatch.of(batch, len(results))
     for record in records:
+        batch, key = whole.of_reference(record.reference), key_of("attention", record.reference)
         best, mass = record.argmax(), record.garment_mass().mean(1)
         found = dict(argmax=best, mass=mass.float(), entropy=record.mean_map_entropy().float())
         if "flow" in batch:
@@ -90,7 +95,7 @@ def add_attention(results: list[dict], records: Iterable[AttentionRecord], batch
         for place, result in enumerate(results):
             own = {key: value[place].cpu() for key, value in found.items()}
             own["grids"] = (record.query_grid, record.key_grid)
-            result.setdefault("attention", {})[record.name] = own
+            result.setdefault(key, {})[record.name] = own
 
 
 def preview_picture(batch: dict, images: Iterable[np.ndarray]) -> np.ndarray:

@@ -430,13 +430,17 @@ class TryOnDiffusion(BaseModel):
         return [dict(zip(self.val_sigmas, errors, strict=True)) for errors in pairs]
 
     @torch.no_grad()
-    def attention_records(self, batch: dict, sigma: float, layers: Sequence[str]) -> list:
+    def attention_records(
+        self, batch: dict, sigma: float, layers: Sequence[str], reference: str | None = None
+    ) -> list:
         """Attention records of ``layers`` while denoising the batch's true pictures at noise level
-        ``sigma``.
+        ``sigma``: one a layer, of the reference of that role, or of the first that is recorded.
         """
         conditions = self.conditioner.prepare(batch, self._encoder(batch, "prepare"))
         clean = self.conditioner.target(batch, self._encoder(batch, "target"))
-        return self._read_attention(batch, clean, conditions, sigma, layers)
+        records = self._read_attention(batch, clean, conditions, sigma, layers)
+        role = reference or (records[0].reference if records else None)
+        return [record for record in records if record.reference == role]
 
     def _read_attention(self, batch, clean, conditions, sigma, layers) -> list:
         noise = draw_noise(clean, self._pair_generators(batch, "probe"))

@@ -48,6 +48,7 @@ class AttentionRecord:
         key_mask: (B, Nk), of the garment keys, the same for every query and head: bool (True =
             seen) or additive. A hidden key has no attention; `None` hides none.
         context_mask: (B, Nc), likewise of the context keys.
+        reference: role of the picture whose tokens the keys are, where there may be several.
 
     Raises:
         ValueError: if shapes or grids disagree.
@@ -65,6 +66,7 @@ class AttentionRecord:
         context_key: Tensor | None = None,
         key_mask: Tensor | None = None,
         context_mask: Tensor | None = None,
+        reference: str = "garment",
     ) -> None:
         self.name = name
         self.query = query
@@ -74,6 +76,7 @@ class AttentionRecord:
         self.scale = float(scale)
         self.context_key = context_key
         self.key_mask, self.context_mask = key_mask, context_mask
+        self.reference = reference
         self._check()
         self._passes: list[tuple[tuple, Tensor | None, AttentionPass]] = []
 

@@ -31,7 +31,20 @@ key                value                       meaning
 ``correspondences``  Correspondences           may be empty
 ``flow``           FlowField of (H, W)         the truth, where it is known
 ``target``         (H, W, 3) uint8 RGB         true result where ``garment`` is not worn
+``task``           str                         what is asked for, where a run mixes tasks
 =================  ==========================  ================================================
+
+A person may be shown in several garments at once, and beside them a photograph of somebody else who
+wears the first. Each has a role, and keys of its own that end in it (`reference_keys`):
+
+=============  =====================================================================================
+role           its picture, and what belongs to it
+=============  =====================================================================================
+``garment``    ``garment``, ``garment_id``, ``garment_mask``, ``worn_mask``, ``correspondences``,
+               ``flow``
+``garment_2``  ``garment_2``, ``garment_id_2``, ``garment_mask_2``, ``worn_mask_2``, ... (2 to 4)
+``worn``       ``worn``, ``correspondences_worn``, ``flow_worn``: from ``person`` to that photograph
+=============  =====================================================================================
 
 ``id`` to ``position``, ``person`` and ``garment`` are always there, the others when the data set
 was asked for them and has them. ``collate`` turns a list of samples into a batch: pictures
@@ -41,7 +54,7 @@ has it.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -53,10 +66,18 @@ from vtonlab.structures.correspondences import Correspondences
 from vtonlab.structures.flow_field import FlowField
 from vtonlab.utils.shared_batches import ship
 
+MORE_GARMENTS = tuple(f"garment_{number}" for number in (2, 3, 4))
+REFERENCES = ("garment", *MORE_GARMENTS, "worn")  # roles that may have matches of their own
 REQUIRED = ("id", "garment_id", "category", "index", "position", "person", "garment")
 IUV_MAPS = ("iuv", "garment_iuv")
-PICTURES = ("person", "garment", "agnostic", "pose", "garment_pose", "target", *IUV_MAPS)
-MASKS = ("mask", "garment_mask", "worn_mask")
+PICTURES = (
+    *("person", "garment", "agnostic", "pose", "garment_pose", "target", *IUV_MAPS),
+    *(*MORE_GARMENTS, "worn"),
+)
+MASKS = (
+    *("mask", "garment_mask", "worn_mask"),
+    *(f"{kind}_mask_{role[-1]}" for role in MORE_GARMENTS for kind in ("garment", "worn")),
+)
 LABEL_MAPS = ("parse", "garment_parse")
 KEYPOINTS = ("keypoints", "garment_keypoints")
 # These live in the garment picture, the other maps in the person's.
@@ -64,9 +85,42 @@ GARMENT_MAPS = (
     *("garment", "garment_mask", "garment_pose"),
     *("garment_parse", "garment_iuv", "garment_keypoints"),
 )
+_OWN_PICTURES = {role: role for role in REFERENCES[1:]} | {
+    f"garment_mask_{role[-1]}": role for role in MORE_GARMENTS
+}
 _STACKED = frozenset((*PICTURES, *MASKS, *LABEL_MAPS))
 _LARGE = 1 << 20  # bytes of a batch from which shared memory is worth keeping
 _PRIVATE = ("rng",)  # lent to the transforms, never collated
+
+
+def key_of(name: str, role: str) -> str:
+    """``flow`` of the garment, ``flow_2`` of ``garment_2``, ``flow_worn`` of ``worn``."""
+    return name + (role.removeprefix("garment") if role.startswith("garment") else f"_{role}")
+
+
+def reference_keys(role: str) -> dict[str, str]:
+    """Keys of a sample under which a reference has what the garment has under the usual ones:
+    ``correspondences`` -> ``correspondences_2``; those that all references share are left out.
+    """
+    if role == "garment":
+        return {}
+    names = ["garment_id", "garment_mask", "correspondences", "flow"]
+    if role.startswith("garment"):  # a photograph shows the first garment again
+        names.append("worn_mask")
+    return {"garment": role, **{name: key_of(name, role) for name in names}}
+
+
+def truths(sample: Mapping) -> Iterator[tuple[str, str]]:
+    """Keys of a sample's correspondences and flows, each with the role of their picture."""
+    for role in REFERENCES:
+        for name in ("correspondences", "flow"):
+            if key_of(name, role) in sample:
+                yield key_of(name, role), role
+
+
+def owner(key: str) -> str:
+    """The picture that a map lies over: ``"person"``, or the role of a reference."""
+    return _OWN_PICTURES.get(key, "garment" if key in GARMENT_MAPS else "person")
 
 
 def check_sample(sample: dict, required: Sequence[str] = REQUIRED) -> dict:
@@ -105,11 +159,11 @@ def _check_map(name: str, key: str, value: np.ndarray, sample: dict) -> None:
         raise ValueError(f"sample {name!r}: {key!r} must be a uint8 array {wanted}, not {found}")
     if dims == 3 and value.shape[2] != 3:
         raise ValueError(f"sample {name!r}: {key!r} must have 3 channels, not {value.shape[2]}")
-    owner = "garment" if key in GARMENT_MAPS else "person"
-    if owner in sample and value.shape[:2] != sample[owner].shape[:2]:
+    under = owner(key)
+    if under in sample and value.shape[:2] != sample[under].shape[:2]:
         raise ValueError(
-            f"sample {name!r}: {key!r} is {value.shape[0]}x{value.shape[1]} but {owner!r} is "
-            f"{sample[owner].shape[0]}x{sample[owner].shape[1]} (height x width)"
+            f"sample {name!r}: {key!r} is {value.shape[0]}x{value.shape[1]} but {under!r} is "
+            f"{sample[under].shape[0]}x{sample[under].shape[1]} (height x width)"
         )
     if key in MASKS and value.max(initial=0) > 1:
         raise ValueError(
@@ -119,15 +173,16 @@ def _check_map(name: str, key: str, value: np.ndarray, sample: dict) -> None:
 
 
 def _check_structures(name: str, sample: dict) -> None:
-    for key, kind in (("correspondences", Correspondences), ("flow", FlowField)):
-        if key in sample and not isinstance(sample[key], kind):
+    for key, _ in truths(sample):
+        kind = FlowField if key.startswith("flow") else Correspondences
+        if not isinstance(sample[key], kind):
             found = type(sample[key]).__name__
             raise ValueError(f"sample {name!r}: {key!r} must be {kind.__name__}, not {found}")
-    if "flow" in sample and sample["flow"].size != sample["person"].shape[:2]:
-        raise ValueError(
-            f"sample {name!r}: 'flow' is {sample['flow'].size} but 'person' is "
-            f"{sample['person'].shape[:2]} (height, width)"
-        )
+        if kind is FlowField and sample[key].size != sample["person"].shape[:2]:
+            raise ValueError(
+                f"sample {name!r}: {key!r} is {sample[key].size} but 'person' is "
+                f"{sample['person'].shape[:2]} (height, width)"
+            )
 
 
 @FUNCTIONS.register_module(name="collate_samples")

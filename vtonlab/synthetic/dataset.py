@@ -12,11 +12,13 @@ from vtonlab.ops.agnostic import agnostic_mask, agnostic_picture
 from vtonlab.ops.body import local_rotations, rotation_vector
 from vtonlab.registry import DATASETS
 from vtonlab.structures import Correspondences, FlowField
+from vtonlab.structures.sample import REFERENCES, key_of
 from vtonlab.synthetic.cache import SampleCache
 from vtonlab.synthetic.garments import ALL_KINDS, KINDS
-from vtonlab.synthetic.outfit import BOLD, TEXTURES, draw_flat
+from vtonlab.synthetic.outfit import BOLD, TEXTURES, FlatPicture, draw_flat
 from vtonlab.synthetic.person_to_person import second_view
-from vtonlab.synthetic.render import FIRST_GARMENT, render
+from vtonlab.synthetic.references import draw_second, outfit_mask, second_garment, worn_reference
+from vtonlab.synthetic.render import FIRST_GARMENT, Worn, render
 from vtonlab.synthetic.scene import draw_backdrop, draw_companions, draw_person
 from vtonlab.synthetic.truth import (
     body_fragments,
@@ -34,6 +36,7 @@ SHUFFLES = ("samples", "points")
 ALWAYS = ("person", "garment", "agnostic", "mask", "garment_mask", "pose")
 OPTIONAL = ("worn_mask", "parse", "iuv", "keypoints", "flow", "correspondences")
 OF_SECOND = ("garment_pose", "garment_iuv")  # drawn when asked for by name
+OF_WEARER = ("worn",)  # likewise
 
 
 @DATASETS.register_module()
@@ -60,7 +63,10 @@ class SyntheticTryOn(Dataset):
         framing: how freely people stand in the picture, in [0, 1]: 0 as in VITON-HD, 1 shifted,
             tilted and up to twice as small.
         maps: which optional keys to give; by default all but ``garment_pose`` and ``garment_iuv``,
-            which person_to_person has (``flow`` and ``correspondences`` are free).
+            which person_to_person has (``flow`` and ``correspondences`` are free), and ``worn``: a
+            photograph of somebody else in the same garment.
+        outfit: what is worn with the garment is given too: ``garment_2`` and all that belongs to
+            it, and ``mask`` covers both; for upper and lower bodies.
         with_body: adds ``body``, what 3D-GCL reads (parameters, projected vertices, face
             visibility).
         shuffle_correspondences: controls of what correspondence teaches. True or ``"samples"``:
@@ -94,6 +100,7 @@ class SyntheticTryOn(Dataset):
         hardness: tuple[float, float] = (0.0, 1.0),
         framing: float = 0.0,
         maps: Sequence[str] | None = None,
+        outfit: bool = False,
         with_body: bool = False,
         shuffle_correspondences: bool | str = False,
         cache_dir: str | Path | None = None,
@@ -130,12 +137,21 @@ class SyntheticTryOn(Dataset):
         if not 0 <= framing <= 1:
             raise ValueError(f"framing must be within [0, 1], not {framing!r}")
         self.framing = float(framing)
-        self.maps = OPTIONAL if maps is None else _some_of("maps", maps, (*OPTIONAL, *OF_SECOND))
+        known = (*OPTIONAL, *OF_SECOND, *OF_WEARER)
+        self.maps = OPTIONAL if maps is None else _some_of("maps", maps, known)
         self.second_maps = [name for name in OF_SECOND if name in self.maps]
         if self.second_maps and setting != "person_to_person":
             raise ValueError(
                 f"maps: {self.second_maps[0]!r} is of the photograph that shows the garment, which "
                 f"setting='person_to_person' alone has, not {setting!r}"
+            )
+        self.outfit, self.worn = outfit, "worn" in self.maps
+        if (outfit or self.worn) and setting == "person_to_person":
+            what = "outfit" if outfit else "maps: 'worn'"
+            raise ValueError(f"{what} needs setting='paired' or 'unpaired', not {setting!r}")
+        if outfit and "dresses" in self.kinds:
+            raise ValueError(
+                "outfit: nothing is worn with a dress; set categories to upper_body, lower_body"
             )
         self.with_body = with_body
         if not isinstance(shuffle_correspondences, bool):
@@ -147,12 +163,12 @@ class SyntheticTryOn(Dataset):
 
     def cache_key(self) -> dict:
         """Every setting that changes what is rendered."""
-        second = {"second_iuv": True} if self.second_maps else {}  # older caches lack it
+        more = dict(second_iuv=bool(self.second_maps), outfit=self.outfit, worn=self.worn)
         return {
             "version": VERSION, "split": self.split, "size": self.size, "seed": self.seed,
             "setting": self.setting, "kinds": self.kinds, "textures": list(self.textures),
             "hardness": self.hardness, "framing": self.framing, "with_body": self.with_body,
-        } | second  # fmt: skip
+        } | {name: True for name, is_asked in more.items() if is_asked}  # fmt: skip
 
     def __len__(self) -> int:
         return self.length
@@ -209,15 +225,12 @@ class SyntheticTryOn(Dataset):
         factor = supersampling(self.size)
         rng = self.rng(index, "garment")
         flat = draw_flat(rng, category, self.size, factor, self.split, kind, texture)
-        others = draw_companions(
-            self.rng(index, "outfit"), flat.worn.mesh.garment, self.size, factor, self.split
-        )
-        outfit = [flat.worn, *others]
+        outfit, second = self._dressed(index, "outfit", flat.worn, factor)
         person = draw_person(
             self.rng(index, "identity"),
             self.rng(index, "view"),
             hardness,
-            category,
+            "dresses" if self.outfit else category,
             self.size,
             self.framing,
         )
@@ -235,21 +248,29 @@ class SyntheticTryOn(Dataset):
             other_rng = self.rng(index, "worn garment")
             other_kind = self.kinds[category][int(other_rng.integers(len(self.kinds[category])))]
             worn = draw_flat(other_rng, category, self.size, factor, self.split, other_kind)
-            others = draw_companions(
-                self.rng(index, "outfit"), worn.worn.mesh.garment, self.size, factor, self.split
-            )
-            shown = render(person, [worn.worn, *others], backdrop, self.size, factor)
+            stream = "worn outfit" if self.outfit else "outfit"
+            others, _ = self._dressed(index, stream, worn.worn, factor)
+            shown = render(person, others, backdrop, self.size, factor)
             arrays["target"] = picture.rgb
         elif self.setting == "person_to_person":
             stream = partial(self.rng, index)
-            second, other_person = second_view(
+            view, other_person = second_view(
                 stream, self.size, self.framing, hardness, outfit, picture
             )
-            arrays |= second
+            arrays |= view
+        if self.worn:
+            stream = partial(self.rng, index)
+            arrays |= worn_reference(
+                stream, self.size, self.framing, hardness, flat.worn, picture, self.split
+            )
         fragments, points = body_fragments(person, self.size)
         iuv = iuv_map(fragments)
         marks = keypoints(person, shown, self.size)
-        mask = agnostic_mask(shown.labels, marks, category)
+        if second is None:
+            mask = agnostic_mask(shown.labels, marks, category)
+        else:
+            mask = outfit_mask(shown.labels, marks)
+            arrays |= second_garment(second, outfit, picture, shown)
         arrays |= {
             "person": shown.rgb,
             "parse": shown.labels,
@@ -261,12 +282,24 @@ class SyntheticTryOn(Dataset):
         if self.with_body:
             arrays |= _body_arrays("body_", person, fragments, points)
         if other_person is not None and (self.with_body or self.second_maps):
-            second = body_fragments(other_person, self.size)
+            body = body_fragments(other_person, self.size)
             if self.with_body:
-                arrays |= _body_arrays("body_garment_", other_person, *second)
+                arrays |= _body_arrays("body_garment_", other_person, *body)
             if self.second_maps:
-                arrays["garment_iuv"] = iuv_map(second[0])
+                arrays["garment_iuv"] = iuv_map(body[0])
         return arrays
+
+    def _dressed(
+        self, index: int, stream: str, first: Worn, factor: int
+    ) -> tuple[list[Worn], FlatPicture | None]:
+        """What somebody wears, the garment first, and the flat picture of the second where it is
+        given.
+        """
+        rng, sizes = self.rng(index, stream), (self.size, factor, self.split)
+        if not self.outfit:
+            return [first, *draw_companions(rng, first.mesh.garment, *sizes)], None
+        second = draw_second(rng, first, *sizes)
+        return [first, second.worn], second
 
     def _finish(self, arrays: dict, index: int, position: int) -> dict:
         name = f"{self.split}_{index:06d}"
@@ -291,13 +324,21 @@ class SyntheticTryOn(Dataset):
             sample["garment_iuv"] = arrays["garment_iuv"]
         if "garment_pose" in self.maps:
             sample["garment_pose"] = pose_picture(arrays["garment_iuv"])
-        if "target" in arrays:
-            sample["target"] = arrays["target"]
-        flow = FlowField(torch.from_numpy(arrays["flow"]), torch.from_numpy(arrays["visible"]))
-        if "flow" in self.maps:
-            sample["flow"] = flow
-        if "correspondences" in self.maps:
-            sample["correspondences"] = self._correspondences(flow, index)
+        for key in ("target", "garment_2", "garment_mask_2", "worn"):
+            if key in arrays:
+                sample[key] = arrays[key]
+        if self.outfit:
+            sample["garment_id_2"] = f"{name}_2"
+            if "worn_mask" in self.maps:
+                sample["worn_mask_2"] = arrays["worn_mask_2"]
+        for role in REFERENCES:
+            if key_of("flow", role) not in arrays:
+                continue
+            flow = _flow(arrays, role)
+            if "flow" in self.maps:
+                sample[key_of("flow", role)] = flow
+            if "correspondences" in self.maps:
+                sample[key_of("correspondences", role)] = self._correspondences(flow, index, role)
         if self.with_body:
             prefix = "body_"
             sample["body"] = {
@@ -305,17 +346,21 @@ class SyntheticTryOn(Dataset):
             }
         return sample
 
-    def _correspondences(self, flow: FlowField, index: int) -> Correspondences:
+    def _correspondences(self, flow: FlowField, index: int, role: str) -> Correspondences:
         own = flow.to_correspondences()
         if not self.shuffle_correspondences:
             return own
-        arrays = self._load(self.partner(index))
-        flow = FlowField(torch.from_numpy(arrays["flow"]), torch.from_numpy(arrays["visible"]))
-        other = flow.to_correspondences()
+        other = _flow(self._load(self.partner(index)), role).to_correspondences()
         if self.shuffle_correspondences != "points" or not len(other):
             return other
         drawn = torch.from_numpy(self.rng(index, "shuffle").integers(len(other), size=len(own)))
         return Correspondences(own.person_points, other.garment_points[drawn], own.scores)
+
+
+def _flow(arrays: dict[str, np.ndarray], role: str) -> FlowField:
+    """From the true result into the picture of a role."""
+    names = key_of("flow", role), key_of("visible", role)
+    return FlowField(*(torch.from_numpy(arrays[name]) for name in names))
 
 
 def supersampling(size: tuple[int, int]) -> int:

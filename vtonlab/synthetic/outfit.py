@@ -77,13 +77,9 @@ def draw_flat(
         )
     mesh = build_mesh(garment)
     frame = flat_frame(mesh, h / w, float(rng.uniform(0.03, 0.08)))
-    cloth = _draw_cloth(rng, h * factor, w * factor, split, texture)
-    paper = rng.uniform(243, 255, 3).astype(np.float32)
-    flat_light = rng.uniform(0.94, 1.0)
-    rgb, layers, shown = _photograph(mesh, frame, cloth, paper, flat_light, size, factor)
-    middle = slice(factor // 2, None, factor)
-    worn = Worn(mesh, frame, cloth, 0.012, parse_label(garment), layers)
-    return FlatPicture(rgb, shown[middle, middle].astype(np.uint8), worn)
+    cloth = draw_cloth_on(rng, h * factor, w * factor, split, texture)
+    rgb, mask, layers = photograph(rng, mesh, frame, cloth, size, factor)
+    return FlatPicture(rgb, mask, Worn(mesh, frame, cloth, 0.012, parse_label(garment), layers))
 
 
 def _companion(rng, garment: Garment, size: tuple[int, int], factor: int, split: str) -> Worn:
@@ -91,7 +87,7 @@ def _companion(rng, garment: Garment, size: tuple[int, int], factor: int, split:
     away.
     """
     h, w = size
-    cloth = _draw_cloth(rng, h * factor, w * factor, split, None)
+    cloth = draw_cloth_on(rng, h * factor, w * factor, split, None)
     frame = _whole_frame(garment.kind, garment.category, h / w)
     return Worn(build_mesh(garment), frame, cloth, 0.006, parse_label(garment), None)
 
@@ -102,7 +98,8 @@ def _whole_frame(kind: str, category: str, aspect: float) -> FlatFrame:
     return flat_frame(build_mesh(whole), aspect)
 
 
-def _draw_cloth(rng, height: int, width: int, split: str, texture: str | None) -> Cloth:
+def draw_cloth_on(rng, height: int, width: int, split: str, texture: str | None) -> Cloth:
+    """Cloth over a flat frame of this many pixels; ``texture=None`` draws an everyday kind."""
     own = np.random.default_rng(int(rng.integers(2**62)))
     chances = np.array(list(TEXTURES.values()))
     drawn = list(TEXTURES)[int(own.choice(len(chances), p=chances / chances.sum()))]
@@ -128,10 +125,14 @@ def _draw_folds(rng: np.random.Generator, size: int = 48) -> np.ndarray:
     return 1 + out
 
 
-def _photograph(
-    mesh: GarmentMesh, frame: FlatFrame, cloth: Cloth, paper, flat_light, size, factor
+def photograph(
+    rng: np.random.Generator, mesh: GarmentMesh, frame: FlatFrame, cloth: Cloth, size, factor: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The flat picture (h, w, 3) uint8; its layers and coverage (h * factor, w * factor)."""
+    """The flat picture (h, w, 3) uint8 on near-white, its mask (h, w) uint8, and its layers
+    (h * factor, w * factor).
+    """
+    paper = rng.uniform(243, 255, 3).astype(np.float32)
+    flat_light = rng.uniform(0.94, 1.0)
     h, w = size[0] * factor, size[1] * factor
     flat = frame(mesh.flat)
     height = np.where(mesh.front, 1.5, 2.0)
@@ -156,4 +157,5 @@ def _photograph(
     rgb = np.clip(rgb, 0, 255).astype(np.uint8)
     layers = np.zeros((h, w), np.uint8)
     layers[covered] = np.where(front, np.where(mesh.skirt[drawn][face[covered]], 2, 1), 0)
-    return downsample(rgb, factor), layers, covered
+    middle = slice(factor // 2, None, factor)
+    return downsample(rgb, factor), covered[middle, middle].astype(np.uint8), layers

@@ -274,19 +274,29 @@ def _truth(
     if head.any():
         hair = hair_share(interpolate(fragments, surface.faces, surface.attributes, head)) > 0.5
         labels[head] = np.where(hair, lip.HAIR, lip.FACE)
-    flow = np.zeros((*part.shape, 2), np.float32)
-    outside = covered & (surface.extra[fragments.face] == 1) & (part == FIRST_GARMENT)
-    outside[outside] = _outwards(surface, fragments.face[outside])
-    visible = outside
-    flow[visible] = interpolate(fragments, surface.faces, surface.attributes, visible)[:, :2]
-    if outfit and outfit[0].mesh.garment.kind == "dress":
-        skirt = outfit[0].mesh.skirt
-        first = np.flatnonzero(surface.parts == FIRST_GARMENT)[0]
-        visible[visible] = outfit[0].shown_flat(
-            flow[visible], skirt[fragments.face[visible] - first]
-        )
-    flow[~visible] = 0
+    flow, visible = garment_truth(fragments, surface, outfit, 0)
     return Picture(rgb, part, labels, flow, visible, fragments, surface, factor)
+
+
+def garment_truth(
+    fragments: Fragments, surface: Surface, outfit: list[Worn], number: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Flow (h, w, 2) float32 into the flat picture of one garment of the outfit, and where it is
+    visible (h, w) bool: its outer side, where the flat picture shows it.
+    """
+    covered, part = fragments.covered, FIRST_GARMENT + number
+    flow = np.zeros((*covered.shape, 2), np.float32)
+    face = fragments.face
+    visible = covered & (surface.extra[face] == 1) & (surface.parts[face] == part)
+    visible[visible] = _outwards(surface, face[visible])
+    flow[visible] = interpolate(fragments, surface.faces, surface.attributes, visible)[:, :2]
+    if len(outfit) > number and outfit[number].mesh.garment.kind == "dress":
+        worn = outfit[number]
+        first = np.flatnonzero(surface.parts == part)[0]
+        skirt = worn.mesh.skirt[face[visible] - first]
+        visible[visible] = worn.shown_flat(flow[visible], skirt)
+    flow[~visible] = 0
+    return flow, visible
 
 
 def _outwards(surface: Surface, faces: np.ndarray) -> np.ndarray:

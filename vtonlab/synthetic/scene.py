@@ -13,6 +13,7 @@ from vtonlab.synthetic.outfit import FlatPicture, draw_flat
 from vtonlab.synthetic.poses import draw_pose
 from vtonlab.synthetic.render import Person, Worn
 
+OTHER_HALF = {"upper_body": "lower_body", "lower_body": "upper_body"}  # worn with it
 HEAD, HIP, KNEE, ANKLE, NECK = 15, 0, 4, 7, 12
 
 
@@ -98,8 +99,7 @@ def draw_companions(
     rng: np.random.Generator, target: Garment, size: tuple[int, int], factor: int, split: str
 ) -> list[Worn]:
     """The rest of the outfit: what is worn with a garment."""
-    others = {"upper_body": "lower_body", "lower_body": "upper_body", "dresses": None}
-    other = others[target.category]
+    other = OTHER_HALF.get(target.category)
     if other is None:
         return []
     flat: FlatPicture = draw_flat(rng, other, size, factor, split, under=target)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from vtonlab.datasets.readers.reading import Canvas
 from vtonlab.datasets.transforms.colour import ColorJitter
 from vtonlab.datasets.transforms.joint import (
+    PHOTOS,
     DilateMask,
     Pack,
     RandomAffine,
@@ -27,6 +28,8 @@ from vtonlab.structures.sample import (
     MASKS,
     PICTURES,
     check_sample,
+    owner,
+    truths,
 )
 
 MAPS = (*PICTURES, *MASKS, *LABEL_MAPS)
@@ -86,6 +89,14 @@ def test_matches_keep_lying_on_the_flow(full_sample, name):
     assert distance.max() < 1e-6
 
 
+def where(role: str, name: str, person: torch.Tensor, garment: torch.Tensor) -> torch.Tensor:
+    """What a transform does to a picture: a shift moves the one that it names, of all others."""
+    if role in ("person", "garment"):
+        return person if role == "person" else garment
+    still = torch.tensor([[1.0, 0, 0], [0, 1, 0]])
+    return still if name in ("person", "garment") else person
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_pixels_move_as_points_do(full_sample, name):
     """A mark of one label drawn at a point is found, after the transform, where the point went."""
@@ -102,7 +113,7 @@ def test_pixels_move_as_points_do(full_sample, name):
         if key.endswith("pose"):  # its colours are mirrored by meaning, tested elsewhere
             continue
         picture = moved[key].reshape(*size, -1)[..., 0].astype(float)
-        if key in ("person", "garment", "agnostic", "target"):  # drop the white padding
+        if key in PHOTOS:  # drop the white padding
             rows, columns = slice(10, -10), slice(16, -16)
             keep = np.zeros_like(picture)
             keep[rows, columns] = picture[rows, columns]
@@ -111,7 +122,7 @@ def test_pixels_move_as_points_do(full_sample, name):
         weight = picture[y, x]
         found = np.array([(x + 0.5) @ weight / size[1], (y + 0.5) @ weight / size[0]])
         found /= weight.sum()
-        expected = apply_affine(centre, garment if key in GARMENT_MAPS else person)[0]
+        expected = apply_affine(centre, where(owner(key), name, person, garment))[0]
         assert np.abs(found - expected.numpy()).max() < 0.6 / min(size), key
     for key in KEYPOINTS:
         expected = apply_affine(centre, garment if key in GARMENT_MAPS else person)[0].numpy()
@@ -143,6 +154,22 @@ def test_flip_twice_is_identity_for_every_map(full_sample):
             getattr(twice["correspondences"], name), getattr(sample["correspondences"], name)
         )
     assert torch.allclose(twice["flow"].flow, sample["flow"].flow, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_matches_of_every_reference_follow_its_picture(full_sample, name):
+    sample = full_sample()
+    moved, person, garment = transformed(name, sample)
+    points = torch.rand(300, 2, generator=torch.Generator().manual_seed(1)) * 0.6 + 0.2
+    assert [key for key, role in truths(moved) if role == "worn"] == [
+        "correspondences_worn", "flow_worn",
+    ]  # fmt: skip
+    for key, role in truths(moved):
+        if key.startswith("flow"):
+            before, seen = sample[key].sample(points)
+            after, still_seen = moved[key].sample(apply_affine(points, person))
+            expected = apply_affine(before, where(role, name, person, garment))
+            assert (after - expected)[seen & still_seen].abs().max() < 1e-4, key
 
 
 @settings(max_examples=25, deadline=None)

@@ -21,16 +21,19 @@ from vtonlab.ops.agnostic import agnostic_picture, dilate
 from vtonlab.registry import TRANSFORMS
 from vtonlab.structures.correspondences import apply_affine, unit_affine
 from vtonlab.structures.sample import (
-    GARMENT_MAPS,
     IUV_MAPS,
     KEYPOINTS,
     LABEL_MAPS,
     MASKS,
     PICTURES,
+    REFERENCES,
     REQUIRED,
+    owner,
+    truths,
 )
 
-PHOTOS = ("person", "garment", "agnostic", "target")  # pictures with colours of the world
+# Pictures with colours of the world.
+PHOTOS = ("person", "agnostic", "target", *REFERENCES)
 
 
 @TRANSFORMS.register_module()
@@ -45,24 +48,22 @@ class Resize:
         self.size = tuple(size)
 
     def __call__(self, sample: dict) -> dict:
-        canvases = {
-            owner: Canvas(sample[owner].shape[:2], self.size) for owner in ("person", "garment")
-        }
+        pictures = [role for role in ("person", *REFERENCES) if role in sample]
+        canvases = {role: Canvas(sample[role].shape[:2], self.size) for role in pictures}
         moved = dict(sample)
         for key in _maps(sample):
-            canvas = canvases[_owner(key)]
+            canvas = canvases[owner(key)]
             kind = "photo" if key in PHOTOS else _kind(key)
             moved[key] = getattr(canvas, kind)(sample[key])
         for key in KEYPOINTS:
             if key in sample:
-                moved[key] = canvases[_owner(key)].keypoints(sample[key])
+                moved[key] = canvases[owner(key)].keypoints(sample[key])
         if "body" in sample:
             moved["body"] = place_body(sample["body"], canvases)
-        person, garment = canvases["person"].affine, canvases["garment"].affine
-        if "correspondences" in sample:
-            moved["correspondences"] = sample["correspondences"].affine(person, garment)
-        if "flow" in sample:
-            moved["flow"] = sample["flow"].affine(person, garment, size=self.size)
+        for key, role in truths(sample):
+            size = dict(size=self.size) if key.startswith("flow") else {}
+            affines = canvases["person"].affine, canvases[role].affine
+            moved[key] = sample[key].affine(*affines, **size)
         return moved
 
 
@@ -106,9 +107,8 @@ def hflip(sample: dict, exchange_sides: bool = True) -> dict:
     for key, mirror in special.items():
         if key in sample:
             moved[key] = mirror(sample[key])
-    for key in ("correspondences", "flow"):
-        if key in sample:
-            moved[key] = sample[key].hflip()
+    for key, _ in truths(sample):
+        moved[key] = sample[key].hflip()
     return moved
 
 
@@ -160,19 +160,20 @@ def move(sample: dict, matrix: np.ndarray, *, target: str, fill: int = 255) -> d
     size = sample[target].shape[:2]
     moved = dict(sample)
     for key in _maps(sample):
-        if _owner(key) == target:
+        if owner(key) == target:
             border = fill if key in PHOTOS else 0
             smooth = _kind(key) == "picture"
             moved[key] = _warp(sample[key], matrix, smooth=smooth, border=border)
     unit = unit_affine(matrix, size, size)
     for key in KEYPOINTS:
-        if key in sample and _owner(key) == target:
+        if key in sample and owner(key) == target:
             moved[key] = move_keypoints(sample[key], unit)
     if "body" in sample:
         moved["body"] = _move_body(sample["body"], matrix, "garment_" * (target == "garment"))
-    for key in ("correspondences", "flow"):
-        if key in sample:
-            moved[key] = sample[key].affine(**{target: unit})
+    for key, role in truths(sample):
+        if target in ("person", role):
+            side = "person" if target == "person" else "garment"
+            moved[key] = sample[key].affine(**{side: unit})
     return moved
 
 
@@ -266,10 +267,6 @@ def _kind(key: str) -> str:
     if key in MASKS:
         return "mask"
     return "labels" if key in (*LABEL_MAPS, *IUV_MAPS) else "picture"
-
-
-def _owner(key: str) -> str:
-    return "garment" if key in GARMENT_MAPS else "person"
 
 
 def probability(value: float) -> float:

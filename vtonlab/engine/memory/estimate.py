@@ -24,6 +24,7 @@ from vtonlab.engine.running.registries import OPTIMIZERS
 from vtonlab.ops.attention_chunked import CHUNK_ELEMENTS
 from vtonlab.ops.attention_kernel_pass import MAP_ELEMENTS, kernels_wanted
 from vtonlab.registry import MODELS
+from vtonlab.structures.sample import MASKS
 from vtonlab.utils.compat import backward_under_modes
 
 GIB = 2**30
@@ -33,7 +34,6 @@ FACTORS: Mapping[str, Mapping[str, float]] = {"cuda": {}, "cpu": {}}
 # Bytes a parameter of 4-bit weights: half a byte, and a float32 scale for each 64.
 _BYTES_4BIT, _BYTES_8BIT = 0.5 + 4 / 64, 1.0
 _MAPS = ("person", "garment", "agnostic", "pose")
-_MASKS = ("mask", "garment_mask", "worn_mask")
 
 
 class Sharing:
@@ -247,7 +247,7 @@ def _pass(
         with live:
             with as_on():
                 loss, held, after = _forward(
-                    model, live, _batch(model.size, batch_size), config, cached
+                    model, live, _batch(model, model.size, batch_size), config, cached
                 )
                 losses = _loss_bytes(model, held, device)
             del held
@@ -271,7 +271,7 @@ def meta_records(model: nn.Module, size: tuple[int, int], cached: bool, layers=(
     """
     with torch.device("meta"), torch.no_grad(), ShapesAlone():
         model.train()
-        batch, encode = _batch(size, 1), _fake_encode(model, cached)
+        batch, encode = _batch(model, size, 1), _fake_encode(model, cached)
         clean = model.conditioner.target(batch, encode)
         conditions = model.conditioner.prepare(batch, encode)
         found = model._run(torch.zeros_like(clean), torch.full((1,), 0.5), conditions, layers)
@@ -298,9 +298,10 @@ def _fill(module: nn.Module, dtype: torch.dtype | None = None) -> None:
             module._buffers[name] = torch.empty(b.shape, dtype=b.dtype, device="cpu")
 
 
-def _batch(size: tuple[int, int], count: int) -> dict:
-    batch = {name: torch.zeros(count, 3, *size) for name in _MAPS}
-    batch |= {name: torch.zeros(count, 1, *size) for name in _MASKS}
+def _batch(model: nn.Module, size: tuple[int, int], count: int) -> dict:
+    pictures = [*_MAPS, *(name for name in model.conditioner.needs if name not in MASKS)]
+    batch = {name: torch.zeros(count, 3, *size) for name in pictures}
+    batch |= {name: torch.zeros(count, 1, *size) for name in MASKS}
     return {**batch, "category": ["upper_body"] * count, "id": [""] * count}
 
 
