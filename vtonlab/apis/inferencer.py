@@ -188,7 +188,9 @@ class TryOnInferencer:
         if missing:
             photo, cloth = (read_image(files[name]) for name in ("person", "garment"))
             self.preparation = self.preparation or Preparation()
-            prepared = self.preparation(photo, cloth, category, maps=missing)
+            prepared = self.preparation(
+                photo, cloth, category, maps=missing, name=stem(files["person"])
+            )
             warnings = prepared.warnings
             for name in missing:
                 array = getattr(prepared, name)

@@ -40,10 +40,10 @@ def prepare(
         PreparationError: nobody is seen, or nothing would be drawn.
         FileNotFoundError: no such file, or no weights; names the command that fetches them.
     """
-    person = read_image(as_file(person, "person"))
+    file = as_file(person, "person")
     garment = None if garment is None else read_image(as_file(garment, "garment"))
     preparation = preparation or Preparation()
-    return preparation(person, garment, category, given=given, maps=maps)
+    return preparation(read_image(file), garment, category, given=given, maps=maps, name=stem(file))
 
 
 def as_file(picture: Picture, name: str) -> Source:

@@ -99,10 +99,10 @@ def prepare_photographs(
 
 
 def _journal(path: Path) -> dict[str, dict]:
-    """Entries of a run before, by name; a line cut short is done again."""
+    """Entries of a run before, by name; what was cut short or knows no category is done again."""
     mend(path)
     lines = read_json_lines(path, damaged="any") if path.is_file() else ()
-    return {entry["name"]: entry for _, entry in lines}
+    return {entry["name"]: entry for _, entry in lines if "category" in entry}
 
 
 def _prepared(out: Path, split: str) -> list[Listed]:

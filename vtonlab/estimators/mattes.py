@@ -1,10 +1,13 @@
 """Who is person and who is background."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
 from vtonlab.estimators.base import MatteEstimator, Person
 from vtonlab.estimators.tflite import selfie_network
+from vtonlab.ops.skeleton import BODY_25_BONES
 from vtonlab.registry import ESTIMATORS
 
 _SIDE = 256
@@ -67,3 +70,24 @@ def guided_filter(guide: np.ndarray, matte: np.ndarray, radius: int, eps: float)
     variance = mean(guide * guide) - mean_guide**2
     slope = (mean(guide * matte) - mean_guide * mean_matte) / (variance + eps)
     return mean(slope) * guide + mean(mean_matte - slope * mean_guide)
+
+
+def alone(matte: np.ndarray, person: Person, others: Sequence[Person]) -> np.ndarray:
+    """``matte`` (H, W) without what is nearer to the bones of others than to the person's."""
+    if not others:
+        return matte
+    mine = _from_bones(person, matte.shape)
+    theirs = np.min([_from_bones(other, matte.shape) for other in others], 0)
+    return np.where(mine <= theirs, matte, np.float32(0))
+
+
+def _from_bones(person: Person, size: tuple[int, int]) -> np.ndarray:
+    """(H, W) float32: pixels from the nearest bone of a person."""
+    line = np.ones(size, np.uint8)
+    points = np.rint(person.keypoints[:, :2] * (size[1], size[0]) - 0.5).astype(int)
+    for a, b in BODY_25_BONES:
+        if (person.keypoints[[a, b], 2] > 0).all():
+            cv2.line(line, points[a].tolist(), points[b].tolist(), 0)
+    if line.all():
+        return np.full(size, np.inf, np.float32)
+    return cv2.distanceTransform(line, cv2.DIST_L2, 5)

@@ -9,6 +9,7 @@ import numpy as np
 
 from vtonlab.estimators.base import MapFiles, Person, PreparationError
 from vtonlab.estimators.map_files import fitted_labels
+from vtonlab.estimators.mattes import alone
 from vtonlab.estimators.pseudo_parse import pseudo_parse
 from vtonlab.estimators.warnings import about_mask, about_people
 from vtonlab.ops.agnostic import CONVENTIONS, agnostic_mask, agnostic_picture
@@ -211,6 +212,7 @@ class _Job:
         self.made: dict[str, str] = {}
         self.warnings: list[str] = []
         self._person: Person | None = None
+        self._others: list[Person] = []
         for name, array in given.items():
             self.found[name] = self._checked(name, np.asarray(array))
             self.made[name] = "given"
@@ -242,7 +244,7 @@ class _Job:
         return self.person.keypoints, type(self.how.keypoints).__name__
 
     def _matte(self):
-        matte = self.how.matte(self.seen, self.person)
+        matte = alone(self.how.matte(self.seen, self.person), self.person, self._others)
         return _resized(matte, self.size), type(self.how.matte).__name__
 
     def _parse(self):
@@ -290,7 +292,7 @@ class _Job:
                     "the head to the hips at least, is needed; or give keypoints and parse"
                 )
             self.warnings += about_people(people)
-            self._person = people[0]
+            self._person, self._others = people[0], people[1:]
             if "keypoints" in self.found:
                 self._person = dataclasses.replace(people[0], keypoints=self.found["keypoints"])
         return self._person

@@ -4,13 +4,13 @@ RTMPose (Jiang et al. 2023) and DWPose (Yang et al. 2023) in ONNX, whose two out
 et al. 2022): for each joint how likely each x and each y is. The files are the user's own.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from vtonlab.estimators.base import KeypointEstimator, Person, box_of, main_first
-from vtonlab.estimators.mattes import selfie_matte
 from vtonlab.estimators.onnx_network import OnnxNetwork
 from vtonlab.estimators.yolox import find_people
 from vtonlab.registry import ESTIMATORS
@@ -45,6 +45,7 @@ class SimCCPose(KeypointEstimator):
             (COCO), 26 (Halpe) or 133 (COCO-WholeBody, which alone knows hands and mouth).
         size: (height, width) of its input.
         detector: YOLOX's ``.onnx``; None finds people as pieces of the matte.
+        matte: config of a matte estimator, or one.
         detector_size: side of the detector's input.
         min_confidence: below which a joint counts as not seen.
         min_score: below which the mean confidence of head, arms and trunk is nobody's.
@@ -61,6 +62,7 @@ class SimCCPose(KeypointEstimator):
         model: str,
         size: tuple[int, int] = (384, 288),
         detector: str | None = None,
+        matte: Mapping | object | None = None,
         detector_size: int = 640,
         min_confidence: float = 0.3,
         min_score: float = 0.35,
@@ -70,21 +72,18 @@ class SimCCPose(KeypointEstimator):
         self.detector, self.detector_size = detector and str(detector), detector_size
         self.min_confidence, self.min_score = min_confidence, min_score
         self.max_people = max_people
+        matte = matte or dict(type="SelfieMatte")
+        self.matte = ESTIMATORS.build(dict(matte)) if isinstance(matte, Mapping) else matte
         self._networks: dict[str, OnnxNetwork] = {}
 
     def __call__(self, picture: np.ndarray) -> list[Person]:
         pose = self._network(self.model, MEAN, STD)
-        whole = None
         if self.detector:
             network = self._network(self.detector)
             boxes = find_people(picture, network, self.detector_size, self.min_score)
         else:
-            whole = selfie_matte(picture)
-            boxes = pieces(whole)
-        boxes = boxes[: self.max_people]
-        people = [self._person(picture, pose, box) for box in boxes]
-        if whole is not None and len(boxes) > 1:
-            people = [_alone(p, whole, box) for p, box in zip(people, boxes, strict=True)]
+            boxes = pieces(self.matte(picture))
+        people = [self._person(picture, pose, box) for box in boxes[: self.max_people]]
         return main_first([p for p in people if p.score >= self.min_score])
 
     def _network(self, file: str, *colours) -> OnnxNetwork:
@@ -189,11 +188,3 @@ def pieces(matte: np.ndarray) -> np.ndarray:
     kept = [k for k in order if facts[k, cv2.CC_STAT_AREA] >= _LEAST * largest]
     found = facts[kept, :4].astype(np.float64)
     return np.concatenate([found[:, :2], found[:, :2] + found[:, 2:]], 1)
-
-
-def _alone(person: Person, whole: np.ndarray, box: np.ndarray) -> Person:
-    """With the part of everybody's matte that lies in the person's box."""
-    left, top, right, bottom = np.rint(box).astype(int)
-    matte = np.zeros_like(whole)
-    matte[top:bottom, left:right] = whole[top:bottom, left:right]
-    return Person(person.keypoints, person.score, person.box, person.hands, person.mouth, matte)
