@@ -2,15 +2,18 @@
 
 Each system is built at small widths with random weights. Its pictures are drawn by
 `TryOnDiffusion.predict` and by diffusers' pipeline around the very same modules, from the same
-noise in the same steps, in turns within one process: unguided pictures are compared too. One UNet
-(CatVTON's way) and two (Leffa's; the second read before each call of the first) stand in
-`StableDiffusionInpaintPipeline`, panels (CORAL's way) in `FluxFillPipeline`.
+noise in the same steps, in turns within one process, either first in every other turn: unguided
+pictures are compared too. One UNet (CatVTON's way) and two (Leffa's; the second read before each
+call of the first) stand in `StableDiffusionInpaintPipeline`, panels (CORAL's way) in
+`FluxFillPipeline`. What is counted holds on any machine, however busy: floating-point operations of
+products and convolutions, and elements that all operations write.
 
 Example:
     python tools/benchmark/sampling.py --size 256 192 --steps 10 --repeats 5
 
 Prints and writes to `--out` a JSON file and a Markdown table: seconds a picture, their ratio
-(median over turns), and ours in batches against batch 1. Exit code 0, or 2 for bad input.
+(median over turns), counted ratios, and ours in batches against batch 1. Exit code 0, or 2 for bad
+input.
 """
 
 import sys
@@ -296,6 +299,43 @@ def seconds(work: Callable, device: str) -> float:
     return clock() - start
 
 
+def counted(work: Callable) -> tuple["object", int, int]:
+    """What ``work`` gives, its floating-point operations, and elements that operations wrote."""
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils.flop_counter import flop_registry
+
+    class Count(TorchDispatchMode):
+        products = written = 0
+
+        def __torch_dispatch__(self, function, types, arguments=(), named=None):
+            found = function(*arguments, **(named or {}))
+            product = flop_registry.get(function._overloadpacket)
+            if product is not None:
+                self.products += product(*arguments, **(named or {}), out_val=found)
+            if not function.is_view:
+                several = found if isinstance(found, tuple | list) else [found]
+                self.written += sum(t.numel() for t in several if isinstance(t, torch.Tensor))
+            return found
+
+    with Count() as count:
+        found = work()
+    return found, count.products, count.written
+
+
+def turns(ours: Callable, theirs: Callable, args: argparse.Namespace) -> list[tuple[float, float]]:
+    """Seconds of both in each turn; who is first changes from turn to turn."""
+    found = []
+    for number in range(args.repeats):
+        if number % 2:
+            second = seconds(theirs, args.device)
+            found.append((seconds(ours, args.device), second))
+        else:
+            first = seconds(ours, args.device)
+            found.append((first, seconds(theirs, args.device)))
+    return found
+
+
 def measure(system: str, guided: bool, args: argparse.Namespace) -> list[dict]:
     """One row for each batch size."""
     import numpy as np
@@ -306,17 +346,11 @@ def measure(system: str, guided: bool, args: argparse.Namespace) -> list[dict]:
     with torch.no_grad():
         for count in args.batches:
             batch = noise_batch(model, count)
-            draw = peer(system, guided, model, batch)
-            ours, theirs = model.predict(batch), draw()  # and a first time for both
-            levels = np.rint(theirs * 255) - np.stack([found["image"] for found in ours])
-            turns = [
-                (
-                    seconds(lambda b=batch: model.predict(b), args.device),
-                    seconds(draw, args.device),
-                )
-                for _ in range(args.repeats)
-            ]
-            cost = statistics.median(turn[0] for turn in turns) / count
+            draw, ours = peer(system, guided, model, batch), partial(model.predict, batch)
+            (own, *work), (other, *known) = counted(ours), counted(draw)  # a first time for both
+            levels = np.rint(other * 255) - np.stack([found["image"] for found in own])
+            found = turns(ours, draw, args)
+            cost = statistics.median(turn[0] for turn in found) / count
             alone = cost if alone is None else alone
             rows.append(
                 dict(
@@ -324,8 +358,10 @@ def measure(system: str, guided: bool, args: argparse.Namespace) -> list[dict]:
                     guided=guided,
                     batch=count,
                     ours=cost,
-                    diffusers=statistics.median(turn[1] for turn in turns) / count,
-                    ratio=statistics.median(one / other for one, other in turns),
+                    diffusers=statistics.median(turn[1] for turn in found) / count,
+                    ratio=statistics.median(one / other for one, other in found),
+                    products=work[0] / known[0],
+                    written=work[1] / known[1],
                     of_batch_1=cost / alone,
                     levels_apart=None if guided else float(np.abs(levels).max()),
                 )
@@ -335,8 +371,8 @@ def measure(system: str, guided: bool, args: argparse.Namespace) -> list[dict]:
 
 
 HEAD = (
-    "| system | guidance | batch | ours, s a picture | diffusers, s | ratio | of batch 1 |"
-    "\n|---|---|--:|--:|--:|--:|--:|"
+    "| system | guidance | batch | ours, s a picture | diffusers, s | ratio | products | written "
+    "| of batch 1 |\n|---|---|--:|--:|--:|--:|--:|--:|--:|"
 )
 
 
@@ -345,7 +381,8 @@ def line(row: dict) -> str:
     guidance = "one call of both halves" if row["guided"] else "none"
     return (
         f"| {row['system']} | {guidance} | {row['batch']} | {row['ours']:.2f} | "
-        f"{row['diffusers']:.2f} | {row['ratio']:.3f} | {row['of_batch_1']:.2f} |"
+        f"{row['diffusers']:.2f} | {row['ratio']:.3f} | {row['products']:.3f} | "
+        f"{row['written']:.3f} | {row['of_batch_1']:.2f} |"
     )
 
 
