@@ -163,6 +163,13 @@ def leaky(mask: np.ndarray) -> np.ndarray:
     return mask
 
 
+def brush(mask: np.ndarray) -> np.ndarray:
+    """The mask as an image editor's layer: red strokes where it is white, nothing elsewhere."""
+    layer = np.zeros((*mask.shape[:2], 4), np.uint8)
+    layer[mask.reshape(*mask.shape[:2], -1)[..., 0] > 127] = (200, 30, 40, 255)
+    return layer
+
+
 def elsewhere(mask: np.ndarray) -> np.ndarray:
     """The mask of somebody who stands at the lower edge."""
     moved = np.zeros_like(mask)
@@ -290,6 +297,12 @@ BREAKS: dict[str, Break] = {
         "mask-inverted",
         "gt_cloth_warped_mask",
         "invert it",
+    ),
+    "a mask of 0 and 1": Break(
+        rewrite("agnostic-mask", lambda m: m // 255), "mask-scale", "1 is white"
+    ),
+    "a brush on a transparent layer": Break(
+        rewrite("agnostic-mask", brush), "mask-scale", "opacity is the mask"
     ),
     "an empty mask": Break(
         rewrite("agnostic-mask", lambda m: m * 0), "mask-area", "_mask.png", "marks 0%"

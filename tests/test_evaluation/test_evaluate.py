@@ -16,6 +16,7 @@ from small_vitonhd import write_tree
 from vtonlab.evaluation.evaluate import at_size, evaluate_folder, report_lines
 from vtonlab.evaluation.protocol import load_protocol
 from vtonlab.evaluation.results import read_results
+from vtonlab.evaluation.truth import open_truth
 from vtonlab.utils.images import read_image
 
 ROOT = Path(__file__).parents[2]
@@ -75,10 +76,23 @@ def test_every_result_says_how(tree, copies, weights, tmp_path):
         assert saved[key] is not None, key
     assert saved["list"]["pairs"] == saved["images"] > 1 and len(saved["list"]["sha256"]) == 64
     assert saved["versions"]["torchmetrics"] and saved["protocol"]["size"] == [64, 48]
+    assert saved["pictures"]["names"] == "<person>"  # they might be of any garment
+    assert "that they are paired is taken on trust" in "\n".join(report_lines(results))
     assert saved["weights"]["alexnet-owt-7be5be79.pth"]["official"] is False
     rows = read_results(tmp_path / "out").rows
     assert rows[0]["scored_file"].is_file() and rows[0]["person_file"].is_file()
     assert np.mean([row["ssim"] for row in rows]) == pytest.approx(saved["metrics"]["ssim"])
+
+
+def test_a_macs_notes_are_no_real_people(tree):
+    truth = open_truth(data(tree), "paired")
+    people = truth.folder_people()
+    notes = tree / "test/image" / f"._{people[0].name}"
+    notes.write_bytes(b"a Mac's notes")
+    try:
+        assert truth.folder_people() == people == sorted((tree / "test/image").glob("[!.]*"))
+    finally:
+        notes.unlink()
 
 
 def test_worse_pictures_score_worse(tree, copies, weights, tmp_path):
