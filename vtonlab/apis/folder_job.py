@@ -1,7 +1,7 @@
 """Many pairs into a folder: each noted, so that a killed job goes on, then a contact sheet."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +31,7 @@ class Pair(NamedTuple):
     garment: Path
     category: str | None = None
     mask: Path | None = None
+    pose: Path | None = None
 
     @property
     def name(self) -> str:
@@ -45,23 +46,25 @@ def read_pairs(
     table: str | Path | None = None,
     category: str | None = None,
     mask: str | Path | None = None,
+    within: str | Path | None = None,
 ) -> list[Pair]:
     """Pairs from pictures and folders of pictures, or from a table.
 
     Args:
         person, garment: files or folders. One of a kind goes with every one of the other; equal
             numbers go side by side; else everybody tries on everything.
-        table: CSV, JSON lines or text list with ``person``, ``garment`` and, if known, ``category``
-            and ``mask``; files are looked for beside the table.
+        table: CSV, JSON lines or text list with ``person``, ``garment`` and, if known, ``category``,
+            ``mask`` and ``pose``; files are looked for beside the table.
         category: of all pairs that name none.
         mask: of the one person.
+        within: a folder outside of which a table by a stranger may name nothing.
 
     Raises:
         FileNotFoundError: no such file, or a folder without pictures.
-        ValueError: no pairs, or two pairs of one name.
+        ValueError: no pairs, two pairs of one name, or a table that leads out of ``within``.
     """
     if table is not None:
-        pairs = list(_from_table(Path(table), category))
+        pairs = list(_from_table(Path(table), category, within))
     else:
         people, garments = _pictures(person, "--person"), _pictures(garment, "--garment")
         if mask is not None and len(people) > 1:
@@ -78,18 +81,30 @@ def read_pairs(
     return pairs
 
 
-def _from_table(table: Path, category: str | None) -> Iterator[Pair]:
+def _from_table(
+    table: Path, category: str | None, within: str | Path | None
+) -> Iterator[Pair]:
     for record in read_records(table):
         if not (record.get("person") and record.get("garment")):
             raise ValueError(f"{table}: a row has no person or no garment: {record}")
         files = [
             table.parent / record[key] if record.get(key) else None
-            for key in ("person", "garment", "mask")
+            for key in ("person", "garment", "mask", "pose")
         ]
         for file in files:
+            if file is not None and within is not None:
+                _check_within(table, file, Path(within))
             if file is not None and not file.is_file():
                 raise FileNotFoundError(f"{table} names {file}, which does not exist")
-        yield Pair(files[0], files[1], record.get("category") or category, files[2])
+        named = record.get("category") or category
+        yield Pair(files[0], files[1], named, *files[2:])
+
+
+def _check_within(table: Path, file: Path, folder: Path) -> None:
+    if not file.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(
+            f"{table.name} names {file.name} outside its own folder: put the pictures beside it"
+        )
 
 
 def _pictures(places: Sequence[str | Path], option: str) -> list[Path]:
@@ -122,6 +137,7 @@ def try_on_folder(
     batch_size: int = 1,
     repaint: bool = True,
     attention: bool = False,
+    on_pairs: Callable[[int, int], None] | None = None,
 ) -> list[dict]:
     """Draw every pair that ``out`` does not hold yet.
 
@@ -131,6 +147,8 @@ def try_on_folder(
     Args:
         settings: what else decides a picture (model, checkpoint's hash); a folder that was drawn
             with others is refused.
+        on_pairs: is told, before and after each batch, how many pairs are done, and of how many;
+            what it raises ends the job, which goes on when it is called again.
         others: see `TryOnInferencer`.
 
     Returns:
@@ -145,7 +163,7 @@ def try_on_folder(
     )
     with WorkDirLock(out, "--out"):
         _claim(out, settings)
-        return _draw_all(inferencer, pairs, out, settings, batch_size, attention)
+        return _draw_all(inferencer, pairs, out, settings, batch_size, attention, on_pairs)
 
 
 def _draw_all(
@@ -155,17 +173,20 @@ def _draw_all(
     settings: dict,
     batch_size: int,
     attention: bool,
+    on_pairs: Callable[[int, int], None] | None,
 ) -> list[dict]:
     """`try_on_folder` in a folder that is ours."""
     options = {key: settings[key] for key in _DRAWING}
     options |= dict(batch_size=batch_size, attention=attention)
     left = [pair for pair in pairs if not _note(out, pair).is_file()]
     progress, done = Progress("pairs"), len(pairs) - len(left)
+    on_pairs = on_pairs or (lambda done, total: None)
+    on_pairs(done, len(pairs))
     for first in range(0, len(left), batch_size):
         some, samples = [], []
         for pair in left[first : first + batch_size]:
             try:
-                sample = inferencer.sample(pair.person, pair.garment, pair.mask, pair.category)
+                sample = inferencer.sample(*pair[:2], pair.mask, pair.category, pose=pair.pose)
             except FileNotFoundError:
                 raise  # weights that are missing, not this pair's fault
             except ValueError as error:
@@ -175,7 +196,9 @@ def _draw_all(
             samples.append(sample)
         for pair, result in zip(some, inferencer.draw(samples, **options), strict=True):
             _save(out, pair, result)
-        progress(done + min(first + batch_size, len(left)), done, len(pairs))
+        drawn = done + min(first + batch_size, len(left))
+        progress(drawn, done, len(pairs))
+        on_pairs(drawn, len(pairs))
     entries = [read_json(_note(out, pair)) for pair in pairs]
     _sheet(out, pairs, entries)
     return entries

@@ -1,0 +1,59 @@
+"""Work in a thread of its own, watched and stopped from the page."""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from vtonlab.apis.watching import Stopped
+from vtonlab.studio.sessions import Session
+
+_WAIT = 600.0  # seconds without news after which a page is told that work goes on
+
+
+class Done(Exception):  # noqa: N818: carries the answer through the queue
+    """The work has ended."""
+
+    def __init__(self, answer: Any = None, error: BaseException | None = None) -> None:
+        super().__init__()
+        self.answer, self.error = answer, error
+
+
+def watched(session: Session, work: Callable[[Callable[[Any], None]], Any]) -> Iterator[Any]:
+    """What ``work`` tells while it runs; its answer last, as :class:`Done`.
+
+    Args:
+        session: whose ``stop`` the work looks at; leaving this iterator early sets it.
+        work: is given a function to tell news with.
+
+    Raises:
+        Exception: what ``work`` raises, but for `Stopped`, which is an answer of None.
+    """
+    news: queue.Queue = queue.Queue()
+
+    def run() -> None:
+        try:
+            news.put(Done(work(news.put)))
+        except Stopped:
+            news.put(Done(None))
+        except BaseException as error:
+            news.put(Done(error=error))
+
+    session.stop.clear()
+    session.running = True
+    thread = threading.Thread(target=run, name="studio work", daemon=True)
+    thread.start()
+    try:
+        while True:
+            told = news.get(timeout=_WAIT)
+            while not isinstance(told, Done) and not news.empty():
+                told = news.get()  # a slow page sees the newest alone
+            if isinstance(told, Done) and told.error is not None:
+                raise told.error
+            yield told
+            if isinstance(told, Done):
+                return
+    finally:
+        session.stop.set()
+        thread.join()
+        session.running = False

@@ -1,0 +1,117 @@
+"""The models of a studio: loaded when first wanted, one visitor at a time."""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vtonlab.apis import TryOnInferencer, list_models
+from vtonlab.apis.receipts import identity
+from vtonlab.apis.watching import Usual, usual
+from vtonlab.estimators import Preparation
+
+
+@dataclass
+class Offer:
+    """A model that visitors can choose.
+
+    Args:
+        name: that they see.
+        title: one line about it.
+        model, checkpoint: what `TryOnInferencer` takes.
+    """
+
+    name: str
+    title: str
+    model: str
+    checkpoint: str | None = None
+    inferencer: TryOnInferencer | None = field(default=None, repr=False)
+
+
+class Shelf:
+    """All models of a studio.
+
+    Whoever calls a model holds ``lock``: its settings of a call live in the model.
+
+    Args:
+        models: further ones beside the shipped: folders, as `init_model` takes them.
+        checkpoint: of the only one of ``models``, which then is a config.
+        device, dtype: of all.
+
+    Raises:
+        FileNotFoundError, ValueError: what `TryOnInferencer` says of one of ``models``: they are
+            loaded at once.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[str] = (),
+        checkpoint: str | None = None,
+        *,
+        device: str | None = None,
+        dtype: str | None = None,
+    ) -> None:
+        if checkpoint is not None and len(models) != 1:
+            raise ValueError("--checkpoint is of one --model, its config")
+        self.device, self.dtype = device, dtype
+        self.lock = threading.RLock()
+        self.preparation: Preparation | None = None
+        self.offers: dict[str, Offer] = {}
+        shipped = {card.name: card for card in list_models()}
+        for model in models:
+            if model not in shipped:
+                offer = Offer(self._free(Path(model).stem), f"from {model}", model, checkpoint)
+                self.offers[offer.name] = offer
+                self[offer.name]
+        for name, card in shipped.items():
+            self.offers[name] = Offer(name, card.title, name)
+        first = [Path(model).stem for model in models] + ["coral_synthetic"]
+        self.usual = next(name for name in (*first, *self.offers) if name in self.offers)
+
+    def _free(self, name: str) -> str:
+        taken = [other for other in self.offers if other.split(" ")[0] == name]
+        return f"{name} {len(taken) + 1}" if taken else name
+
+    def __getitem__(self, name: str) -> TryOnInferencer:
+        """The model of that name.
+
+        Raises:
+            ValueError: it is not offered here.
+        """
+        if name not in self.offers:
+            raise ValueError(f"no model {str(name)[:80]!r} here: choose of {', '.join(self.offers)}")
+        offer = self.offers[name]
+        with self.lock:
+            if offer.inferencer is None:
+                self.preparation = self.preparation or Preparation()
+                offer.inferencer = TryOnInferencer(
+                    offer.model,
+                    offer.checkpoint,
+                    device=self.device,
+                    dtype=self.dtype,
+                    preparation=self.preparation,
+                )
+            return offer.inferencer
+
+    def usual_of(self, name: str) -> Usual:
+        """How it draws where nothing else is said."""
+        return usual(self[name])
+
+    def identity_of(self, name: str) -> dict[str, str]:
+        """Name and hash of its weights."""
+        offer = self.offers[name]
+        return identity(offer.model, offer.checkpoint)
+
+    def of_receipt(self, model: dict[str, str]) -> str:
+        """The name here of the model that a receipt was drawn with.
+
+        Raises:
+            ValueError: its weights are not on offer.
+        """
+        for name in self.offers:
+            if self.identity_of(name)["sha256"] == model["sha256"]:
+                return name
+        raise ValueError(
+            f"this receipt is of {model['name'][:80]!r} with weights {model['sha256'][:12]}, which "
+            "are not here: start the studio with --model and that folder"
+        )

@@ -1,0 +1,117 @@
+"""Visitors: each with a folder and pictures of its own, all gone when it leaves or is idle."""
+
+import shutil
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vtonlab.studio.settings import Settings
+
+
+@dataclass
+class Session:
+    """What one visitor has in hand.
+
+    Args:
+        folder: its files.
+        photo: (H, W, 3) uint8 of the person; ``garment`` of the garment.
+        maps: mask (H, W) in {0, 1} and pose (H, W, 3) of the photo, as far as they are known.
+        given: whether the maps came with the photo (a rendered person) and are no estimate.
+        category: that the mask was made for.
+        drawn: the last result with all that belongs to it (`try_on.Drawn`).
+        looks: of that result, by question.
+        batch: of the last job (`batch.Job`).
+        stop: set to end what is running.
+        running: what is running, for messages.
+    """
+
+    folder: Path
+    photo: np.ndarray | None = None
+    garment: np.ndarray | None = None
+    maps: dict[str, np.ndarray] = field(default_factory=dict)
+    given: bool = False
+    category: str | None = None
+    drawn: Any = None
+    looks: dict = field(default_factory=dict)
+    batch: Any = None
+    stop: threading.Event = field(default_factory=threading.Event)
+    running: bool = False
+    used: float = field(default_factory=time.monotonic)
+
+    def new_folder(self, name: str) -> Path:
+        """An empty folder of this visitor."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.folder))
+
+    def close(self) -> None:
+        """Stop what runs and remove every file."""
+        self.stop.set()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Sessions:
+    """All visitors of a studio, and the one folder that their files lie in."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.root = Path(tempfile.mkdtemp(prefix="vtonlab-studio-")).resolve()
+        self.root.chmod(0o700)
+        self._open: dict[str, Session] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def uploads(self) -> Path:
+        """Where the server puts what browsers send, and what they may fetch."""
+        return self.root / "files"
+
+    def of(self, request: Any) -> Session:
+        """The visitor behind a request (``gradio.Request``)."""
+        name = str(request.session_hash)
+        with self._lock:
+            session = self._open.pop(name, None)
+            if session is None:
+                self._make_room()
+                session = Session(Path(tempfile.mkdtemp(prefix="visitor-", dir=self.root)))
+            session.used = time.monotonic()
+            self._open[name] = session  # the last to be asked for stands last
+        return session
+
+    def _make_room(self) -> None:
+        for name in [n for n, s in self._open.items() if not s.running]:
+            if len(self._open) < self.settings.sessions:
+                return
+            self._open.pop(name).close()
+
+    def leave(self, request: Any) -> None:
+        """The visitor has closed the page."""
+        with self._lock:
+            session = self._open.pop(str(request.session_hash), None)
+        if session is not None:
+            session.close()
+
+    def sweep(self) -> None:
+        """Forget visitors who have been idle too long."""
+        oldest = time.monotonic() - self.settings.idle
+        with self._lock:
+            idle = [n for n, s in self._open.items() if s.used < oldest and not s.running]
+            gone = [self._open.pop(name) for name in idle]
+        for session in gone:
+            session.close()
+
+    def stored(self) -> int:
+        """Bytes of all files."""
+        sizes = (path.stat().st_size for path in self.root.rglob("*") if path.is_file())
+        return sum(sizes)
+
+    def close(self) -> None:
+        """The studio ends: nothing stays."""
+        with self._lock:
+            gone, self._open = list(self._open.values()), {}
+        for session in gone:
+            session.close()
+        shutil.rmtree(self.root, ignore_errors=True)
