@@ -34,6 +34,7 @@ FLOORS = {
     "models": 5,
     "engine": 5,
     "apis": 6,
+    "studio": 7,
     "command": 7,
     "__main__": 8,
 }

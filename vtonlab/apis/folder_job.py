@@ -53,8 +53,8 @@ def read_pairs(
     Args:
         person, garment: files or folders. One of a kind goes with every one of the other; equal
             numbers go side by side; else everybody tries on everything.
-        table: CSV, JSON lines or text list with ``person``, ``garment`` and, if known, ``category``,
-            ``mask`` and ``pose``; files are looked for beside the table.
+        table: CSV, JSON lines or text list with ``person``, ``garment`` and, if known,
+            ``category``, ``mask`` and ``pose``; files are looked for beside the table.
         category: of all pairs that name none.
         mask: of the one person.
         within: a folder outside of which a table by a stranger may name nothing.
@@ -81,9 +81,7 @@ def read_pairs(
     return pairs
 
 
-def _from_table(
-    table: Path, category: str | None, within: str | Path | None
-) -> Iterator[Pair]:
+def _from_table(table: Path, category: str | None, within: str | Path | None) -> Iterator[Pair]:
     for record in read_records(table):
         if not (record.get("person") and record.get("garment")):
             raise ValueError(f"{table}: a row has no person or no garment: {record}")

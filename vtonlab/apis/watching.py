@@ -14,7 +14,7 @@ from vtonlab.models.results import to_uint8
 LONGEST = 64  # latents along a side that a preview decodes
 
 
-class Stopped(Exception):  # noqa: N818: nothing is wrong
+class Stopped(Exception):  # noqa: N818 - nothing is wrong
     """Somebody asked to stop; raised between two steps."""
 
 

@@ -3,6 +3,7 @@
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from vtonlab.apis.watching import Stopped
@@ -11,12 +12,12 @@ from vtonlab.studio.sessions import Session
 _WAIT = 600.0  # seconds without news after which a page is told that work goes on
 
 
-class Done(Exception):  # noqa: N818: carries the answer through the queue
-    """The work has ended."""
+@dataclass(frozen=True)
+class Done:
+    """The work has ended: its answer, or what it raised."""
 
-    def __init__(self, answer: Any = None, error: BaseException | None = None) -> None:
-        super().__init__()
-        self.answer, self.error = answer, error
+    answer: Any = None
+    error: BaseException | None = None
 
 
 def watched(session: Session, work: Callable[[Callable[[Any], None]], Any]) -> Iterator[Any]:

@@ -1,43 +1,49 @@
-"""The brush: a mask as a layer over the person, and back."""
+"""The brush: a mask over the person for the page, and what was painted back as a mask."""
 
-from collections.abc import Mapping, Sequence
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from vtonlab.ops.resize import resize_mask
-from vtonlab.studio.intake import PICTURE_BYTES, in_memory
+from vtonlab.studio.views import uri
+from vtonlab.utils.bounded import FileError, MemoryFile
 from vtonlab.utils.images import read_mask
 
-COLOUR, OPACITY = (228, 87, 46), 150  # of the layer
-BRUSH = "#e4572e96"
+SIDE = 768  # of the canvas that is painted on, in pixels
+_PNG = "data:image/png;base64,"
 
 
-def layer_of(mask: np.ndarray) -> np.ndarray:
-    """(H, W, 4) uint8: coloured where the mask is 1, clear elsewhere."""
-    layer = np.zeros((*mask.shape, 4), np.uint8)
-    layer[mask > 0] = (*COLOUR, OPACITY)
-    return layer
-
-
-def mask_of_layers(paths: Sequence[str], size: tuple[int, int], pixels: int) -> np.ndarray:
-    """(H, W) uint8 in {0, 1}: where any of the painted layers is at least half as opaque as its
-    most opaque place; colours say nothing.
-
-    Raises:
-        PictureError, FileError: a layer that is no picture, or too large.
-    """
-    found = np.zeros(size, np.uint8)
-    for path in paths:
-        plane = read_mask(in_memory(path, PICTURE_BYTES), pixels).plane
-        if plane.ndim == 3:  # one opacity everywhere: all of it was painted
-            return np.ones(size, np.uint8)
-        found |= resize_mask((plane > 127).astype(np.uint8), size)
-    return found
-
-
-def editor_value(photo: np.ndarray | None, mask: np.ndarray | None) -> Mapping | None:
-    """What the editor shows."""
+def canvas(photo: np.ndarray | None, mask: np.ndarray | None) -> Mapping | None:
+    """What the brush (`parts.brush`) is shown: the person, and the mask in white on black."""
     if photo is None:
         return None
-    layers = [] if mask is None else [layer_of(mask)]
-    return dict(background=photo, layers=layers, composite=None)
+    mask = np.zeros(photo.shape[:2], np.uint8) if mask is None else mask
+    white = np.repeat(mask[..., None] * np.uint8(255), 3, 2)
+    return dict(photo=uri(photo, SIDE), mask=uri(white, SIDE))
+
+
+def painted(value: Any, size: tuple[int, int], pixels: int) -> np.ndarray | None:
+    """What was painted, (H, W) uint8 in {0, 1}; None where the mask was left as it was made.
+
+    It comes as a picture whose opacity is the mask: where it is at least half as opaque as at its
+    most opaque place.
+
+    Raises:
+        PictureError, FileError: it is no picture, or too large.
+    """
+    text = value.get("painted") if isinstance(value, dict) else None
+    if text is None:
+        return None
+    if not isinstance(text, str) or not text.startswith(_PNG):
+        raise FileError("the painted area is no picture: paint it again")
+    try:
+        data = base64.b64decode(text.removeprefix(_PNG), validate=True)
+    except binascii.Error:
+        raise FileError("the painted area is no picture: paint it again") from None
+    plane = read_mask(MemoryFile("the painted area", data), pixels).plane
+    if plane.ndim == 3:  # one opacity everywhere: all of it was painted
+        return np.ones(size, np.uint8)
+    return resize_mask((plane > 127).astype(np.uint8), size)

@@ -79,7 +79,9 @@ class Shelf:
             ValueError: it is not offered here.
         """
         if name not in self.offers:
-            raise ValueError(f"no model {str(name)[:80]!r} here: choose of {', '.join(self.offers)}")
+            raise ValueError(
+                f"no model {str(name)[:80]!r} here: choose of {', '.join(self.offers)}"
+            )
         offer = self.offers[name]
         with self.lock:
             if offer.inferencer is None:

@@ -12,6 +12,8 @@ import numpy as np
 
 from vtonlab.studio.settings import Settings
 
+GRACE = 60.0  # seconds that a visitor may be away whose page is gone
+
 
 @dataclass
 class Session:
@@ -24,7 +26,7 @@ class Session:
         given: whether the maps came with the photo (a rendered person) and are no estimate.
         category: that the mask was made for.
         drawn: the last result with all that belongs to it (`try_on.Drawn`).
-        looks: of that result, by question.
+        looks: of that result, by question; ``place`` is asked about, (x, y) in [0, 1].
         batch: of the last job (`batch.Job`).
         stop: set to end what is running.
         running: what is running, for messages.
@@ -38,6 +40,7 @@ class Session:
     category: str | None = None
     drawn: Any = None
     looks: dict = field(default_factory=dict)
+    place: tuple[float, float] = (0.5, 0.4)
     batch: Any = None
     stop: threading.Event = field(default_factory=threading.Event)
     running: bool = False
@@ -87,21 +90,27 @@ class Sessions:
                 return
             self._open.pop(name).close()
 
-    def leave(self, request: Any) -> None:
-        """The visitor has closed the page."""
+    def leaves(self, name: str) -> None:
+        """A page was closed, or its line was cut: its visitor has a minute to come back."""
         with self._lock:
-            session = self._open.pop(str(request.session_hash), None)
-        if session is not None:
-            session.close()
+            if name in self._open:
+                self._open[name].used = time.monotonic() - self.settings.idle + GRACE
 
     def sweep(self) -> None:
-        """Forget visitors who have been idle too long."""
+        """Forget visitors who have been away too long, and uploads that nobody uses any more."""
         oldest = time.monotonic() - self.settings.idle
         with self._lock:
             idle = [n for n, s in self._open.items() if s.used < oldest and not s.running]
             gone = [self._open.pop(name) for name in idle]
+            empty = not self._open
         for session in gone:
             session.close()
+        before = time.time() - (GRACE if empty else self.settings.idle)
+        for path in sorted(self.uploads.rglob("*"), reverse=True):  # files before their folders
+            if path.is_file() and path.stat().st_mtime < before:
+                path.unlink()
+            elif path.is_dir() and path.stat().st_mtime < before and not any(path.iterdir()):
+                path.rmdir()
 
     def stored(self) -> int:
         """Bytes of all files."""
