@@ -13,6 +13,7 @@ sys.path.append(str(Path(__file__).parents[1] / "test_evaluation"))
 import small_test
 
 from vtonlab.apis import TryOnInferencer, init_model, list_models, read_pairs, try_on_folder
+from vtonlab.apis.watching import Stopped
 from vtonlab.engine.checkpoints.files import read_checkpoint, save_safetensors, write_text
 from vtonlab.engine.config import registered
 from vtonlab.engine.config.load import finalize
@@ -189,36 +190,58 @@ def test_models_by_name_folder_and_config(folder, tmp_path):
 def test_a_folder_job_goes_on_and_says_why_it_refused(folder, inferencer, tmp_path):
     (tmp_path / "empty.png").parent.mkdir(exist_ok=True)
     Image.fromarray(np.zeros(SIZE, np.uint8)).save(tmp_path / "empty.png")
-    names = [[str(p) for p in files(folder, key)] for key in ("person", "garment", "mask")]
+    columns = ("person", "garment", "mask", "pose")
+    names = [[str(p) for p in files(folder, key)] for key in columns]
     names[2][1] = str(tmp_path / "empty.png")
     table = tmp_path / "pairs.csv"
-    rows = ["person,garment,mask", *[",".join(row) for row in zip(*names, strict=True)]]
+    rows = [",".join(columns), *[",".join(row) for row in zip(*names, strict=True)]]
     table.write_text("\n".join(rows) + "\n")
     settings = dict(settings=dict(model="small"), batch_size=2)
-    poses = PoseFromGarment(inferencer)
-    entries = try_on_folder(poses, read_pairs(table=table), tmp_path / "out", **settings)
+
+    def stop(done: int, total: int) -> None:
+        if done:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        try_on_folder(
+            inferencer, read_pairs(table=table), tmp_path / "out", **settings, on_pairs=stop
+        )
+    assert len(list((tmp_path / "out/pictures").iterdir())) == 1  # of a batch of 2, one refused
+    told = []
+    entries = try_on_folder(
+        inferencer,
+        read_pairs(table=table),
+        tmp_path / "out",
+        **settings,
+        on_pairs=lambda *news: told.append(news),
+    )
+    assert told == [(2, 3), (3, 3)]
     assert [bool(entry["refused"]) for entry in entries] == [False, True, False]
     assert "empty" in entries[1]["refused"]
     picture = tmp_path / "out" / entries[0]["picture"]
     before = picture.stat().st_mtime_ns
-    again = try_on_folder(poses, read_pairs(table=table), tmp_path / "out", **settings)
+    again = try_on_folder(inferencer, read_pairs(table=table), tmp_path / "out", **settings)
     assert again == entries and picture.stat().st_mtime_ns == before
     assert (tmp_path / "out/contact_sheet.png").is_file()
     assert len(list((tmp_path / "out/masks").iterdir())) == 2
     assert json.loads((tmp_path / "out/try_on.json").read_text())["model"] == "small"
     with pytest.raises(ValueError, match="drawn with another seed"):
-        try_on_folder(poses, read_pairs(table=table), tmp_path / "out", **settings, seed=1)
+        try_on_folder(inferencer, read_pairs(table=table), tmp_path / "out", **settings, seed=1)
 
 
-class PoseFromGarment(TryOnInferencer):
-    """Needs no estimators: the pose is some picture."""
-
-    def __init__(self, other):
-        super().__init__(other.model)
-
-    def sample(self, person, garment, mask=None, category=None):
-        pose = Path(person).with_name(Path(person).name.replace("person", "pose"))
-        return super().sample(person, garment, mask, category, pose=pose)
+def test_a_table_by_a_stranger_stays_in_its_folder(tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in ("in/a.png", "in/b.png", "c.png"):
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    (tmp_path / "in/link.png").symlink_to(tmp_path / "c.png")
+    table = tmp_path / "in/pairs.csv"
+    table.write_text("a.png,b.png\n")
+    assert len(read_pairs(table=table, within=tmp_path / "in")) == 1
+    for hostile in ("../c.png", str(tmp_path / "c.png"), "link.png", "/etc/passwd"):
+        for row in (f"{hostile},b.png", f"a.png,{hostile}"):
+            table.write_text(f"{row}\n")
+            with pytest.raises(ValueError, match="outside its own folder"):
+                read_pairs(table=table, within=tmp_path / "in")
 
 
 def test_pairs_of_pictures_and_folders(tmp_path):

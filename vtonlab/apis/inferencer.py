@@ -135,7 +135,8 @@ class TryOnInferencer:
             repaint: paste the photograph back outside the mask.
             attention: also read where the person looked.
             callback_on_step_end: as diffusers': called with this object, step, timestep and
-                ``{"latents": ...}``; latents that it returns take their place.
+                ``{"latents": ..., "clean": ...}`` (see `DiffusionSampler.after_step`); latents that
+                it returns take their place.
 
         Raises:
             PreparationError: nobody is seen; a list names the pair.

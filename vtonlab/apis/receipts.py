@@ -5,9 +5,10 @@ model's weights. Whoever gets it can see the person: treat it like the photograp
 """
 
 import base64
+import binascii
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,10 @@ class Receipt:
     shown: dict[str, Any]
     picture_sha256: str
     versions: dict[str, str] = field(default_factory=dict)
+
+    def with_settings(self, **settings: Any) -> "Receipt":
+        """The same pair, drawn in another way."""
+        return replace(self, settings=self.settings | settings)
 
 
 def identity(model: str | Path, checkpoint: str | Path | None = None) -> dict[str, str]:
@@ -187,7 +192,10 @@ def _encoded(array: np.ndarray) -> str:
 
 
 def _decoded(name: str, text: str) -> np.ndarray:
-    data = base64.b64decode(text, validate=True)
+    try:
+        data = base64.b64decode(text, validate=True)
+    except binascii.Error:
+        raise ValueError(f"its {name} is no picture") from None
     mode = "mask" if name in MASKS else "rgb"
-    array = read_image(MemoryFile(f"{name}.png", data), mode)
+    array = read_image(MemoryFile(f"its {name}", data), mode)
     return (array > 127).astype(np.uint8) if mode == "mask" else array

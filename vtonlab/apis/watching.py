@@ -25,27 +25,36 @@ class Usual(NamedTuple):
         num_steps: of the sampler.
         guidance_scale: of the sampler; 1 is none.
         guidable: whether it can be guided at all.
-        calls: how often a callback is called for each of the steps.
     """
 
     num_steps: int
     guidance_scale: float
     guidable: bool
-    calls: int = 1
 
 
 def usual(inferencer: TryOnInferencer) -> Usual:
     """The settings of a model's own config."""
     sampler = inferencer.model.sampler
     guidable = bool(inferencer.model.condition_dropout or inferencer.model.conditioner.dropouts)
-    return Usual(sampler.num_steps, float(sampler.guidance_scale), guidable, sampler.average)
+    return Usual(sampler.num_steps, float(sampler.guidance_scale), guidable)
+
+
+def calls(inferencer: TryOnInferencer, num_steps: int) -> int:
+    """How often a callback is called while one batch is drawn in ``num_steps``.
+
+    Raises:
+        ValueError: a number of steps that the sampler has not.
+    """
+    sampler = inferencer.model.sampler
+    with sampler.changed(num_steps):
+        return sampler.calls
 
 
 @torch.no_grad()
 def preview(
     inferencer: TryOnInferencer, latents: Tensor, longest: int = LONGEST
 ) -> list[np.ndarray]:
-    """What ``latents`` of a callback look like, one (h, w, 3) uint8 picture for each pair.
+    """What a callback's ``latents`` or ``clean`` look like, one (h, w, 3) uint8 picture a pair.
 
     The person alone is decoded, and no more than ``longest`` latents a side, averaged down: cheap
     beside a step of the network, and for looking only.
@@ -77,7 +86,7 @@ def watching(
     def callback(inferencer: TryOnInferencer, step: int, timestep: Any, kept: dict) -> None:
         nonlocal done
         done += 1
-        on_step(done, preview(inferencer, kept["latents"])[0])
+        on_step(done, preview(inferencer, kept["clean"])[0])
         if should_stop():
             raise Stopped
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vtonlab.registry import NOISE_SCHEDULES
 
-Callback = Callable[[int, Tensor, dict], Mapping | None]  # step, timestep, {"latents": ...}
+Callback = Callable[[int, Tensor, dict], Mapping | None]  # step, timestep, see `after_step`
 Predict = Callable[[Tensor, Tensor], Tensor]  # (latents (B, ...), sigmas (B,)) -> like latents
 STARTS = ("noise", "agnostic", "photograph")
 
@@ -71,6 +71,11 @@ class DiffusionSampler:
         """Whether a second, unconditional prediction is needed at each step."""
         return self.guidance_scale > 1.0
 
+    @property
+    def calls(self) -> int:
+        """How often a callback is called for one batch."""
+        return self.num_steps * self.average
+
     def fit(self, noise_schedule) -> None:
         """Take the noise schedule of the model.
 
@@ -112,11 +117,18 @@ class DiffusionSampler:
         finally:
             self.num_steps, self.guidance_scale, self._callback = own
 
-    def after_step(self, step: int, timestep: Tensor, latents: Tensor) -> Tensor:
-        """Latents as a callback leaves them; samplers call it at the end of each step."""
+    def after_step(
+        self, step: int, timestep: Tensor, latents: Tensor, clean: Callable[[], Tensor]
+    ) -> Tensor:
+        """Latents as a callback leaves them; samplers call it at the end of each step.
+
+        The callback sees ``latents``, and as ``clean`` what the network takes them to become: a
+        picture to look at long before the noise is gone.
+        """
         if self._callback is None:
             return latents
-        return (self._callback(step, timestep, {"latents": latents}) or {}).get("latents", latents)
+        kept = {"latents": latents, "clean": clean()}
+        return (self._callback(step, timestep, kept) or {}).get("latents", latents)
 
     def guide(self, both: Predict) -> Predict:
         """The guided prediction: :func:`guide` at this sampler's scale.

@@ -1,6 +1,7 @@
 """Samplers of epsilon models, on diffusers schedulers: PLMS, DDIM, DDPM."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -8,6 +9,7 @@ from torch import Tensor
 from vtonlab.registry import SAMPLERS
 from vtonlab.samplers.base import DiffusionSampler, Predict
 
+_FAINT = 1e-3  # share of the signal below which a clean picture is not guessed brighter
 SPACINGS = ("leading", "trailing", "linspace", "stride")
 
 
@@ -61,9 +63,14 @@ class EpsilonSampler(DiffusionSampler):
         for step, timestep in enumerate(scheduler.timesteps):
             level = timestep.to(latents) / self.noise_schedule.num_timesteps
             epsilon = predict(latents, level.expand(latents.shape[0]))
+            clean = partial(_clean, latents, epsilon, scheduler.alphas_cumprod[timestep])
             latents = scheduler.step(epsilon, timestep, latents, return_dict=False, **extra)[0]
-            latents = self.after_step(step, timestep, latents)
+            latents = self.after_step(step, timestep, latents, clean)
         return latents
+
+    @property
+    def calls(self) -> int:
+        return len(self.scheduler().timesteps) * self.average
 
     def scheduler(self):
         """A fresh diffusers scheduler, its timesteps set."""
@@ -104,6 +111,11 @@ class EpsilonSampler(DiffusionSampler):
     def _prepend(self, timesteps: Tensor, more: Tensor) -> Tensor:
         """``timesteps`` after the higher ones of ``more``."""
         return torch.cat([more, timesteps])
+
+
+def _clean(noisy: Tensor, epsilon: Tensor, signal: Tensor) -> Tensor:
+    """What is left of ``noisy`` without the noise; ``signal`` is its share of the variance."""
+    return (noisy - (1.0 - signal).sqrt() * epsilon) / signal.clamp(min=_FAINT).sqrt()
 
 
 @SAMPLERS.register_module()

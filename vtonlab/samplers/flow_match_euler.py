@@ -1,6 +1,7 @@
 """Euler sampling of rectified flows, on diffusers' scheduler."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -62,8 +63,9 @@ class FlowMatchEulerSampler(DiffusionSampler):
         for step, (timestep, sigma) in enumerate(levels):
             level = sigma.to(latents).expand(latents.shape[0])
             velocity = predict(latents, level)
+            clean = partial(torch.sub, latents, velocity, alpha=float(sigma))
             latents = scheduler.step(velocity, timestep, latents, return_dict=False)[0]
-            latents = self.after_step(step, timestep, latents)
+            latents = self.after_step(step, timestep, latents, clean)
         return latents
 
     def _scheduler(self, sequence_length: int):

@@ -12,7 +12,7 @@ from vtonlab.apis import Pair, read_pairs, try_on_folder
 from vtonlab.apis.watching import Stopped
 from vtonlab.structures.categories import CATEGORIES
 from vtonlab.studio import views
-from vtonlab.studio.context import HIDDEN, ONE, QUIET, Studio
+from vtonlab.studio.context import AT_ONCE, HIDDEN, ONE, QUIET, Studio
 from vtonlab.studio.examples import examples
 from vtonlab.studio.intake import received, unpack
 from vtonlab.studio.jobs import Done, watched
@@ -98,7 +98,7 @@ class BatchTab:
         self.example.click(
             self.draw_example, [self.model, self.steps, self.seed], told, **ONE, **QUIET, **HIDDEN
         )
-        self.stop.click(self.end, None, None, queue=False, **QUIET)
+        self.stop.click(self.end, None, None, **AT_ONCE, **QUIET, **HIDDEN)
 
     def end(self, request: gr.Request) -> None:
         """Stop after the pair that is being drawn."""

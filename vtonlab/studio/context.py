@@ -13,6 +13,7 @@ from vtonlab.studio.settings import Settings
 # Of events: those that compute wait for each other; the page is the only way in.
 ONE = dict(concurrency_limit=1, concurrency_id="model")
 LIGHT = dict(concurrency_limit=4, concurrency_id="light")
+AT_ONCE = dict(concurrency_limit=None, concurrency_id="at once")
 QUIET = dict(api_visibility="private")
 HIDDEN = dict(show_progress="hidden")
 

@@ -148,7 +148,7 @@ class LookTab:
         picture = _coloured(garment, heat)
         text = (
             f"<b>{match.confidence:.0%}</b> sure of this place, of the <b>{match.share:.0%}</b> of "
-            "its attention that went to the garment"
+            "its attention that went to the garment."
         )
         return views.looked(model, picture, (match.x + 0.5) / across, (match.y + 0.5) / down, text)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vtonlab.apis import TryOnInferencer, list_models
 from vtonlab.apis.receipts import identity
-from vtonlab.apis.watching import Usual, usual
+from vtonlab.apis.watching import Usual, calls, usual
 from vtonlab.estimators import Preparation
 
 
@@ -98,6 +98,11 @@ class Shelf:
     def usual_of(self, name: str) -> Usual:
         """How it draws where nothing else is said."""
         return usual(self[name])
+
+    def calls(self, name: str, num_steps: int) -> int:
+        """How many steps it tells of, where so many were asked for."""
+        with self.lock:
+            return calls(self[name], num_steps)
 
     def identity_of(self, name: str) -> dict[str, str]:
         """Name and hash of its weights."""

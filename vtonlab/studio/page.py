@@ -66,7 +66,7 @@ def build_page(shelf: Shelf, settings: Settings, sessions: Sessions) -> gr.Block
     with gr.Blocks(
         title="vtonlab studio", analytics_enabled=False, fill_width=True
     ) as page:  # fmt: skip
-        with gr.Row(elem_id="head"):
+        with gr.Row(elem_id="masthead"):
             html(_head(), elem_id="brand")
             with gr.Column(min_width=260, scale=0, elem_id="model-column"):
                 model = gr.Dropdown(

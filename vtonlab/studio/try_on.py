@@ -17,16 +17,16 @@ from vtonlab.apis.receipts import (
     repeat,
     write_receipt,
 )
-from vtonlab.apis.watching import Stopped, watching
+from vtonlab.apis.watching import watching
 from vtonlab.ops.resize import resize_mask
 from vtonlab.structures.categories import CATEGORIES
 from vtonlab.studio import views
-from vtonlab.studio.context import HIDDEN, LIGHT, ONE, QUIET, Studio
+from vtonlab.studio.context import AT_ONCE, HIDDEN, LIGHT, ONE, QUIET, Studio
 from vtonlab.studio.examples import example, examples
-from vtonlab.studio.intake import in_memory, photograph
+from vtonlab.studio.intake import in_memory, photograph, received
 from vtonlab.studio.jobs import Done, watched
 from vtonlab.studio.masks import canvas, painted
-from vtonlab.studio.parts import brush, html, photo
+from vtonlab.studio.parts import brush, drop, html, photo
 from vtonlab.studio.sessions import Session
 from vtonlab.visualization.pages import save_png
 
@@ -102,8 +102,8 @@ class TryOn:
                 "it again, here or with <code>vtonlab try_on --receipt FILE --out DIR</code>. "
                 "Whoever has it sees the person.</p>"
             )
-            self.open_receipt = gr.UploadButton(
-                "Open a receipt", file_types=[".json"], size="sm", elem_id="open-receipt"
+            self.open_receipt = drop(
+                "A receipt", "the JSON file of a result", ".json", elem_id="open-receipt"
             )
 
     @property
@@ -113,21 +113,22 @@ class TryOn:
 
     def connect(self) -> list[gr.events.Dependency]:
         """Bind the events; returns those after which there is a new result."""
-        shown = [self.brush, self.person_problem, self.mask_problem]
+        shown = [self.person, self.brush, self.person_problem, self.mask_problem]
         chosen = [self.person, self.category, self.model]
         for event in (self.person.input, self.person.clear):
             event(self.take_person, chosen, shown, **ONE, **QUIET, show_progress="minimal")
         for event in (self.garment.input, self.garment.clear):
-            event(self.take_garment, self.garment, self.garment_problem, **LIGHT, **QUIET)
+            seen = [self.garment, self.garment_problem]
+            event(self.take_garment, self.garment, seen, **LIGHT, **QUIET, **HIDDEN)
         self.category.input(self.take_category, chosen, shown, **ONE, **QUIET)
-        everything = [self.person, self.garment, self.category, *shown, self.garment_problem]
+        everything = [self.garment, self.category, *shown, self.garment_problem]
         self.picks.select(self.take_example, None, everything, **LIGHT, **QUIET)
         asked = [self.brush, self.category, self.model, self.steps, self.seed, self.guidance]
         told = [self.stage, self.problem, self.person_problem, self.garment_problem]
         told += [self.mask_problem, self.guidance_problem, *self.saves]
 
         drawn = self.start.click(self.draw, [*asked, self.repaint], told, **ONE, **QUIET, **HIDDEN)
-        self.stop.click(self.end, None, None, queue=False, **QUIET)
+        self.stop.click(self.end, None, None, **AT_ONCE, **QUIET, **HIDDEN)
         again = self.open_receipt.upload(
             self.draw_receipt, self.open_receipt, [*told, self.model], **ONE, **QUIET, **HIDDEN
         )
@@ -146,11 +147,11 @@ class TryOn:
         session = self.studio.of(request)
         session.photo, session.maps, session.given = None, {}, False
         if path is None:
-            return None, "", ""
+            return gr.skip(), None, "", ""
         try:
             session.photo = photograph(path, self.studio.settings)
         except Exception as error:
-            return None, views.problem(self.studio.said(error)), ""
+            return None, None, views.problem(self.studio.said(error)), ""
         return self._prepared(session, category, model)
 
     def take_category(
@@ -159,11 +160,11 @@ class TryOn:
         """Another kind of garment: another area, but for a rendered person, who has one."""
         session = self.studio.of(request)
         if session.photo is None or session.given:
-            return gr.skip(), gr.skip(), gr.skip()
+            return (gr.skip(),) * 4
         return self._prepared(session, category, model)
 
     def _prepared(self, session: Session, category: str, model: str) -> tuple:
-        """Editor, the person's problem, and what is uncertain of the area."""
+        """The person as it is, the area, its problem, and what is uncertain of it."""
         shelf = self.studio.shelf
         try:
             with shelf.lock:
@@ -173,22 +174,23 @@ class TryOn:
                 )
         except Exception as error:
             session.maps = {}
-            return canvas(session.photo, None), views.problem(self.studio.said(error)), ""
+            problem = views.problem(self.studio.said(error))
+            return gr.skip(), canvas(session.photo, None), problem, ""
         session.maps = {name: getattr(found, name) for name in maps}
         value = canvas(session.photo, found.mask)
-        return value, "", views.note(found.warnings)
+        return gr.skip(), value, "", views.note(found.warnings)
 
-    def take_garment(self, path: str | None, request: gr.Request) -> str:
+    def take_garment(self, path: str | None, request: gr.Request) -> tuple:
         """A garment's picture."""
         session = self.studio.of(request)
         session.garment = None
         if path is None:
-            return ""
+            return gr.skip(), ""
         try:
             session.garment = photograph(path, self.studio.settings)
         except Exception as error:
-            return views.problem(self.studio.said(error))
-        return ""
+            return None, views.problem(self.studio.said(error))
+        return gr.skip(), ""
 
     def take_example(self, event: gr.EventData, request: gr.Request) -> tuple:
         """A rendered person, with the maps that its renderer knows."""
@@ -197,8 +199,8 @@ class TryOn:
         session = self.studio.of(request)
         session.photo, session.garment = chosen.person, chosen.garment
         session.maps, session.given = dict(mask=chosen.mask, pose=chosen.pose), True
-        editor = canvas(chosen.person, chosen.mask)
-        return chosen.person, chosen.garment, chosen.category, editor, "", "", ""
+        area = canvas(chosen.person, chosen.mask)
+        return chosen.garment, chosen.category, chosen.person, area, "", "", ""
 
     # drawing --------------------------------------------------------------------------------------
 
@@ -235,16 +237,15 @@ class TryOn:
             name = studio.shelf.identity_of(model)
             return Drawn(result, receipt_of(result, model=name, **settings), model)
 
-        calls = int(steps) * studio.shelf.usual_of(model).calls
-        yield from self._watch(session, work, calls)
+        yield from self._watch(session, work, model, int(steps))
 
-    def draw_receipt(self, path: str, request: gr.Request) -> Iterator[dict]:
+    def draw_receipt(self, value: Any, request: gr.Request) -> Iterator[dict]:
         """Draw what a receipt says, with the model it names."""
         session, studio = self.studio.of(request), self.studio
         try:
-            receipt = read_receipt(in_memory(path, MAX_BYTES))
+            [file] = received(value, studio.sessions.uploads)[:1]
+            receipt = read_receipt(in_memory(file.path, MAX_BYTES, file.name))
             model = studio.shelf.of_receipt(receipt.model)
-            calls = receipt.settings["num_steps"] * studio.shelf.usual_of(model).calls
         except Exception as error:
             yield {self.problem: views.problem(studio.said(error))}
             return
@@ -256,7 +257,7 @@ class TryOn:
                 result = repeat(studio.shelf[model], receipt, callback_on_step_end=callback)
             return Drawn(result, receipt, model)
 
-        yield from self._watch(session, work, calls)
+        yield from self._watch(session, work, model, receipt.settings["num_steps"])
 
     def end(self, request: gr.Request) -> None:
         """Stop after the step that is being drawn."""
@@ -281,10 +282,11 @@ class TryOn:
             raise ValueError("the area to change is empty: open it, paint where the garment goes")
         return None if found is None else found > 0
 
-    def _watch(self, session: Session, work: Any, calls: int) -> Iterator[dict]:
+    def _watch(self, session: Session, work: Any, model: str, steps: int) -> Iterator[dict]:
         yield {self.stage: views.progress("waiting for the model", 0.0), self.problem: ""}
         done, picture = 0, None
         try:
+            calls = self.studio.shelf.calls(model, steps)
             for told in watched(session, work):
                 if isinstance(told, Done):
                     yield self._ended(session, told.answer, done, calls, picture)
@@ -292,8 +294,6 @@ class TryOn:
                     done, picture = told
                     text = f"step {done} of {calls}"
                     yield {self.stage: views.progress(text, done / calls, picture)}
-        except Stopped:
-            return
         except Exception as error:
             yield {self.stage: EMPTY} | self._refused(error)
 

@@ -69,6 +69,7 @@ def tap(picture: np.ndarray, x: float, y: float) -> str:
     """A picture that is asked by tapping, or with the arrow keys; (x, y) in [0, 1]."""
     height, width = picture.shape[:2]
     return (
+        "<h4>The dressed person: tap a place</h4>"
         f'<div class="tap" tabindex="0" role="application" data-x="{x:.4f}" data-y="{y:.4f}" '
         'aria-label="The dressed person. Tap a place, or move the ring with the arrow keys, to see '
         f'where it looked in the garment." style="aspect-ratio:{width}/{height}">'
@@ -96,13 +97,16 @@ def picks(pictures: Sequence[tuple[np.ndarray, np.ndarray, str]]) -> str:
         f'<img src="{uri(person, 160)}" alt=""><img src="{uri(garment, 160)}" alt=""></button>'
         for number, (person, garment, name) in enumerate(pictures)
     )
-    return f'<div class="picks" role="group" aria-label="examples">{buttons}</div>'
+    return (
+        '<p class="note">Or begin with a rendered person.</p>'
+        f'<div class="picks" role="group" aria-label="examples">{buttons}</div>'
+    )
 
 
 def gallery(tiles: Sequence[tuple[np.ndarray, str, str]]) -> str:
     """Pictures with a title and a line of text."""
     figures = "".join(
-        f'<figure><img src="{uri(picture, 480)}" alt="{escape(title)}" loading="lazy">'
+        f'<figure><img src="{uri(picture, 480)}" alt="{escape(title)}">'
         f"<figcaption><b>{escape(title)}</b>{escape(text)}</figcaption></figure>"
         for picture, title, text in tiles
     )
@@ -112,7 +116,7 @@ def gallery(tiles: Sequence[tuple[np.ndarray, str, str]]) -> str:
 def strip(title: str, tiles: Sequence[tuple[np.ndarray, str]]) -> str:
     """Pictures of one thing in a row that scrolls sideways."""
     figures = "".join(
-        f'<figure><img src="{uri(picture)}" alt="{escape(text)}" loading="lazy">'
+        f'<figure><img src="{uri(picture)}" alt="{escape(text)}">'
         f"<figcaption>{escape(text)}</figcaption></figure>"
         for picture, text in tiles
     )
