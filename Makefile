@@ -32,13 +32,14 @@ OTHER_PROCESSORS := \
 COMPARING := $(addprefix tests/test_,attention backbones conditioners datasets engine evaluation \
 	losses matchers models noise_schedules ops parity samplers structures synthetic configs.py matrix.py)
 
-.PHONY: help install demo test test-slow test-portable lint check audit docs parity clean
+.PHONY: help install demo test test-slow test-browser test-portable lint check audit docs parity clean
 
 help:
 	@echo "make install        create .venv with everything (PIP_ARGS=... for pip, such as a CPU build)"
 	@echo "make demo           train, test and report on synthetic people (minutes on 2 cores)"
 	@echo "make test           the test suite without the slow marks"
 	@echo "make test-slow      the slow marks alone"
+	@echo "make test-browser   the studio in Chromium, in an environment of its own"
 	@echo "make test-portable  the number-comparing tests, as other processors compute"
 	@echo "make lint           ruff check and format"
 	@echo "make check          lint, floors and the quick tests, in under a minute"
@@ -71,6 +72,19 @@ test: $(READY)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+# Gradio wants another Pillow than the lock has: what differs lies in an environment on top of .venv.
+BROWSER := $(VENV)/browser
+$(BROWSER)/.ready: $(READY) requirements/app.txt requirements/browser.txt
+	$(PYTHON) -m venv $(BROWSER)
+	@$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" \
+		> "$$($(BROWSER)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/below.pth"
+	$(BROWSER)/bin/python -m pip install --disable-pip-version-check --quiet \
+		-r requirements/app.txt -r requirements/browser.txt
+	@touch $@
+
+test-browser: $(BROWSER)/.ready
+	$(BROWSER)/bin/python -m pytest tests/test_studio $(ARGS)
 
 test-portable: $(READY)
 	@for processor in $(OTHER_PROCESSORS); do \

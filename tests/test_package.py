@@ -64,7 +64,17 @@ def test_metadata(installed):
     for key in ("Name", "Version", "Summary", "License-Expression", "Keywords", "Requires-Python"):
         assert meta[key], key
     assert len(meta.get_all("Classifier")) > 5 and len(meta.get_all("Project-URL")) > 3
-    extras = {"app", "bodies", "docs", "eight-bit", "judge", "photos", "tests", "tracking"}
+    extras = {
+        "app",
+        "bodies",
+        "browser",
+        "docs",
+        "eight-bit",
+        "judge",
+        "photos",
+        "tests",
+        "tracking",
+    }
     assert extras <= set(meta.get_all("Provides-Extra"))
     assert any(line.startswith("mmengine") for line in meta.get_all("Requires-Dist"))
     dead = re.findall(r"\]\((?!https?:|#)[^)]+\)", meta.get_payload())

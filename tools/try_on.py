@@ -8,6 +8,7 @@ Example:
         --config configs/coral/dit_synthetic.py --checkpoint model.safetensors
     python tools/try_on.py --person people/ --garment shop/ --out out --model work_dirs/my_run
     python tools/try_on.py --pairs pairs.csv --out out --model work_dirs/my_run --batch-size 4
+    python tools/try_on.py --receipt receipt.json --out out      # what the studio drew, once more
 
 Writes pictures/, masks/ (laid over the person), journal/ and contact_sheet.png. Exit codes: 0 done,
 1 done but some pairs were refused (each says why), 2 bad input.
@@ -33,6 +34,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--person", nargs="+", default=[], help="pictures or folders of them")
     parser.add_argument("--garment", nargs="+", default=[], help="pictures or folders of them")
     parser.add_argument("--pairs", help="table with person, garment and maybe category, mask")
+    parser.add_argument("--receipt", help="draw what this JSON file of the studio says, again")
     parser.add_argument("--mask", help="of the one person: white where the picture is generated")
     parser.add_argument("--category", choices=CATEGORIES, help="default: the model's, upper_body")
     parser.add_argument("--out", required=True)
@@ -50,8 +52,37 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def draw_receipt(args: argparse.Namespace) -> int:
+    """One picture again; says whether its bits are those of the receipt."""
+    from vtonlab.apis import TryOnInferencer
+    from vtonlab.apis.receipts import identity, pixels_sha256, read_receipt, repeat
+    from vtonlab.engine.cli import OK
+
+    if args.person or args.garment or args.pairs:
+        raise ValueError("a receipt holds its pictures: give no --person, --garment or --pairs")
+    receipt = read_receipt(args.receipt)
+    model = args.model or args.config or receipt.model["name"]
+    if identity(model, args.checkpoint)["sha256"] != receipt.model["sha256"]:
+        wanted = receipt.model["sha256"][:12]
+        raise ValueError(
+            f"{args.receipt} is of other weights ({wanted}) than {model} has: give --model or "
+            "--checkpoint of the right ones"
+        )
+    inferencer = TryOnInferencer(model, args.checkpoint, device=args.device, dtype=args.dtype)
+    result = repeat(inferencer, receipt)
+    path = Path(args.out) / f"{result.id}__{result.garment_id}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    result.save(path)
+    same = pixels_sha256(result.picture) == receipt.picture_sha256
+    told = "the same bits" if same else "not the same bits: another processor or torch rounds so"
+    print(f"written: {path} ({told})")
+    return OK
+
+
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
+    if args.receipt:
+        return draw_receipt(args)
     from vtonlab.apis import TryOnInferencer, read_pairs, try_on_folder
     from vtonlab.apis.models import WEIGHTS
     from vtonlab.engine.checkpoints.files import sha256

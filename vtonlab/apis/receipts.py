@@ -139,8 +139,7 @@ def read_receipt(source: Source) -> Receipt:
     with naming(source):
         if not isinstance(data, dict) or data.get("kind") != KIND:
             raise ValueError(
-                "it is no receipt: choose the JSON file that the studio or "
-                "`tools/try_on.py --receipts` saved with a picture"
+                "it is no receipt: choose the JSON file that the studio saved with a picture"
             )
         check_form(data, _FORM)
         pair, shown = data["pair"], data["shown"]
