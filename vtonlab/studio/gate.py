@@ -8,7 +8,6 @@ import asyncio
 import base64
 import binascii
 import hmac
-import json
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -18,6 +17,7 @@ from urllib.parse import unquote
 
 from vtonlab.studio.sessions import Sessions
 from vtonlab.studio.settings import LOCAL_HOSTS, MIB, Settings
+from vtonlab.utils.bounded import FileError, parse_json
 
 ASGI = Callable[[dict, Callable, Callable], Awaitable[None]]
 FILES, UPLOAD, HEARTBEAT = "/gradio_api/file=", "/gradio_api/upload", "/gradio_api/heartbeat/"
@@ -165,8 +165,8 @@ class Gate:
 
     def _check_json(self, body: bytes) -> None:
         try:
-            data = json.loads(body)
-        except (ValueError, RecursionError):
+            data = parse_json(body, "the request")
+        except FileError:
             raise Refused(400, "this is no JSON") from None
         for path in _paths(data):
             self._check_inside(path)
