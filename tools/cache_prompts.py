@@ -4,8 +4,9 @@ Example:
     python tools/cache_prompts.py my_config.py --cfg-options pretrained=FLUX_DIR
 
 For a model whose ``conditioner.prompt`` is a `PairPrompt`: every sentence that its templates make
-of the samples of the train, validation and test data is encoded and kept; what is kept is skipped,
-so that the run may be killed at any moment.
+of the samples of the train, validation and test data is encoded and kept, with the pictures that
+the encoder sees (then as they lie on disk: a data set that changes them by chance has no end of
+them); what is kept is skipped, so that the run may be killed at any moment.
 
 Exit codes: 0 done, 2 bad input.
 """
@@ -18,6 +19,7 @@ import tools.environment  # noqa: F401
 
 # isort: split
 import argparse
+from collections.abc import Iterator
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -32,21 +34,27 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parse(parser, argv)
 
 
-def sentences_of(config, prompt) -> list[str]:
-    """Every sentence of the config's data sets, each once."""
+def asked_of(config, prompt, seen: set) -> Iterator:
+    """All that the encoders may be asked of the config's data sets, one sample after the other;
+    each kept text is noted in ``seen``.
+    """
     from vtonlab.datasets import SampleKey
-    from vtonlab.registry import DATASETS
+    from vtonlab.registry import DATASETS, MODELS
+    from vtonlab.structures.sample import collate
     from vtonlab.utils.progress import Progress
 
-    found: dict[str, None] = {}
+    settings = config.model.get("data_preprocessor") or dict(type="TryOnDataPreprocessor")
+    preprocessor = MODELS.build(dict(settings))
     for loader in ("train_dataloader", "val_dataloader", "test_dataloader"):
         if config.get(loader):
             dataset = DATASETS.build(config[loader].dataset.to_dict())
             progress = Progress(f"samples of {loader}")
             for index in range(len(dataset)):
-                found |= dict.fromkeys(prompt.possible(dataset[SampleKey(index, index)]))
+                batch = preprocessor(collate([dataset[SampleKey(index, index)]]))
+                for asked in prompt.possible(batch):
+                    seen.add(prompt.file_of(asked))
+                    yield asked
                 progress(index + 1, 0, len(dataset))
-    return list(found)
 
 
 def main() -> int:
@@ -65,9 +73,9 @@ def main() -> int:
             f"{args.config}: conditioner.prompt is a {type(prompt).__name__}, which encodes its "
             "constant prompts itself"
         )
-    sentences = sentences_of(config, prompt)
-    made = prompt.fill(sentences)
-    print(f"{len(sentences)} sentences, {made} encoded now, kept in {prompt.folder}")
+    seen: set = set()
+    made = prompt.fill(asked_of(config, prompt, seen))
+    print(f"{len(seen)} texts, {made} encoded now, kept in {prompt.folder}")
     return 0
 
 

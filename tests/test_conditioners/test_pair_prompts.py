@@ -2,9 +2,13 @@
 
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "test_models"))
+from flux_folder import tiny_qwen_vl
 
 from vtonlab.backbones.families import Text
 from vtonlab.conditioners import PairPrompt, ReferenceTokensConditioner, pair_prompts
@@ -62,7 +66,7 @@ def test_other_encoders_and_damaged_files_are_told_and_made_again(tmp_path, enco
         make(tmp_path).read(["a shirt"])
     again = make(tmp_path)
     assert again.fill(["a shirt"]) == 1
-    again._file("a shirt").write_bytes(b"no file")
+    again.file_of("a shirt").write_bytes(b"no file")
     with pytest.raises(ValueError, match="is damaged"):
         again.read(["a shirt"])
     assert again.fill(["a shirt"]) == 1 and again.read(["a shirt"]).tokens.shape == (1, 2, 4)
@@ -78,8 +82,8 @@ def test_templates_by_category_and_several(tmp_path):
         for n in range(12)
     }
     assert drawn == {"a", "b"}  # by position
-    sample = dict(category="dresses", caption="x")
-    assert prompt.possible(sample) == ["a x", "b x", ""]
+    batch = dict(category=["dresses"], caption=["x"])
+    assert [asked.sentence for asked in prompt.possible(batch)] == ["", "a x", "b x"]
     with pytest.raises(ValueError, match="no template for category 'lower_body'"):
         prompt.sentences(dict(category=["lower_body"], caption=["x"]))
     with pytest.raises(ValueError, match="asks for 'caption', which the batch lacks"):
@@ -110,6 +114,55 @@ def test_text_is_dropped_by_the_conditioner(tmp_path, encoders):
     assert dropped["text_mask"].tolist() == [[True, False, False], [True, True, False]]
     assert not dropped["text"][0].any() and torch.equal(dropped["text"][1], conditions["text"][1])
     assert not conditioner.unconditional(conditions)["pooled"].any()
+
+
+def test_qwens_text_sees_the_pictures(tmp_path, monkeypatch):
+    """What is kept is what the pipeline's encoder makes of sentence and pictures; other pictures
+    are another text.
+    """
+    from diffusers import QwenImageEditPlusPipeline
+    from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit_plus as upstream
+    from PIL import Image
+
+    model, processor = tiny_qwen_vl()
+    parts = dict(text_encoder=model, tokenizer=processor.tokenizer, processor=processor)
+    pipeline = QwenImageEditPlusPipeline(scheduler=None, vae=None, transformer=None, **parts)
+    loaded = []
+    monkeypatch.setattr(
+        QwenImageEditPlusPipeline,
+        "from_pretrained",
+        classmethod(lambda *args, **kwargs: loaded.append(args) or pipeline),
+    )
+    monkeypatch.setattr(upstream, "CONDITION_IMAGE_SIZE", 64 * 64)
+    name = "QwenImageEditPlusPipeline"
+    with pytest.raises(ValueError, match="the text encoders of FluxPipeline see none"):
+        make(tmp_path, pictures=["garment"])
+    prompt = make(
+        tmp_path, pipeline=name, pictures=["person", "garment"], dtype="float32", dropout=0.1
+    )
+    levels = torch.randint(0, 256, (2, 2, 3, 48, 40), generator=torch.Generator().manual_seed(0))
+    person, garment = levels / 127.5 - 1.0  # as the preprocessor makes them
+    batch = BATCH | dict(person=person, garment=garment)
+    with pytest.raises(ValueError, match="'a red dress' with these pictures is not encoded yet"):
+        prompt.of(batch)
+    assert prompt.fill(prompt.possible(batch)) == 3 and len(loaded) == 1
+    text = prompt.of(batch)
+    for place, caption in enumerate(BATCH["caption"]):
+        shown = [Image.fromarray(each[place].byte().permute(1, 2, 0).numpy()) for each in levels]
+        shown = [pipeline.image_processor.resize(each, 64, 64) for each in shown]
+        with torch.no_grad():
+            theirs, _ = pipeline.encode_prompt(caption, image=shown)
+        length = theirs.shape[1]
+        assert torch.equal(text.tokens[place, :length], theirs[0])
+        assert text.mask[place].sum() == length and text.pooled.shape == (2, 0)
+    assert prompt.empty(2).tokens.shape[1] < length - 8  # of no picture
+    changed = batch | dict(garment=garment.flip(-1))
+    with pytest.raises(ValueError, match="is not encoded yet"):
+        prompt.of(changed)
+    prompt.missing = "encode"
+    assert not torch.equal(prompt.of(changed).tokens, text.tokens)
+    with pytest.raises(ValueError, match="the batch lacks 'garment', which the text is made with"):
+        prompt.of(BATCH | dict(person=person))
 
 
 def test_texts_of_one_length_stay_unmasked():
@@ -155,6 +208,6 @@ def test_the_tool_fills_what_the_data_sets_say(tmp_path, encoders, monkeypatch, 
     )
     monkeypatch.setattr(sys, "argv", ["cache_prompts.py", str(config)])
     assert cache_prompts.main() == 0
-    assert "2 sentences, 2 encoded now" in capsys.readouterr().out
+    assert "2 texts, 2 encoded now" in capsys.readouterr().out
     assert cache_prompts.main() == 0
-    assert "2 sentences, 0 encoded now" in capsys.readouterr().out
+    assert "2 texts, 0 encoded now" in capsys.readouterr().out

@@ -1,4 +1,6 @@
-"""FLUX.1-Fill and SD3.5 of a few thousand parameters, saved in the real folder layout."""
+"""FLUX.1-Fill, SD3.5, FLUX.2 klein and Qwen-Image-Edit of a few thousand parameters, saved in the
+real folder layout.
+"""
 
 from pathlib import Path
 
@@ -128,6 +130,83 @@ def save_tiny_klein(folder: Path) -> Path:
     return folder
 
 
+def save_tiny_qwen_edit(folder: Path) -> Path:
+    """Qwen-Image-Edit-Plus's parts: the text encoder sees pictures too."""
+    from diffusers import (
+        AutoencoderKLQwenImage,
+        FlowMatchEulerDiscreteScheduler,
+        QwenImageEditPlusPipeline,
+        QwenImageTransformer2DModel,
+    )
+
+    torch.manual_seed(0)
+    text, processor = tiny_qwen_vl()
+    QwenImageEditPlusPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True, shift=1.0),
+        vae=AutoencoderKLQwenImage(
+            base_dim=4,
+            z_dim=LATENT_CHANNELS,
+            num_res_blocks=1,
+            latents_mean=[0.3, -0.2, 0.1, 0.5],
+            latents_std=[1.5, 0.7, 2.0, 1.1],
+        ),
+        text_encoder=text,
+        tokenizer=processor.tokenizer,
+        processor=processor,
+        transformer=QwenImageTransformer2DModel(
+            in_channels=4 * LATENT_CHANNELS,
+            out_channels=LATENT_CHANNELS,
+            num_layers=2,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            joint_attention_dim=16,
+            axes_dims_rope=(4, 6, 6),
+        ),
+    ).save_pretrained(folder)
+    return folder
+
+
+def tiny_qwen_vl():
+    """Qwen2.5-VL of one layer with its processor."""
+    from transformers import (
+        Qwen2_5_VLConfig,
+        Qwen2_5_VLForConditionalGeneration,
+        Qwen2VLImageProcessor,
+        Qwen2VLProcessor,
+        Qwen2VLVideoProcessor,
+    )
+
+    marks = [f"<|{n}|>" for n in ("vision_start", "vision_end", "image_pad", "video_pad")]
+    tokenizer = _qwen_tokenizer(marks)
+    names = ("vision_start", "vision_end", "image", "video")
+    ids = dict(zip(names, tokenizer.convert_tokens_to_ids(marks), strict=True))
+    config = Qwen2_5_VLConfig(
+        text_config=dict(
+            vocab_size=len(tokenizer),
+            hidden_size=16,
+            intermediate_size=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            bos_token_id=None,
+            eos_token_id=None,
+            rope_parameters=dict(rope_type="default", mrope_section=[1, 1, 2], rope_theta=1e4),
+        ),
+        vision_config=dict(
+            depth=1, hidden_size=16, intermediate_size=16, num_heads=2, out_hidden_size=16
+        ),
+        **{f"{name}_token_id": number for name, number in ids.items()},
+    )
+    torch.manual_seed(2)
+    model = Qwen2_5_VLForConditionalGeneration(config).eval()
+    processor = Qwen2VLProcessor(
+        image_processor=Qwen2VLImageProcessor(),
+        tokenizer=tokenizer,
+        video_processor=Qwen2VLVideoProcessor(),
+    )
+    return model, processor
+
+
 def _tiny_flux2_vae():
     """Its batch norm holds the statistics of latents, here drawn: no mean 0, no deviation 1."""
     from diffusers import AutoencoderKLFlux2
@@ -143,12 +222,12 @@ def _tiny_flux2_vae():
     return vae
 
 
-def _qwen_tokenizer():
-    """Bytes alone, and the two marks of a chat."""
+def _qwen_tokenizer(more: list[str] = ()):
+    """Bytes alone, the two marks of a chat, and ``more``."""
     from transformers import Qwen2TokenizerFast
 
     letters = [chr(code) for code in range(33, 127)] + ["Ġ", "Ċ"]
-    marks = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    marks = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *more]
     tokenizer = Qwen2TokenizerFast(
         vocab={word: n for n, word in enumerate(letters + marks)}, merges=[]
     )

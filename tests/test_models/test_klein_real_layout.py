@@ -1,4 +1,4 @@
-"""``configs/coral/klein_vitonhd.py`` the whole way with tiny weights in the real folder layout."""
+"""``configs/klein/dit_vitonhd.py`` the whole way with tiny weights in the real folder layout."""
 
 import sys
 from pathlib import Path
@@ -21,7 +21,7 @@ from vtonlab.models.latent_cache import made_by, record
 from vtonlab.registry import BACKBONES, MODELS
 from vtonlab.structures.latent_store import CachedLatents
 
-CONFIG = Path(__file__).parents[2] / "configs/coral/klein_vitonhd.py"
+CONFIG = Path(__file__).parents[2] / "configs/klein/dit_vitonhd.py"
 SIZE = (80, 64)  # diffusers' pipeline refuses sides below 64
 
 

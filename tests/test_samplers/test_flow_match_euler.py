@@ -90,3 +90,19 @@ def test_average_is_a_number_of_pictures_from_noise():
         FlowMatchEulerSampler(average=0)
     with pytest.raises(ValueError, match="needs start='noise'"):
         DDIMSampler(average=2, start="agnostic")
+
+
+@pytest.mark.parametrize("length", [1024, 3072])
+def test_qwen_images_levels_are_its_pipelines(length):
+    """Shift and last level of the published scheduler's config, as its pipeline asks for them."""
+    from diffusers import FlowMatchEulerDiscreteScheduler
+    from diffusers.pipelines.qwenimage.pipeline_qwenimage_edit_plus import calculate_shift
+
+    settings = dict(base_shift=0.5, max_shift=0.9, base_image_seq_len=256, max_image_seq_len=8192)
+    scheduler = FlowMatchEulerDiscreteScheduler(
+        use_dynamic_shifting=True, shift_terminal=0.02, **settings
+    )
+    mu = calculate_shift(length, 256, 8192, 0.5, 0.9)
+    scheduler.set_timesteps(sigmas=np.linspace(1.0, 1 / 40, 40), mu=mu)
+    sampler = FlowMatchEulerSampler(num_steps=40, dynamic_shifting="qwen_image")
+    torch.testing.assert_close(sampler.sigmas(length), scheduler.sigmas, rtol=1e-6, atol=0)

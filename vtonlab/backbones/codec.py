@@ -1,6 +1,6 @@
 """A lossless codec with ``AutoencoderKL``'s interface, for toy sizes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -161,6 +161,17 @@ def unscale_latents(codec: nn.Module, latents: Tensor) -> Tensor:
     mean, deviation = _statistics(codec, facts, latents)
     folded = F.pixel_unshuffle(latents, facts.fold)
     return F.pixel_shuffle(folded * deviation + mean, facts.fold)
+
+
+def latent_shape(codec: nn.Module, size: Sequence[int]) -> tuple[int, int, int]:
+    """(C, h, w) of the latents of a picture of ``size`` (height, width), by the codec's config."""
+    config = codec.config
+    if _facts(codec).frames:
+        channels, stages = config.z_dim, config.dim_mult
+    else:
+        channels, stages = config.latent_channels, config.block_out_channels
+    factor = 2 ** (len(stages) - 1)
+    return channels, size[0] // factor, size[1] // factor
 
 
 def _statistics(codec: nn.Module, facts: CodecFacts, like: Tensor) -> list[Tensor]:

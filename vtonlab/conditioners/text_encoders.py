@@ -1,10 +1,12 @@
 """A pipeline's own text encoders: found, loaded for as long as they are needed, and told apart."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+import inspect
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -32,10 +34,29 @@ def _encode_klein(pipeline, prompt: str, length: int) -> tuple[Tensor, Tensor]:
     return found[0], found[0].new_zeros(1, 0)  # FLUX.2 has no pooled text
 
 
+def _encode_qwen_edit(
+    pipeline, prompt: str, length: int, pictures: Sequence[np.ndarray] = ()
+) -> tuple[Tensor, Tensor]:
+    """As ``QwenImageEditPlusPipeline`` does: its encoder also looks at the pictures, made small."""
+    from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit_plus as upstream
+    from PIL import Image
+
+    images = []
+    for picture in pictures:
+        height, width = picture.shape[:2]
+        area = upstream.CONDITION_IMAGE_SIZE
+        width, height = upstream.calculate_dimensions(area, width / height)
+        images.append(pipeline.image_processor.resize(Image.fromarray(picture), height, width))
+    tokens, _ = pipeline.encode_prompt(prompt, image=images or None, max_sequence_length=length)
+    return tokens, tokens.new_zeros(1, 0)  # no pooled text
+
+
 # How a pipeline encodes one prompt: (pipeline, prompt, length) -> tokens (1, T, D), pooled (1, P).
+# One whose encoder looks at pictures too takes them as `pictures`, uint8 (H, W, 3) each.
 PROMPT_ENCODERS.add(_encode_flux, "diffusers.FluxPipeline", "diffusers.FluxKontextPipeline")
 PROMPT_ENCODERS.add(_encode_sd3, "diffusers.StableDiffusion3Pipeline")
 PROMPT_ENCODERS.add(_encode_klein, "diffusers.Flux2KleinPipeline", "diffusers.Flux2Pipeline")
+PROMPT_ENCODERS.add(_encode_qwen_edit, "diffusers.QwenImageEditPlusPipeline")
 
 
 def encoder_of(name: str) -> tuple[type, Callable]:
@@ -51,10 +72,15 @@ def encoder_of(name: str) -> tuple[type, Callable]:
     return cls, encode
 
 
+def sees_pictures(encode: Callable) -> bool:
+    """Whether a way of encoding takes ``pictures`` beside the prompt."""
+    return "pictures" in inspect.signature(encode).parameters
+
+
 @contextmanager
 def text_encoders(pipeline: str, path: str, dtype: str) -> Iterator[Callable]:
     """While open, the encoders are in memory: ``encode(prompt, length)`` gives tokens (T, D) and
-    pooled text (P,).
+    pooled text (P,); `sees_pictures` says whose takes ``pictures`` as a third.
 
     Raises:
         FileNotFoundError: they cannot be loaded.
@@ -72,8 +98,8 @@ def text_encoders(pipeline: str, path: str, dtype: str) -> Iterator[Callable]:
             f"local folder ({type(error).__name__})"
         ) from error
 
-    def ask(prompt: str, length: int) -> tuple[Tensor, Tensor]:
-        tokens, pooled = encode(loaded, prompt, length)
+    def ask(prompt: str, length: int, *pictures) -> tuple[Tensor, Tensor]:
+        tokens, pooled = encode(loaded, prompt, length, *pictures)
         return tokens[0].contiguous(), pooled[0].contiguous()
 
     with torch.no_grad():

@@ -19,7 +19,8 @@ class FlowMatchEulerSampler(DiffusionSampler):
     Args:
         num_steps: network calls; 28 for CORAL.
         dynamic_shifting: shift the noise levels by the number of image tokens: ``True`` as FLUX.1
-            does, ``"flux2"`` as FLUX.2 does, by the number of steps too; False keeps them even.
+            does, ``"flux2"`` as FLUX.2 does, by the number of steps too, ``"qwen_image"`` as
+            Qwen-Image does, which ends at a level of 0.02; False keeps them even.
         shift: constant time shift, used where ``dynamic_shifting`` is off.
         guidance_scale, guidance_rescale, average: see :class:`DiffusionSampler`; guidance 1 for
             backbones that have it distilled into them. Sampling always starts from noise.
@@ -42,8 +43,10 @@ class FlowMatchEulerSampler(DiffusionSampler):
         )
         if not 1 <= num_steps <= 1000:
             raise ValueError(f"num_steps={num_steps}: 1 to 1000, the noise levels there are")
-        if dynamic_shifting not in (True, False, "flux2"):
-            raise ValueError(f"dynamic_shifting={dynamic_shifting!r}: True, False or 'flux2'")
+        if dynamic_shifting not in (True, False, "flux2", "qwen_image"):
+            raise ValueError(
+                f"dynamic_shifting={dynamic_shifting!r}: True, False, 'flux2' or 'qwen_image'"
+            )
         self.num_steps, self.dynamic_shifting, self.shift = num_steps, dynamic_shifting, shift
 
     def sigmas(self, sequence_length: int) -> Tensor:
@@ -72,7 +75,9 @@ class FlowMatchEulerSampler(DiffusionSampler):
         from diffusers import FlowMatchEulerDiscreteScheduler
 
         scheduler = FlowMatchEulerDiscreteScheduler(
-            use_dynamic_shifting=bool(self.dynamic_shifting), shift=self.shift
+            use_dynamic_shifting=bool(self.dynamic_shifting),
+            shift=self.shift,
+            shift_terminal=0.02 if self.dynamic_shifting == "qwen_image" else None,
         )
         sigmas = np.linspace(1.0, 1.0 / self.num_steps, self.num_steps)
         scheduler.set_timesteps(sigmas=sigmas, mu=self._mu(sequence_length))
@@ -81,4 +86,6 @@ class FlowMatchEulerSampler(DiffusionSampler):
     def _mu(self, sequence_length: int) -> float | None:
         if self.dynamic_shifting == "flux2":
             return empirical_shift(sequence_length, self.num_steps)
+        if self.dynamic_shifting == "qwen_image":
+            return dynamic_shift(sequence_length, max_length=8192, max_shift=0.9)
         return dynamic_shift(sequence_length) if self.dynamic_shifting else None

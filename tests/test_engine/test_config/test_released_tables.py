@@ -32,10 +32,10 @@ def test_coral(name):
     assert isinstance(TEMPLATES[prompt.template], expected)
 
 
-@pytest.mark.parametrize("name", ["klein", "sd3"])
+@pytest.mark.parametrize("name", ["klein/dit", "qwen_edit/dit", "coral/sd3"])
 def test_backbones_without_published_weights_have_no_table(name):
     with pytest.raises(ValueError, match="no table `released`"):
-        load_config(ROOT / f"configs/coral/{name}_vitonhd.py", {"as_released": True})
+        load_config(ROOT / f"configs/{name}_vitonhd.py", {"as_released": True})
 
 
 def test_both_stages_of_3d_gcl_are_what_the_converter_builds():

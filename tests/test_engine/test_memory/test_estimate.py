@@ -22,7 +22,8 @@ def load(monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
 
     def read(name: str, options: dict | None = None):
-        return finalize(load_config(f"configs/coral/{name}.py", options), work_dir="unused")
+        name = name if "/" in name else f"coral/{name}"
+        return finalize(load_config(f"configs/{name}.py", options), work_dir="unused")
 
     return read
 
@@ -158,13 +159,13 @@ def test_klein_is_known_without_its_files(load, monkeypatch):
     from vtonlab.engine.memory import estimate as memory
 
     monkeypatch.setattr(memory, "_pass", lambda *arguments, **options: (0, 0, 0))
-    parts = estimate_memory(load("klein_vitonhd"))
+    parts = estimate_memory(load("klein/dit_vitonhd"))
     assert parts["weights, frozen"] == 2 * 3_875_544_576
     wide = 3072 + 3 * 3072 + 2 * 9216  # in and out of a single block's first projection
     double, single = 8 * 2 * 3072, wide + (3072 + 9216 + 3072)
     assert parts["weights, trained"] == 4 * 64 * (5 * double + 20 * single)
     assert 0 < parts["codec"] < 0.2 * GIB
-    prompt = memory.without_weights(load("klein_vitonhd"))[0]["conditioner"]["prompt"]
+    prompt = memory.without_weights(load("klein/dit_vitonhd"))[0]["conditioner"]["prompt"]
     assert (prompt["num_tokens"], prompt["dim"]) == (512, 3 * 2560)
 
 

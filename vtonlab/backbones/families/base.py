@@ -49,10 +49,12 @@ class BackboneFamily:
     Attributes:
         pipeline: of diffusers, whose ``load_lora_weights`` reads an adapter of these networks.
         input_layer: name of the first convolution, whose input channels can be fitted.
+        more_text_tokens: that its pipeline joins to those of the longest text encoder.
     """
 
     pipeline: str | None = None
     input_layer: str | None = None
+    more_text_tokens = 0
 
     def fit_panels(self, backbone: nn.Module, codec_factor: int) -> None:
         """Give ``backbone`` the input channels that `panels` feeds; by default it has them."""

@@ -18,6 +18,7 @@ class SD3Family(BackboneFamily):
 
     pipeline = "StableDiffusion3Pipeline"
     input_layer = "pos_embed.proj"
+    more_text_tokens = 77  # CLIP's, beside T5's
 
     def fit_panels(self, backbone: nn.Module, codec_factor: int) -> None:
         """Latents, canvas latents and ``codec_factor``^2 mask channels."""

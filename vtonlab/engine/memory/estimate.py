@@ -6,6 +6,7 @@ gradients, optimiser and averages are sums. docs/memory.md writes the arithmetic
 """
 
 import copy
+import inspect
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -14,6 +15,8 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
+from vtonlab.backbones.codec import latent_shape
+from vtonlab.backbones.families import BackboneFamily
 from vtonlab.backbones.pretrained import DTYPES
 from vtonlab.engine.memory.cuda_autocast import CudaAutocast
 from vtonlab.engine.memory.live import LiveMemory
@@ -23,7 +26,7 @@ from vtonlab.engine.parallel.sharding import check_sharding, matching_modules
 from vtonlab.engine.running.registries import OPTIMIZERS
 from vtonlab.ops.attention_chunked import CHUNK_ELEMENTS
 from vtonlab.ops.attention_kernel_pass import MAP_ELEMENTS, kernels_wanted
-from vtonlab.registry import MODELS
+from vtonlab.registry import BACKBONES, FAMILIES, MODELS
 from vtonlab.structures.sample import MASKS
 from vtonlab.utils.compat import backward_under_modes
 
@@ -160,18 +163,24 @@ def without_weights(config: Config) -> tuple[dict, bool]:
             settings["conditioner"]["image_encoder"] = dict(type=encoder["cls"])  # as published
     prompt = settings["conditioner"].get("prompt")
     if prompt and prompt["type"] in ("CachedPrompt", "PairPrompt"):
-        shapes = settings["backbone"]["config"]
-        clip = 77 if prompt.get("pipeline") == "StableDiffusion3Pipeline" else 0
-        pooled = dict(SD3Transformer2DModel=2048).get(settings["backbone"]["cls"], 768)
-        settings["conditioner"]["prompt"] = dict(
-            type="NullPrompt",
-            num_tokens=clip + prompt.get("max_length", 512),
-            dim=shapes.get("joint_attention_dim", 4096),
-            pooled_dim=shapes.get("pooled_projection_dim", pooled),
-        )
+        settings["conditioner"]["prompt"] = _text_alone(settings["backbone"], prompt)
     settings["lazy_codec"] = False
     settings.pop("compile", None)  # fake tensors would be compiled for
     return settings, bool(config.train_dataloader["dataset"].get("latents"))
+
+
+def _text_alone(backbone: Mapping, prompt: Mapping) -> dict:
+    """A text source of the shapes that a backbone is told, by its family and its own config."""
+    cls = BACKBONES.get(backbone["cls"])
+    family = FAMILIES.find(cls) or BackboneFamily()
+    own = {name: each.default for name, each in inspect.signature(cls).parameters.items()}
+    shapes = own | dict(backbone["config"])
+    return dict(
+        type="NullPrompt",
+        num_tokens=prompt.get("max_length", 512) + family.more_text_tokens,
+        dim=shapes.get("joint_attention_dim", shapes.get("cross_attention_dim")),
+        pooled_dim=shapes.get("pooled_projection_dim", 0),
+    )
 
 
 def _bytes(tensors: Iterable[Tensor]) -> int:
@@ -293,9 +302,11 @@ def _fill(module: nn.Module, dtype: torch.dtype | None = None) -> None:
         if p is not None:
             fake = torch.empty(p.shape, dtype=dtype or p.dtype, device="cpu")
             module._parameters[name] = nn.Parameter(fake, requires_grad=p.requires_grad)
-    for name, b in module._buffers.items():
-        if b is not None:
-            module._buffers[name] = torch.empty(b.shape, dtype=b.dtype, device="cpu")
+    # Some networks keep frequencies as plain attributes (Qwen-Image).
+    for held in (module._buffers, vars(module)):
+        for name, b in held.items():
+            if isinstance(b, Tensor):
+                held[name] = torch.empty(b.shape, dtype=b.dtype, device="cpu")
 
 
 def _batch(model: nn.Module, size: tuple[int, int], count: int) -> dict:
@@ -330,10 +341,7 @@ def _fake_encode(model: nn.Module, cached: bool):
     def encode(pictures: Tensor) -> Tensor:
         if not cached:
             return model.encode(pictures)
-        shape = model.codec.config
-        factor = 2 ** (len(shape.block_out_channels) - 1)
-        size = [side // factor for side in pictures.shape[-2:]]
-        return pictures.new_zeros(len(pictures), shape.latent_channels, *size)
+        return pictures.new_zeros(len(pictures), *latent_shape(model.codec, pictures.shape[-2:]))
 
     return encode
 

@@ -33,6 +33,8 @@ PUBLISHED: dict[tuple[str, str], dict] = {
         guidance_embeds=False,
     ),
     ("black-forest-labs/FLUX.2-klein-base-4B", "vae"): dict(latent_channels=32),
+    ("Qwen/Qwen-Image-Edit-2509", "transformer"): dict(out_channels=16),  # 60 blocks of 3072
+    ("Qwen/Qwen-Image-Edit-2509", "vae"): {},
     ("stabilityai/stable-diffusion-3.5-medium", "transformer"): dict(
         sample_size=128,
         num_layers=24,
