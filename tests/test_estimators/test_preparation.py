@@ -1,5 +1,7 @@
 """From photographs to maps: what is given is used, what is missing is made, what is unsure said."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from estimators_figure import SIZE, Middle, Told, figure, photograph
@@ -75,12 +77,28 @@ def test_nobody_is_refused_in_a_sentence(photo):
         ([figure(missing=(8, 9, 12, 10, 11, 13, 14))], "the hips are outside"),
         ([figure(missing=(4,))], "the right hand is not seen"),
         ([figure(mirrored=True)], "seen from behind"),
+        ([replace(figure(), beside=0.4)], "others are seen beside"),
     ],
 )
 def test_what_is_uncertain_is_said_and_a_mask_is_made(photo, people, said):
     found = told(*people)(photo, maps=["mask", "pose"])
     assert any(said in warning for warning in found.warnings), found.warnings
     assert found.mask.any() and found.pose.any()
+
+
+def test_others_stay_out_of_the_mask():
+    """Two figures side by side: each pixel belongs to the nearer one's bones."""
+    wide = np.concatenate([photograph()] * 2, 1)
+    people = []
+    for shift in (0, 0.5):
+        person = figure()
+        keypoints, hands, mouth = (a.copy() for a in (person.keypoints, person.hands, person.mouth))
+        for points in (keypoints, hands, mouth):
+            points[..., 0] = np.where(points[..., 2] > 0, points[..., 0] / 2 + shift, 0)
+        people.append(replace(person, keypoints=keypoints, hands=hands, mouth=mouth))
+    found = told(*people)(wide, maps=["mask", "matte"])
+    assert found.mask[:, :96].any() and not found.mask[:, 110:].any()
+    assert not found.matte[:, 100:].any()
 
 
 @pytest.mark.parametrize("missing", [(0, 15, 16, 17, 18), (2, 5), (1, 8), tuple(range(1, 15))])

@@ -38,6 +38,7 @@ class Person:
         hands: (2, 3, 3) float32, left then right: `HAND_POINTS` as keypoints are; zeros if unknown.
         mouth: (2, 3) float32, its left and right corner, as keypoints are.
         matte: (H, W) float32 in [0, 1] of this person alone, if the estimator knows.
+        beside: how much else of a person is seen in the picture, this one being 1.
     """
 
     keypoints: np.ndarray
@@ -46,6 +47,7 @@ class Person:
     hands: np.ndarray
     mouth: np.ndarray
     matte: np.ndarray | None = None
+    beside: float = 0.0
 
 
 class KeypointEstimator:

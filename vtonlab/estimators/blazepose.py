@@ -130,7 +130,10 @@ class BlazePose(KeypointEstimator):
         agreed = float((area & (whole > 0.5)).sum() / max(int(area.sum()), 1))
         score = found.score * min(1.0, agreed / _AGREED)
         box = box_of(keypoints)
-        return Person(keypoints, score, box, hands, points[list(MOUTH)], matte)
+        reach = 2 * round(0.015 * max(size)) + 1
+        mine = cv2.dilate(area.astype(np.uint8), np.ones((reach, reach), np.uint8)) > 0
+        beside = float(((whole > 0.5) & ~mine).sum() / max(int(mine.sum()), 1))
+        return Person(keypoints, score, box, hands, points[list(MOUTH)], matte, beside)
 
     def _known(self, landmarks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         """(33, 3): x, y in [0, 1] and confidence, 0 for what is not seen in the picture."""

@@ -20,6 +20,7 @@ from vtonlab.estimators.scene import (
     find_face,
     hand_area,
     head_zone,
+    joined,
     leg_area,
     nearer_arm,
     place_scene,
@@ -40,6 +41,7 @@ LEFT_ARM, RIGHT_ARM, LEFT_LEG, RIGHT_LEG, LEFT_SHOE, RIGHT_SHOE = 14, 15, 16, 17
 _HAIR, _SKIN, _ABOVE, _BELOW = range(4)  # classes
 _FULL = 30.0  # distance in Lab that costs 1, and above which nothing costs more
 _NEVER = 9.0  # costs more than any colour
+_MARGIN = {_HAIR: 0.1, _SKIN: 0.0}  # by which a colour must be nearer to the class than to cloth
 
 
 def pseudo_parse(picture: np.ndarray, person: Person, matte: np.ndarray) -> np.ndarray:
@@ -88,7 +90,8 @@ def classify(scene: Scene, face: Face | None, head: np.ndarray, hem: Hem | None)
     radius = max(2, round(0.025 * scene.unit))
     smooth = np.stack([guided_filter(grey, cost, radius, 1e-3) for cost in costs])
     limbs = arm_area(scene, 0.1) | leg_area(scene, 0.1) | hand_area(scene)
-    smooth[_HAIR][~head & (colours[_HAIR] + 0.1 > colours[_ABOVE])] = _NEVER  # rather garment
+    for number in (_HAIR, _SKIN):  # what might be garment is garment
+        smooth[number][~head & (colours[number] + _MARGIN[number] > colours[_ABOVE])] = _NEVER
     for number, roots in ((_SKIN, head | limbs.any(0)), (_ABOVE, trunk_core(scene))):
         here = scene.body & (smooth.argmin(0) == number)
         if (here & roots).any():
@@ -147,11 +150,13 @@ def _place_costs(scene: Scene, face: Face | None, head: np.ndarray, hem: Hem | N
         costs[_SKIN][neck] = 0.0
     limbs = arm_area(scene, 0.4).any(0) | leg_area(scene, 0.4).any(0)
     costs[_SKIN][limbs] = np.minimum(costs[_SKIN][limbs], 0.15)
-    costs[_SKIN][hand_area(scene).any(0)] = 0.0
+    hands = hand_area(scene).any(0)
+    costs[_SKIN][hands] = 0.0
     costs[_ABOVE] = 0.6 * np.clip((-1.1 - level) / 0.2, 0, 1)  # above the shoulders: a collar
     costs[_ABOVE][head] = 0.8
-    costs[_ABOVE] += np.clip((level - split) / 0.5, 0, 1)
-    costs[_BELOW] = np.clip((split - level) / 0.25, 0, 1) * 1.2
+    sleeves = arm_area(scene, 0.2).any(0) | hands
+    costs[_ABOVE] += np.where(sleeves, 0, 0.6 * np.clip((level - split) / 1.0, 0, 1))
+    costs[_BELOW] = np.clip((split - level) / 0.25, 0, 1) * 1.2 + 0.2 * sleeves
     costs[_BELOW][level < split - 0.4] = _NEVER
     return costs
 
@@ -169,8 +174,7 @@ def _compose(scene: Scene, face: Face | None, head: np.ndarray, classes: np.ndar
         labels[arms[side] & bare & (nearer == side)] = label
     for label, area in zip((LEFT_ARM, RIGHT_ARM), hands, strict=True):
         found = cv2.morphologyEx((area & bare).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5)))
-        seen = found.sum() > 0.2 * area.sum()  # else gloves, or light that hides its colour
-        labels[area & scene.body & ((found > 0) if seen else (classes != _ABOVE))] = label
+        labels[area & scene.body & (found > 0)] = label
     _legs(labels, scene, bare, classes == _BELOW)
     labels[head] = HAIR
     if face is not None:
@@ -183,13 +187,6 @@ def _compose(scene: Scene, face: Face | None, head: np.ndarray, classes: np.ndar
         neck = (above < -0.9) & (above > -2.5) & (np.abs(across) < 1.2)
         labels[neck & bare & (labels == UPPER)] = NECK_SKIN
     return labels
-
-
-def joined(area: np.ndarray, seeds: np.ndarray) -> np.ndarray:
-    """The pieces of ``area`` (H, W) bool that touch ``seeds``."""
-    _, pieces = cv2.connectedComponents((area | seeds).astype(np.uint8))
-    found = np.unique(pieces[seeds & (pieces > 0)])
-    return area & np.isin(pieces, found)
 
 
 def _legs(labels: np.ndarray, scene: Scene, bare: np.ndarray, below: np.ndarray) -> None:

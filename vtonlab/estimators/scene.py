@@ -79,10 +79,26 @@ def place_scene(picture: np.ndarray, person: Person, matte: np.ndarray) -> Scene
     y, x = np.mgrid[: size[1], : size[0]].astype(np.float32)
     dx, dy = (x + 0.5 - start[0]) / unit, (y + 0.5 - start[1]) / unit
     level, aside = dx * down[0] + dy * down[1], dx * down[1] - dy * down[0]
+    body = _of_joints(soft > 0.5, points, known, unit)
     return Scene(
-        smooth, lab, soft > 0.5, points, known, hands, mouth, unit, np.float32(level),
+        smooth, lab, body, points, known, hands, mouth, unit, np.float32(level),
         np.float32(aside),
     )  # fmt: skip
+
+
+def _of_joints(body: np.ndarray, points: np.ndarray, known: np.ndarray, unit: float) -> np.ndarray:
+    """The pieces of a matte (H, W) bool that hold a joint."""
+    seeds = np.zeros(body.shape, np.uint8)
+    for point in points[known]:
+        disc(seeds, point, 0.06 * unit)
+    return joined(body, body & (seeds > 0))
+
+
+def joined(area: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+    """The pieces of ``area`` (H, W) bool that touch ``seeds``."""
+    _, pieces = cv2.connectedComponents((area | seeds).astype(np.uint8))
+    found = np.unique(pieces[seeds & (pieces > 0)])
+    return area & np.isin(pieces, found)
 
 
 def trunk_axis(points: np.ndarray, known: np.ndarray, unit: float):

@@ -6,6 +6,7 @@ from vtonlab.estimators.base import Person, PreparationError
 from vtonlab.ops.agnostic import GARMENT_LABELS
 from vtonlab.ops.agnostic_shapes import L_HIP, L_SHOULDER, L_WRIST, R_HIP, R_SHOULDER, R_WRIST
 
+_BESIDE = 0.25  # of the person, how much else may be seen; people alone have at most 0.05
 _ANKLES, _KNEES = (11, 14), (10, 13)
 
 
@@ -16,6 +17,8 @@ def about_people(people: list[Person]) -> list[str]:
     said = []
     if len(people) > 1:
         said.append(f"{len(people)} people are seen: the largest, most central one is dressed")
+    elif people[0].beside > _BESIDE:
+        said.append("others are seen beside the person: crop to the one who is to be dressed")
     if not known[[L_SHOULDER, R_SHOULDER]].all():
         said.append("a shoulder is outside the picture or hidden: the mask may miss a sleeve")
     elif points[L_SHOULDER, 0] < points[R_SHOULDER, 0]:
