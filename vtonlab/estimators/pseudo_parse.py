@@ -183,7 +183,7 @@ def _compose(scene: Scene, face: Face | None, head: np.ndarray, classes: np.ndar
         hair = cv2.morphologyEx(hair, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
         labels[joined(hair, head)] = HAIR
         inside = np.where(above > 0, across**2 + above**2, np.abs(across) ** 3 - above**3)
-        labels[scene.body & ((inside < 1) | ((inside < 1.3) & (head | bare)))] = FACE
+        labels[scene.body & ((inside < 1.05) | ((inside < 1.7) & (head | bare)))] = FACE
         neck = (above < -0.9) & (above > -2.5) & (np.abs(across) < 1.2)
         labels[neck & bare & (labels == UPPER)] = NECK_SKIN
     return labels

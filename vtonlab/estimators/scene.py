@@ -122,7 +122,7 @@ def find_face(scene: Scene) -> Face | None:
     Where the picture cuts the eyes off, they are guessed above the mouth.
     """
     points, known = scene.points, scene.known
-    eyes = [points[k] for k in (R_EYE, L_EYE) if known[k]]
+    eyes = [points[k] for k in (R_EYE, L_EYE) if known[k] and points[k, 1] > 1]  # not cut off
     mouth = scene.mouth[scene.mouth[:, 2] > 0, :2]
     if not len(mouth) or not (eyes or known[NECK]):
         return None
