@@ -35,6 +35,7 @@ FLOORS = {
     "engine": 5,
     "apis": 6,
     "studio": 7,
+    "exporting": 7,
     "command": 7,
     "__main__": 8,
 }
@@ -152,6 +153,7 @@ OPENING = {  # what opens containers, and why it may
     "vtonlab/datasets/readers/shards.py": "writes tar",
     "vtonlab/synthetic/writer_files.py": "writes zip",
     "vtonlab/evaluation/protocol.py": "decodes the JPEG it has just encoded",
+    "vtonlab/exporting/pipelines/": "runs where vtonlab is not installed",
     "tools/benchmark/": "reads what its own runs have written",
     "tools/gpu_card.py": "reads what its own runs have written",
     "tools/card/": "reads what its own runs have written",

@@ -9,6 +9,7 @@ Example:
     python tools/test.py configs/coral/dit_tiny_vitonhd.py iter_900.pth \
         --protocol vtonlab --size 128x96 --setting both --cfg-options data_root=data/vitonhd
     python tools/test.py --model coral_synthetic        # shipped weights; compares with their card
+    python tools/test.py --model DIR        # a folder of tools/export.py, or a work directory
 
 A checkpoint that tools/convert/ made from published weights is tested as its authors' program
 samples (the config's table `released`); --cfg-options as_released=False takes the config as it is.
@@ -42,7 +43,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "checkpoint", nargs="?", help="iter_*.pth or model.safetensors; averaged weights"
     )
     parser.add_argument(
-        "--model", metavar="NAME", help="weights in the box (vtonlab/zoo) in place of both"
+        "--model",
+        metavar="NAME",
+        help="weights in the box (vtonlab/zoo), or a folder with config and weights, in place of "
+        "both",
     )
     parser.add_argument("--out", help="results folder; default work_dirs/<method>/<config>/test")
     parser.add_argument(
@@ -86,10 +90,12 @@ def card_lines(model: str, split: str, metrics: dict) -> list[str]:
 
 def main() -> int:
     args = parse_args()
+    options = args.cfg_options or {}
     if args.model:
-        from vtonlab.zoo import card, weights_path
+        from vtonlab.apis.models import files_of
 
-        args.config, args.checkpoint = card(args.model).config, str(weights_path(args.model))
+        args.config, args.checkpoint, own = files_of(args.model)
+        options = own | options
     from mmengine.dist import is_main_process
 
     from vtonlab.engine.cli import FINDINGS, OK
@@ -98,12 +104,16 @@ def main() -> int:
     from vtonlab.engine.testing.run import test
     from vtonlab.evaluation.evaluate import report_lines
     from vtonlab.evaluation.options import protocol_from
+    from vtonlab.zoo import card
 
-    options = released_options(args.cfg_options or {}, checkpoint=args.checkpoint)
-    if args.model and card(args.model).split:  # the people that its card's scores are of
+    options = released_options(options, checkpoint=args.checkpoint)
+    in_box = bool(args.model) and not Path(args.model).is_dir()
+    if in_box and card(args.model).split:  # the people that its card's scores are of
         options = {"test_dataloader.dataset.split": card(args.model).split} | options
         split = options["test_dataloader.dataset.split"]
         args.out = args.out or f"work_dirs/zoo/{args.model}/{split}"
+    elif args.model and not in_box:
+        args.out = args.out or str(Path("work_dirs/exported") / Path(args.model).name / "test")
     if options.get("as_released") and "as_released" not in (args.cfg_options or {}):
         print("as_released=True: these weights were converted from published ones", flush=True)
     protocol = protocol_from(args.protocol, args, PROTOCOLS) if args.protocol else None
@@ -125,7 +135,7 @@ def main() -> int:
         )
         if is_main_process():
             print("\n".join(report_lines(results)))
-            if args.model:
+            if in_box:
                 split = config.test_dataloader.dataset.split
                 print("\n".join(card_lines(args.model, split, results["metrics"])))
             print(f"written to {out / 'results.json'}", flush=True)

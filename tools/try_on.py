@@ -85,7 +85,8 @@ def main(argv: list[str] | None = None) -> int:
         return draw_receipt(args)
     from vtonlab.apis import TryOnInferencer, read_pairs, try_on_folder
     from vtonlab.apis.models import WEIGHTS
-    from vtonlab.engine.checkpoints.files import sha256
+    from vtonlab.engine.checkpoints.exported import digest
+    from vtonlab.engine.checkpoints.files import is_checkpoint
     from vtonlab.engine.cli import FINDINGS, OK
 
     if (args.model is None) == (args.config is None):
@@ -97,12 +98,13 @@ def main(argv: list[str] | None = None) -> int:
     )
     model = args.model or args.config
     inferencer = TryOnInferencer(model, args.checkpoint, device=args.device, dtype=args.dtype)
-    file = Path(args.checkpoint or Path(model) / WEIGHTS)
+    file = args.checkpoint or (model if is_checkpoint(model) else Path(model) / WEIGHTS)
+    weights = digest(file) if is_checkpoint(file) else str(model)
     entries = try_on_folder(
         inferencer,
         pairs,
         args.out,
-        settings=dict(model=str(model), weights=sha256(file) if file.is_file() else str(model)),
+        settings=dict(model=str(model), weights=weights),
         seed=args.seed,
         num_steps=args.num_steps,
         guidance_scale=args.guidance_scale,

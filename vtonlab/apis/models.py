@@ -1,10 +1,13 @@
 """Models by name, by config and checkpoint, or from a folder that holds both."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from vtonlab.backbones.pretrained import DTYPES
+from vtonlab.engine.checkpoints.exported import export_options, is_export, verify
 from vtonlab.engine.checkpoints.models import load_model
 from vtonlab.engine.config.load import finalize, load_config
 from vtonlab.engine.config.registered import closed_as_before
@@ -26,6 +29,7 @@ def init_model(
     *,
     device: str | torch.device | None = None,
     dtype: str | None = None,
+    options: Mapping[str, Any] | None = None,
     safe: bool = True,
 ):
     """A model with its weights, in evaluation mode; its config is its ``cfg``.
@@ -34,11 +38,13 @@ def init_model(
     (the config's table `released`).
 
     Args:
-        model: a name of `list_models`, a folder with ``config.py`` and ``model.safetensors`` (what
-            training leaves, what exports hold), or a config: a path or a shipped config's name.
-        checkpoint: ``iter_*.pth`` or ``.safetensors``; needed with a config.
+        model: a name of `list_models`, a folder that tools/export.py wrote or one with
+            ``config.py`` and ``model.safetensors`` (what training leaves), or a config: a path or a
+            shipped config's name.
+        checkpoint: ``iter_*.pth``, ``.safetensors`` or an exported folder; needed with a config.
         device: ``"cpu"``, ``"cuda"``; None: a GPU where there is one.
         dtype: ``"bfloat16"`` or ``"float16"`` of backbone and codec; None: as built.
+        options: dotted path -> value, as ``--cfg-options``, of the config.
         safe: refuse a folder whose config does more than describe values; registries are closed
             (`vtonlab.engine.config.registered`) while it is read and built.
 
@@ -49,7 +55,7 @@ def init_model(
     if dtype is not None and dtype not in DTYPES:
         raise ValueError(f"dtype={dtype!r}: choose one of {', '.join(DTYPES)}")
     with closed_as_before():
-        config, checkpoint = _found(model, checkpoint, safe)
+        config, checkpoint = _found(model, checkpoint, options or {}, safe)
         finalize(config)
         drop_training(config)
         built = load_model(config, checkpoint)
@@ -60,22 +66,40 @@ def init_model(
     return built if device is None else built.to(device)
 
 
-def _found(model: str | Path, checkpoint: str | Path | None, safe: bool):
-    """Config and weights file."""
+def files_of(model: str | Path) -> tuple[str, str, dict[str, Any]]:
+    """Config, weights and the ``--cfg-options`` that belong to them: of a shipped model, an
+    exported folder or a work directory.
+
+    Raises:
+        ValueError: nothing ships under that name.
+        FileNotFoundError: a folder that is neither.
+    """
     folder = Path(model)
-    if folder.is_dir():
-        for name in (CONFIG, WEIGHTS):
-            if not (folder / name).is_file():
-                raise FileNotFoundError(
-                    f"{folder} has no {name}: a model's folder holds {CONFIG} and {WEIGHTS}, as a "
-                    "finished training's work directory does"
-                )
-        weights = checkpoint or folder / WEIGHTS
-        return _config_for(weights, folder / CONFIG, safe=safe), weights
+    if is_export(folder):
+        verify(folder)
+        return str(folder / CONFIG), str(folder), export_options(folder)
+    if not folder.is_dir():
+        return card(str(model)).config, str(weights_path(str(model))), {}
+    for name in (CONFIG, WEIGHTS):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(
+                f"{folder} has no {name}: a model's folder is one that tools/export.py wrote, or "
+                f"holds {CONFIG} and {WEIGHTS}, as a finished training's work directory does"
+            )
+    return str(folder / CONFIG), str(folder / WEIGHTS), {}
+
+
+def _found(model: str | Path, checkpoint: str | Path | None, options: Mapping, safe: bool):
+    """Config and weights file."""
+    if Path(model).is_dir():
+        path, own, needed = files_of(model)
+        weights = checkpoint or own
+        return _config_for(weights, path, needed | dict(options), safe=safe), weights
     if str(model) in {known.name for known in list_models()}:
-        return load_config(card(str(model)).config), checkpoint or weights_path(str(model))
+        weights = checkpoint or weights_path(str(model))
+        return load_config(card(str(model)).config, dict(options)), weights
     try:
-        config = _config_for(checkpoint, model)
+        config = _config_for(checkpoint, model, options)
     except FileNotFoundError as error:
         names = ", ".join(known.name for known in list_models()) or "none yet"
         raise FileNotFoundError(f"{error}; shipped models: {names}") from None
@@ -87,11 +111,18 @@ def _found(model: str | Path, checkpoint: str | Path | None, safe: bool):
     return config, checkpoint
 
 
-def _config_for(checkpoint: str | Path | None, path: str | Path, safe: bool = False):
+def _config_for(
+    checkpoint: str | Path | None,
+    path: str | Path,
+    options: Mapping[str, Any] | None = None,
+    safe: bool = False,
+):
     """The config at ``path``, as released where the weights were converted from published ones.
 
     Building a model writes nothing: paths of where it was trained may stand in the config.
     """
-    config = load_config(path, safe=safe, inside=False)
-    options = {} if checkpoint is None else released_options({}, checkpoint=checkpoint)
-    return load_config(path, options, safe=safe, inside=False) if options else config
+    config = load_config(path, dict(options or {}), safe=safe, inside=False)
+    more = {} if checkpoint is None else released_options({}, checkpoint=checkpoint)
+    if not more:
+        return config
+    return load_config(path, more | dict(options or {}), safe=safe, inside=False)

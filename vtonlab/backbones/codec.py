@@ -97,6 +97,11 @@ class LazyCodec(nn.Module):
         return codec.decode(latents.to(weights_dtype(codec)))
 
 
+def whole_codec(codec: nn.Module) -> nn.Module:
+    """The codec itself, with encoder and decoder, whether it was loaded before or not."""
+    return codec._codec(encoder=True) if isinstance(codec, LazyCodec) else codec
+
+
 def encode_pictures(codec: nn.Module, pictures: Tensor) -> Tensor:
     """Pictures (B, 3, H, W) in [-1, 1] to scaled latents; the posterior's mode, so that nothing is
     drawn here. In the weights' dtype, whatever autocast is on.

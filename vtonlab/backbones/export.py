@@ -1,12 +1,15 @@
 """A trained backbone as diffusers takes it: a LoRA file, or a folder of weights."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from vtonlab.backbones.pretrained import DTYPES
+from vtonlab.backbones.text_free import WIDTH, stand_ins
 from vtonlab.registry import FAMILIES
+from vtonlab.utils.bounded import read_json
 
 LORA_FILE = "pytorch_lora_weights.safetensors"
 WEIGHTS_FILES = "diffusion_pytorch_model{suffix}.safetensors"  # diffusers' own names
@@ -35,37 +38,61 @@ def export_backbone(
     Raises:
         ValueError: an adapter on a backbone whose pipeline is not known here, or another ``dtype``.
     """
-    if dtype is not None and dtype not in DTYPES:
-        raise ValueError(f"dtype={dtype!r}: choose one of {', '.join(DTYPES)}")
-    whole = {**backbone.state_dict(), **(state or {})}
-    if dtype is not None:
-        whole = {k: v.to(DTYPES[dtype]) if v.is_floating_point() else v for k, v in whole.items()}
     if getattr(backbone, "peft_config", None):
+        whole = _as_kept({**backbone.state_dict(), **(state or {})}, dtype)
         return _save_lora(backbone, Path(directory), whole)
-    folder = Path(directory) / _folder_of(type(backbone).__name__)
-    _save_weights(backbone, folder, whole, max_shard_size)
+    folder = Path(directory) / folder_of(backbone)
+    save_weights(backbone, folder, state, max_shard_size=max_shard_size, dtype=dtype)
     return folder
 
 
-def _folder_of(name: str) -> str:
+def folder_of(module: nn.Module) -> str:
+    """What diffusers calls the folder of a backbone's or a codec's weights."""
+    name = type(module).__name__
     if "Autoencoder" in name:
         return "vae"
     return "unet" if "UNet" in name else "transformer"
 
 
-def _save_weights(backbone: nn.Module, folder: Path, state: dict, max_shard_size) -> None:
-    """As the backbone's ``save_pretrained``, which takes no state dictionary."""
+def save_weights(
+    module: nn.Module,
+    folder: str | Path,
+    state: Mapping[str, Tensor] | None = None,
+    *,
+    max_shard_size: str | int = "10GB",
+    dtype: str | None = None,
+) -> None:
+    """``config.json`` and weights of a diffusers network in ``folder``, as its ``save_pretrained``,
+    which takes no other state; see :func:`export_backbone`.
+    """
     from huggingface_hub import save_torch_state_dict
 
+    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    backbone.save_config(folder)
+    module.save_config(folder)
+    nothing = stand_ins(module)
+    if nothing:
+        config = read_json(folder / "config.json") | {"cross_attention_dim": WIDTH}
+        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    whole = _as_kept({**module.state_dict(), **nothing, **(state or {})}, dtype)
+    if getattr(module.config, "addition_embed_type", "") is None:  # kept for released weights alone
+        whole = {k: v for k, v in whole.items() if not k.startswith("add_embedding.")}
     save_torch_state_dict(
-        state,
+        whole,
         folder,
         filename_pattern=WEIGHTS_FILES,
         max_shard_size=max_shard_size,
         metadata={"format": "pt"},
     )
+
+
+def _as_kept(state: Mapping[str, Tensor], dtype: str | None) -> dict[str, Tensor]:
+    if dtype is None:
+        return dict(state)
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype={dtype!r}: choose one of {', '.join(DTYPES)}")
+    kind = DTYPES[dtype]
+    return {k: v.to(kind) if v.is_floating_point() else v for k, v in state.items()}
 
 
 def _save_lora(backbone: nn.Module, directory: Path, state: dict) -> Path:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from vtonlab.engine.checkpoints.exported import is_export
 from vtonlab.engine.config.early import check_early
 from vtonlab.engine.running.errors import LoaderError
 
@@ -103,8 +104,10 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) ->
         FileNotFoundError, ValueError: what can be seen to be wrong at once (`check_early`).
     """
     args = parser.parse_args(argv)
-    resume = getattr(args, "resume", None)
-    checkpoints = [getattr(args, "checkpoint", None), None if resume == "auto" else resume]
+    resume, checkpoint = getattr(args, "resume", None), getattr(args, "checkpoint", None)
+    if checkpoint is not None and is_export(checkpoint):
+        checkpoint = None  # a folder, which its own reader looks at
+    checkpoints = [checkpoint, None if resume == "auto" else resume]
     options = getattr(args, "cfg_options", None)
     check_early(getattr(args, "config", None), options, checkpoints=checkpoints)
     return args

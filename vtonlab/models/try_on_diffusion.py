@@ -161,8 +161,8 @@ class TryOnDiffusion(BaseModel):
             if value not in known:
                 raise ValueError(f"{name}={value!r}: choose one of {', '.join(known)}")
         self.posterior, self.picture_rounding = posterior, picture_rounding
-        self._decode_whole = decode == "whole"
-        self._paste = dict(blur=repaint_blur, blend_rounding=blend_rounding)
+        self.decodes_whole = decode == "whole"
+        self.paste = dict(blur=repaint_blur, blend_rounding=blend_rounding)
         if gradient_checkpointing:
             recompute_blocks(self.backbone, gradient_checkpointing)
         self.conditioner.attach(self.backbone)
@@ -347,7 +347,7 @@ class TryOnDiffusion(BaseModel):
         pictures = self._person_pictures(latents)
         rounding = self.picture_rounding
         images = to_uint8(pictures, rounding)
-        results = pair_results(batch, images, picture_rounding=rounding, **self._paste)
+        results = pair_results(batch, images, picture_rounding=rounding, **self.paste)
         if self.probe is not None:
             clean = self.conditioner.target(batch, self._encoder(batch, "target"))
             self._probe(batch, clean, conditions, results)
@@ -372,7 +372,7 @@ class TryOnDiffusion(BaseModel):
     def _person_pictures(self, latents: Tensor) -> Tensor:
         """(B, 3, H, W) of sampled latents: decoded and cut out, in the order of ``decode``."""
         cut = self.conditioner.person_latents
-        return cut(self.decode(latents)) if self._decode_whole else self.decode(cut(latents))
+        return cut(self.decode(latents)) if self.decodes_whole else self.decode(cut(latents))
 
     def _noised_start(self, batch: dict, noise: Tensor) -> Tensor:
         """Latents of the sampler's ``start`` picture at the last noise level; with ``"agnostic"``

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from mmengine.runner import CheckpointLoader
 
+from vtonlab.engine.checkpoints.exported import is_export, read_export
 from vtonlab.utils.bounded import (
     FileError,
     PickledClassesError,
@@ -260,7 +261,8 @@ def find_latest(folder: str | Path, warn: Callable[[str], None] = print) -> Path
 
 
 def read_checkpoint(path: str | Path, map_location: Any = "cpu", *, lazy: bool = False) -> dict:
-    """Read ``.pth`` (tensors and plain values only) or ``.safetensors``; never runs code.
+    """Read ``.pth`` (tensors and plain values only), ``.safetensors`` or a folder that
+    tools/export.py wrote; never runs code.
 
     Args:
         path, map_location: as ``torch.load``.
@@ -275,6 +277,8 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu", *, lazy: bool =
         FileError: damaged, or holding pickled classes.
     """
     path = Path(path).expanduser()
+    if is_export(path):
+        return read_export(path, map_location or "cpu")
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {path}")
     if manifest_path(path).is_file():
@@ -295,6 +299,11 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu", *, lazy: bool =
     if not isinstance(checkpoint, dict):
         raise FileError(f"checkpoint {path} holds a {type(checkpoint).__name__}, not a dictionary")
     return checkpoint
+
+
+def is_checkpoint(path: str | Path) -> bool:
+    """Whether `read_checkpoint` finds something at ``path``."""
+    return Path(path).is_file() or is_export(path)
 
 
 def read_meta(path: str | Path) -> dict:

@@ -7,6 +7,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from vtonlab.engine.checkpoints.files import is_checkpoint
 from vtonlab.engine.config.load import finalize, load_config
 from vtonlab.engine.running.runner import build_runner
 from vtonlab.engine.testing.run import drop_training
@@ -21,15 +22,15 @@ def test_config(config_file: str | Path, options: Mapping[str, Any] | None = Non
 
 
 def load_model(config: Config, checkpoint: str | Path | None):
-    """The model in evaluation mode; ``checkpoint`` is iter_*.pth or model.safetensors, None takes
-    the config's own weights.
+    """The model in evaluation mode; ``checkpoint`` is iter_*.pth, model.safetensors or an exported
+    folder, None takes the config's own weights.
 
     Raises:
         FileNotFoundError: there is no such checkpoint.
     """
     config = config.copy()
     if checkpoint is not None:
-        if not Path(checkpoint).is_file():
+        if not is_checkpoint(checkpoint):
             raise FileNotFoundError(f"no checkpoint at {checkpoint}: train one with tools/train.py")
         config.load_from = str(checkpoint)
     with tempfile.TemporaryDirectory(prefix="vtonlab-look-") as scratch:

@@ -12,6 +12,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from vtonlab.engine.checkpoints.exported import is_export, read_about
 from vtonlab.engine.checkpoints.files import read_meta
 from vtonlab.engine.config.check import check_options
 from vtonlab.utils.bounded import read_json
@@ -78,6 +79,8 @@ def mark_folder(folder: str | Path) -> None:
 
 def _marked_file(checkpoint: str | Path) -> bool:
     path = Path(checkpoint)
+    if is_export(path):
+        return bool(read_about(path)["meta"].get(KEY))
     return path.suffix == ".safetensors" and path.is_file() and bool(read_meta(path).get(KEY))
 
 

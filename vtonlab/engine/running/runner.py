@@ -59,6 +59,7 @@ from vtonlab.engine.parallel.sharding import (
     shard_model,
 )
 from vtonlab.engine.running.start_screen import quieten, tell_start
+from vtonlab.utils.source import commit
 from vtonlab.version import __version__
 
 _RUNNERS = itertools.count()
@@ -217,6 +218,7 @@ class SafeRunner(Runner):
         state = {k: v for k, v in weights["state_dict"].items() if not k.startswith(dropped)}
         averaged = "ema_state_dict" in weights
         meta = {"facts": self.model_facts(), "iter": self.iter, "averaged": averaged}
+        meta |= {"commit": commit(), "samples_per_iter": self._samples_per_iter()}
         return save_safetensors(state, path, {**meta, "vtonlab": __version__})
 
     def _meta(self, meta: dict | None, by_epoch: bool) -> dict[str, Any]:
@@ -234,6 +236,7 @@ class SafeRunner(Runner):
                 "mmengine_version": mmengine.__version__,
                 "vtonlab_version": __version__,
                 "facts": self.model_facts(),
+                "commit": commit(),
                 "samples_per_iter": self._samples_per_iter(),
             }
         )
@@ -323,7 +326,7 @@ class SafeRunner(Runner):
         if sharded:
             self._scatter(checkpoint)
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
-        is_export = str(filename).endswith(".safetensors")
+        is_export = str(filename).endswith(".safetensors") or Path(filename).is_dir()
         state = wrapped_keys(checkpoint["state_dict"], self.bare_model)
         self._load_state(state, filename, strict, is_export)
         self._has_loaded = True

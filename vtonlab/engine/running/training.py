@@ -20,7 +20,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from vtonlab.datasets.samplers import SampleKey
-from vtonlab.engine.checkpoints.files import find_problem
+from vtonlab.engine.checkpoints.files import find_problem, is_checkpoint
 from vtonlab.engine.config.agreement import check_agreement
 from vtonlab.engine.config.check import check_config
 from vtonlab.engine.config.load import LOADERS, optim_wrappers
@@ -178,7 +178,7 @@ def prepare(config: Config) -> SafeRunner:
     """
     check_config(config)
     load_from = config.get("load_from")
-    if load_from and not Path(load_from).is_file():
+    if load_from and not is_checkpoint(load_from):
         raise FileNotFoundError(f"load_from: no checkpoint at {load_from}")
     check_workers(config)
     check_agreement(config)

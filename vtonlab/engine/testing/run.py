@@ -17,7 +17,9 @@ from mmengine.dist import barrier, get_world_size, is_main_process
 from mmengine.hooks import EMAHook
 from PIL import Image
 
-from vtonlab.engine.checkpoints.files import manifest_path, plain, sha256, write_text
+from vtonlab.engine.checkpoints.exported import digest as digest_of
+from vtonlab.engine.checkpoints.exported import is_export
+from vtonlab.engine.checkpoints.files import is_checkpoint, manifest_path, plain, write_text
 from vtonlab.engine.config.check import accepted_arguments, check_config
 from vtonlab.engine.hooks.save_pictures import without_padding
 from vtonlab.engine.running.runner import SafeRunner, build_runner
@@ -72,7 +74,7 @@ def test(
 
     Args:
         config: finished (``load_config``, ``finalize``).
-        checkpoint: ``.pth`` or ``.safetensors``.
+        checkpoint: ``.pth``, ``.safetensors`` or an exported folder.
         out: results folder.
         protocol: also score the pictures under it; None: the config's ``test_evaluator`` alone.
         setting: ``"paired"`` or ``"unpaired"``; None: as the config says.
@@ -90,7 +92,7 @@ def test(
     """
     start = time.time()
     check_config(config)
-    if not Path(checkpoint).is_file():
+    if not is_checkpoint(checkpoint):
         raise FileNotFoundError(f"no checkpoint at {checkpoint}: train one with tools/train.py")
     if config.get("test_dataloader") is None:
         raise ValueError(f"{config.filename} has no test_dataloader: there is nothing to test on")
@@ -110,7 +112,8 @@ def test(
             dict(type="SaveAttentionHook", count=save_attention),
         ]
     config.load_from, config.resume, config.work_dir = str(checkpoint), False, str(out)
-    digest = sha256(checkpoint) if manifest_path(checkpoint).is_file() else None
+    known = manifest_path(checkpoint).is_file() or is_export(checkpoint)
+    digest = digest_of(checkpoint) if known else None
     samples, notes = check_data(config, "test_dataloader")
     runner = build_runner(config)
     runner.data_notes = notes
@@ -217,7 +220,7 @@ def _identity(config: Config, checkpoint: str, seed: int, truth: Truth | None) -
     data = dict(plain(config.test_dataloader.dataset))
     data.pop("data_root", None)  # a data set may move; its list may not change
     return {
-        "checkpoint": sha256(checkpoint),
+        "checkpoint": digest_of(checkpoint),
         "model": _digest(plain(config.model)),
         "data": _digest(data),
         "list": truth.digest if truth is not None else None,

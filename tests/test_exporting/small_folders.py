@@ -1,0 +1,112 @@
+"""A tiny system of each family as a run leaves it, and its export: config, weights, folder."""
+
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "test_models"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "test_conditioners"))
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from flux_folder import save_tiny_flux
+from small_unet import save_small_sd
+
+from tools.export import main as export
+from vtonlab.engine.checkpoints.files import save_safetensors
+from vtonlab.engine.config.load import finalize, load_config
+from vtonlab.engine.config.text import config_text
+from vtonlab.registry import MODELS
+
+STEPS = 2
+
+
+class Family(NamedTuple):
+    """A shipped config of real size, which base it takes, and at which tiny size it is built."""
+
+    config: str
+    base: str
+    size: tuple[int, int]
+
+
+FAMILIES = {
+    "coral": Family("coral/dit_vitonhd", "flux", (64, 48)),
+    "leffa": Family("leffa/unet_vitonhd", "sd", (32, 32)),
+    "catvton": Family("catvton/unet_vitonhd", "sd", (32, 32)),
+    "stableviton": Family("stableviton/unet_vitonhd", "sd", (32, 32)),
+}
+
+
+class Exported(NamedTuple):
+    """One system: the config it was trained with, its weights, and the folder."""
+
+    config: Path
+    weights: Path
+    folder: Path
+
+
+def save_base(kind: str, folder: Path) -> Path:
+    """A tiny base in the layout of the real one."""
+    return save_tiny_flux(folder) if kind == "flux" else save_small_sd(folder)
+
+
+def small_config(name: str, base: Path, folder: Path, pose_panel: bool = True):
+    """A shipped config of real size with a tiny base."""
+    family = FAMILIES[name]
+    config = load_config(family.config)
+    config.pretrained, config.load_from = str(base), None
+    config.model.update(size=family.size, probe=None, val_sigmas=None)
+    config.model["attention_losses"] = {}
+    config.model.sampler.num_steps = STEPS
+    config.model.codec["path"] = None
+    if name == "catvton":
+        config.model.codec["subfolder"] = "vae"
+    if name == "stableviton":
+        config.model.conditioner.num_heads = 2
+    if name == "coral":
+        config.model.lora.update(rank=4, alpha=6)
+        config.model.backbone.dtype = config.model.codec.dtype = "float32"
+        config.model.conditioner.prompt.update(
+            cache_dir=str(folder / "prompts"), max_length=16, dtype="float32"
+        )
+    if not pose_panel:  # as the stock pipeline: its positions, its draws from the posterior
+        config.model.conditioner.pose_panel = False
+        config.model.posterior = "sample"
+        preprocessor = dict(type="TryOnDataPreprocessor", agnostic="masked_person")
+        config.model["data_preprocessor"] = preprocessor
+    people = dict(type="SyntheticTryOn", size=family.size, categories=["upper_body"])
+    people["cache_dir"] = str(folder / "people")
+    for split in ("train", "test"):
+        config[f"{split}_dataloader"].update(batch_size=2, num_workers=0, persistent_workers=False)
+        config[f"{split}_dataloader"]["dataset"] = dict(people, split=split, length=4)
+    config.val_dataloader = config.val_cfg = config.val_evaluator = None
+    config.custom_hooks, config.log_level = [], "ERROR"
+    config.visualizer = dict(type="Visualizer", vis_backends=[dict(type="LocalVisBackend")])
+    return config
+
+
+def make(name: str, base: Path, folder: Path, pose_panel: bool = True) -> Exported:
+    """Config and weights in ``folder``, and the tool's export of them."""
+    config = small_config(name, base, folder, pose_panel)
+    (folder / "config.py").write_text(config_text(config.to_dict()))
+    built = MODELS.build(finalize(config, work_dir=str(folder)).model.to_dict())
+    generator = torch.Generator().manual_seed(1)
+    for parameter in built.parameters():
+        if parameter.requires_grad:  # as if it had been trained
+            parameter.data += 0.05 * torch.randn(parameter.shape, generator=generator)
+    meta = {"facts": built.checkpoint_meta(), "iter": 7, "averaged": True, "commit": "0123456"}
+    weights, out = folder / "model.safetensors", folder / "export"
+    save_safetensors(built.state_dict(), weights, meta)
+    assert export([str(folder / "config.py"), str(weights), "--out", str(out)]) == 0
+    return Exported(folder / "config.py", weights, out)
+
+
+def pair(name: str) -> dict[str, np.ndarray]:
+    """A person and what a pipeline is shown of them, uint8."""
+    from vtonlab.synthetic import SyntheticTryOn
+
+    size = FAMILIES[name].size
+    sample = SyntheticTryOn(size=size, split="test", length=2, categories=["upper_body"])[0]
+    found = {key: sample[key] for key in ("person", "garment", "mask", "pose")}
+    return found | {"mask": sample["mask"] * np.uint8(255)}

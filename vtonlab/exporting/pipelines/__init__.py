@@ -1,0 +1,1 @@
+"""Files that exported folders carry as ``pipeline.py``: they run where vtonlab is not installed."""

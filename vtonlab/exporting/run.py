@@ -1,0 +1,70 @@
+"""What a model card is told: found beside a checkpoint, or on the card of a shipped model."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vtonlab.engine.checkpoints.exported import digest, is_export, read_about
+from vtonlab.engine.checkpoints.files import read_checkpoint, read_meta
+from vtonlab.engine.config.load import load_config, run_name
+from vtonlab.engine.config.released import released_options
+from vtonlab.evaluation.results import RESULTS, read_results
+from vtonlab.exporting.card import Run
+from vtonlab.zoo import Card
+
+
+def run_of(
+    config: str | Path,
+    checkpoint: str | Path,
+    *,
+    options: Mapping[str, Any] | None = None,
+    results: Sequence[str | Path] = (),
+    shipped: Card | None = None,
+    licence: str | None = None,
+    commit: str | None = None,
+) -> Run:
+    """The facts of a training run.
+
+    Args:
+        config, checkpoint, options: as for `vtonlab.exporting.export_model`.
+        results: folders of tools/test.py; none: those in the checkpoint's folder that are of it.
+        shipped: its own card, for a model of the box.
+        licence, commit: where the run does not say.
+    """
+    options = released_options(options or {}, checkpoint=checkpoint)
+    folders = list(results) or list(_tests_of(Path(checkpoint)))
+    scores = {}
+    for split in () if shipped is None else (shipped.split, *shipped.others):
+        found = shipped.scores_on(split)
+        scores |= {f"people of {split!r}; {shipped.scored_on}": found} if found else {}
+    return Run(
+        config=load_config(config, options).to_dict(),
+        name=str(run_name(config)) if shipped is None else shipped.config,
+        meta=_meta(checkpoint) | ({"as_released": True} if options.get("as_released") else {}),
+        results=[read_results(folder).facts for folder in folders],
+        scores=scores,
+        licence=licence or (shipped.licence.lower() if shipped else None),
+        commit=commit or (shipped.commit if shipped else None),
+    )
+
+
+def _meta(checkpoint: str | Path) -> dict[str, Any]:
+    """What a checkpoint says of itself."""
+    path = Path(checkpoint)
+    if is_export(path):
+        return read_about(path)["meta"]
+    if path.suffix == ".safetensors":
+        return read_meta(path)
+    found = read_checkpoint(path, lazy=True)
+    return {"averaged": "ema_state_dict" in found} | found.get("meta", {})
+
+
+def _tests_of(checkpoint: Path) -> Iterator[Path]:
+    """Results folders up to two folders below the checkpoint that were drawn with it."""
+    if checkpoint.is_dir():
+        return
+    known = digest(checkpoint)
+    for pattern in (f"*/{RESULTS}", f"*/*/{RESULTS}"):
+        for path in sorted(checkpoint.parent.glob(pattern)):
+            if read_results(path.parent).facts.get("sha256") == known:
+                yield path.parent
