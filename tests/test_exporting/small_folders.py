@@ -11,13 +11,14 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "test_models"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "test_conditioners"))
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from flux_folder import save_tiny_flux
-from small_unet import save_small_sd
+from small_unet import CLIP, UNET, VAE
 
 from tools.export import main as export
 from vtonlab.engine.checkpoints.files import save_safetensors
 from vtonlab.engine.config.load import finalize, load_config
 from vtonlab.engine.config.text import config_text
-from vtonlab.registry import MODELS
+from vtonlab.models import TryOnDiffusion
+from vtonlab.registry import BACKBONES, MODELS
 
 STEPS = 2
 
@@ -39,8 +40,9 @@ FAMILIES = {
 
 
 class Exported(NamedTuple):
-    """One system: the config it was trained with, its weights, and the folder."""
+    """One system: the model as training left it, its config and weights, and the folder."""
 
+    model: TryOnDiffusion
     config: Path
     weights: Path
     folder: Path
@@ -48,7 +50,19 @@ class Exported(NamedTuple):
 
 def save_base(kind: str, folder: Path) -> Path:
     """A tiny base in the layout of the real one."""
-    return save_tiny_flux(folder) if kind == "flux" else save_small_sd(folder)
+    if kind == "flux":
+        return save_tiny_flux(folder)
+    torch.manual_seed(0)
+    two_levels = dict(
+        block_out_channels=(16, 32),
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        layers_per_block=1,
+    )
+    parts = (("unet", UNET | two_levels), ("vae", VAE), ("image_encoder", CLIP))
+    for name, config in parts:
+        BACKBONES.build(config).save_pretrained(folder / name)
+    return folder
 
 
 def small_config(name: str, base: Path, folder: Path, pose_panel: bool = True):
@@ -99,7 +113,7 @@ def make(name: str, base: Path, folder: Path, pose_panel: bool = True) -> Export
     weights, out = folder / "model.safetensors", folder / "export"
     save_safetensors(built.state_dict(), weights, meta)
     assert export([str(folder / "config.py"), str(weights), "--out", str(out)]) == 0
-    return Exported(folder / "config.py", weights, out)
+    return Exported(built.eval(), folder / "config.py", weights, out)
 
 
 def pair(name: str) -> dict[str, np.ndarray]:

@@ -119,8 +119,7 @@ def noise_of(result, purpose: str = "picture") -> torch.Generator:
 @pytest.mark.parametrize("name", ALONE)
 def test_the_same_picture_in_diffusers_alone_and_read_back(name, exported, load, without_vtonlab):
     made, given = exported(name), shown(name)
-    before = init_model(made.config, made.weights, device="cpu")
-    result, latents = drawn(before, given)
+    result, latents = drawn(made.model, given)
     again, back = drawn(init_model(made.folder, device="cpu"), given)
     assert torch.equal(latents, back) and np.array_equal(result.picture, again.picture)
     without_vtonlab()
@@ -142,7 +141,7 @@ def test_coral_in_the_stock_pipeline_on_the_panels(exported, tmp_path):
     index = json.loads((exported("coral").folder / "model_index.json").read_text())
     base = Path(index["settings"]["base"])
     made = make("coral", base, tmp_path, pose_panel=False)
-    model = init_model(made.config, made.weights, device="cpu")
+    model = made.model
     given = shown("coral")
     given.pop("pose")
     result, latents = drawn(model, given)
@@ -180,7 +179,7 @@ def test_a_method_with_code_of_ours_says_so_and_draws_through_vtonlab(
     exported, load, without_vtonlab
 ):
     made, given = exported("stableviton"), shown("stableviton")
-    result, _ = drawn(init_model(made.config, made.weights, device="cpu"), given)
+    result, _ = drawn(made.model, given)
     picture = load(made.folder)(**given).images[0]
     assert np.array_equal(np.asarray(picture), result.picture)
     without_vtonlab()
@@ -209,7 +208,7 @@ def test_unets_without_text_are_diffusers_own(exported):
     made = exported("leffa")
     plain = UNet2DConditionModel.from_pretrained(made.folder / "unet").eval()
     _in_memory(plain)
-    ours = init_model(made.config, made.weights, device="cpu").backbone
+    ours = made.model.backbone
     torch.manual_seed(0)
     latents, text = torch.randn(1, 12, 16, 16), torch.randn(1, 3, 1)
     with torch.no_grad():
@@ -352,6 +351,9 @@ for folder, given in zip(sys.argv[1::2], sys.argv[2::2]):
     )
     arrays = dict(np.load(given))
     generator = torch.Generator().manual_seed(int(arrays.pop("seed")))
+    for part in pipeline.components.values():  # as in the test's own process
+        for parameter in getattr(part, "parameters", list)():
+            parameter.data = parameter.data.clone()
     found = pipeline(**arrays, generator=generator, output_type="latent").images
     np.save(given + ".npy", found.numpy())
 assert not [name for name in sys.modules if name.split(".")[0] == "vtonlab"]
@@ -364,7 +366,7 @@ def test_folders_load_in_a_process_where_vtonlab_is_blocked(exported, tmp_path):
     command, expected = [sys.executable, "-c", ALONE_PROGRAM], {}
     for name in ALONE:
         made, given = exported(name), shown(name)
-        result, expected[name] = drawn(init_model(made.config, made.weights, device="cpu"), given)
+        result, expected[name] = drawn(made.model, given)
         seed = seed_from("picture", 0, result.id, result.garment_id)
         np.savez(tmp_path / f"{name}.npz", **given, seed=seed)
         command += [str(made.folder), str(tmp_path / f"{name}.npz")]
@@ -374,6 +376,4 @@ def test_folders_load_in_a_process_where_vtonlab_is_blocked(exported, tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     for name, latents in expected.items():
         found = torch.from_numpy(np.load(tmp_path / f"{name}.npz.npy"))
-        # weights of a mapped file may lie so that sums go another way: 80 eps of each value's scale
-        allowed = max(PROMISED, 80 * torch.finfo(torch.float32).eps * float(latents.abs().max()))
-        assert (found - latents).abs().max() <= allowed, name
+        assert (found - latents).abs().max() <= PROMISED, name
