@@ -6,6 +6,8 @@ import numpy as np
 from vtonlab.estimators.base import GarmentMaskEstimator
 from vtonlab.registry import ESTIMATORS
 
+_EATEN = 0.85  # of what differs from the background by more than its noise
+
 
 @ESTIMATORS.register_module()
 class PlainBackground(GarmentMaskEstimator):
@@ -26,6 +28,11 @@ class PlainBackground(GarmentMaskEstimator):
         near = np.abs(border.astype(np.int16) - ground).max(-1) <= self.tolerance
         if near.mean() >= self.plain:
             mask = standing_before(picture, ground, self.tolerance)
+            least = int(np.quantile(np.abs(border - ground).max(-1), 0.99)) + 1
+            closer = standing_before(picture, ground, min(least, self.tolerance))
+            closer = cv2.morphologyEx(closer, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+            if mask.sum() < _EATEN * closer.sum():  # a garment nearly of the background's colour
+                mask = closer
             if 0.02 < mask.mean() < 0.98:
                 return mask
         return _from_the_middle(picture)
