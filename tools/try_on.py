@@ -84,9 +84,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.receipt:
         return draw_receipt(args)
     from vtonlab.apis import TryOnInferencer, read_pairs, try_on_folder
-    from vtonlab.apis.models import WEIGHTS
-    from vtonlab.engine.checkpoints.exported import digest
-    from vtonlab.engine.checkpoints.files import is_checkpoint
+    from vtonlab.apis.receipts import identity
     from vtonlab.engine.cli import FINDINGS, OK
 
     if (args.model is None) == (args.config is None):
@@ -98,8 +96,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     model = args.model or args.config
     inferencer = TryOnInferencer(model, args.checkpoint, device=args.device, dtype=args.dtype)
-    file = args.checkpoint or (model if is_checkpoint(model) else Path(model) / WEIGHTS)
-    weights = digest(file) if is_checkpoint(file) else str(model)
+    weights = identity(model, args.checkpoint)["sha256"]  # new weights of a name draw anew
     entries = try_on_folder(
         inferencer,
         pairs,

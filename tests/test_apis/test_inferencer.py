@@ -1,6 +1,8 @@
 """The same pair gives the same picture alone, in a batch and through tools/test.py."""
 
+import hashlib
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -13,6 +15,7 @@ sys.path.append(str(Path(__file__).parents[1] / "test_evaluation"))
 import small_test
 
 from vtonlab.apis import TryOnInferencer, init_model, list_models, read_pairs, try_on_folder
+from vtonlab.apis.receipts import identity
 from vtonlab.apis.watching import Stopped
 from vtonlab.engine.checkpoints.files import read_checkpoint, save_safetensors, write_text
 from vtonlab.engine.config import registered
@@ -242,6 +245,25 @@ def test_a_table_by_a_stranger_stays_in_its_folder(tmp_path):
             table.write_text(f"{row}\n")
             with pytest.raises(ValueError, match="outside its own folder"):
                 read_pairs(table=table, within=tmp_path / "in")
+
+
+def test_a_job_goes_by_the_weights_not_by_their_name(folder, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
+    from tools import try_on
+
+    shutil.copytree(folder / "model", tmp_path / "model")
+    argv = ["--pairs", folder / "pairs.csv", "--model", tmp_path / "model", "--out", tmp_path / "o"]
+    argv = [str(each) for each in (*argv, "--device", "cpu", "--batch-size", COUNT)]
+    assert try_on.main(argv) == 0 == try_on.main(argv)
+    weights = tmp_path / "model/model.safetensors"
+    settings = json.loads((tmp_path / "o/try_on.json").read_text())
+    assert settings["weights"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    state = read_checkpoint(weights)["state_dict"]
+    save_safetensors({name: value + 1 for name, value in state.items()}, weights, {})
+    with pytest.raises(ValueError, match="drawn with another weights"):
+        try_on.main(argv)
+    shipped = list_models()[0]
+    assert identity(shipped.name) == dict(name=shipped.name, sha256=shipped.sha256)
 
 
 def test_pairs_of_pictures_and_folders(tmp_path):

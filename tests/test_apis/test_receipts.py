@@ -1,5 +1,6 @@
 """A picture is watched while it is drawn, and its receipt draws it again, bit for bit."""
 
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -97,9 +98,10 @@ def test_what_is_no_receipt_is_refused_by_name(inferencer, given):
 def test_weights_have_a_name_and_a_hash(tmp_path):
     assert len(identity("coral_synthetic")["sha256"]) == 64
     (tmp_path / "run").mkdir()
+    (tmp_path / "run/config.py").write_text("")
     (tmp_path / "run/model.safetensors").write_bytes(b"weights")
     found = identity(tmp_path / "run")
-    assert found["name"] == "run" and len(found["sha256"]) == 64
+    assert found == dict(name="run", sha256=hashlib.sha256(b"weights").hexdigest())
 
 
 def test_steps_are_shown_and_a_stop_comes_between_two(inferencer, given):

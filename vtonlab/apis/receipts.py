@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from vtonlab.apis.inferencer import TryOnInferencer, TryOnResult
-from vtonlab.apis.models import WEIGHTS, list_models
+from vtonlab.apis.models import files_of
 from vtonlab.apis.preparing import png
-from vtonlab.engine.checkpoints.files import sha256
+from vtonlab.engine.checkpoints.exported import digest
 from vtonlab.structures.sample import CATEGORIES, MASKS
 from vtonlab.utils.bounded import (
     NUMBER,
@@ -81,11 +81,7 @@ class Receipt:
 
 def identity(model: str | Path, checkpoint: str | Path | None = None) -> dict[str, str]:
     """``name`` and ``sha256`` of weights as `init_model` finds them."""
-    shipped = {card.name: card.sha256 for card in list_models()}
-    if checkpoint is None and str(model) in shipped:
-        return dict(name=str(model), sha256=shipped[str(model)])
-    file = Path(checkpoint or Path(model) / WEIGHTS)
-    return dict(name=Path(model).name, sha256=sha256(file))
+    return dict(name=Path(model).name, sha256=digest(checkpoint or files_of(model)[1]))
 
 
 def receipt_of(
