@@ -4,6 +4,9 @@ Float64 throughout, so that what is compared is the same sums in the same order 
 and the scheduler's float32 noise levels: 1e-5 of the scale is far above their rounding.
 """
 
+import copy
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -11,8 +14,10 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 from PIL import Image
 
 from vtonlab.backbones.codec import encode_pictures
+from vtonlab.backbones.export import LORA_FILE, export_backbone
 from vtonlab.conditioners import ReferenceTokensConditioner
 from vtonlab.conditioners.prompts import TextSource
+from vtonlab.models.adapters import add_lora
 from vtonlab.ops.panels import pack_latents
 from vtonlab.registry import BACKBONES, CONDITIONERS
 from vtonlab.samplers import FlowMatchEulerSampler
@@ -154,7 +159,7 @@ def batch_of(**pictures):
     return dict(person=torch.zeros(1, 3, HEIGHT, WIDTH), category=["dresses"], **pictures)
 
 
-def test_kontext():
+def kontext(monkeypatch, mask=None):
     from diffusers import FluxKontextPipeline
 
     backbone = build(
@@ -162,69 +167,22 @@ def test_kontext():
         guidance_embeds=True, axes_dims_rope=(4, 6, 6),
     )  # fmt: skip
     text, vae, garment = Text(), tiny_vae(), picture(0, (HEIGHT, WIDTH))
-    pipeline = FluxKontextPipeline(scheduler(), vae, None, None, None, None, backbone)
     noise, packed = noise_and_packed()
     settings = dict(height=HEIGHT, width=WIDTH, max_area=HEIGHT * WIDTH, _auto_resize=False)
-    embeds = dict(prompt_embeds=text.tokens, pooled_prompt_embeds=text.pooled)
-    theirs = steps_of(
-        pipeline,
-        lambda: pipeline(
-            garment, latents=packed, num_inference_steps=STEPS, guidance_scale=2.5,
-            output_type="latent", **settings, **embeds,
-        ),
-    )  # fmt: skip
-    conditioner = make_conditioner(text, "garment")
-    batch = batch_of(garment=tensor(garment))
-    mine = ours(conditioner, backbone, vae, batch, noise, True)
-    compare(theirs, mine)
+    settings |= dict(prompt_embeds=text.tokens, pooled_prompt_embeds=text.pooled)
+    return SimpleNamespace(
+        backbone=backbone,
+        vae=vae,
+        noise=noise,
+        shifting=True,
+        pipeline=lambda net: FluxKontextPipeline(scheduler(), vae, None, None, None, None, net),
+        call=dict(image=garment, latents=packed, guidance_scale=2.5, **settings),
+        conditioner=make_conditioner(text, "garment"),
+        batch=batch_of(garment=tensor(garment)),
+    )
 
 
-@pytest.mark.parametrize("name", ["FluxTransformer2DModel", "QwenImageTransformer2DModel"])
-def test_a_lora_trained_here_draws_the_same_in_the_pipeline(name, tmp_path, monkeypatch):
-    """Exported, then read by ``load_lora_weights`` over the weights it was trained on."""
-    import copy
-
-    from diffusers import FluxKontextPipeline, QwenImageEditPlusPipeline
-    from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit_plus as module
-
-    from vtonlab.backbones.export import export_backbone
-    from vtonlab.models.adapters import add_lora
-
-    for size in ("VAE_IMAGE_SIZE", "CONDITION_IMAGE_SIZE"):
-        monkeypatch.setattr(module, size, 64 * 64)
-    more = dict(pooled_projection_dim=DIM, guidance_embeds=True, num_single_layers=1)
-    if name.startswith("Qwen"):
-        more = dict(out_channels=CHANNELS)
-    backbone = build(name, axes_dims_rope=(4, 6, 6), **more)
-    bare = copy.deepcopy(backbone)
-    add_lora(backbone, rank=4)
-    for parameter in backbone.parameters():
-        if parameter.requires_grad:
-            torch.nn.init.normal_(parameter, std=0.3)
-    export_backbone(backbone, tmp_path)
-    text, garment = Text(), picture(0, (64, 64))
-    noise, packed = noise_and_packed()
-    steps = dict(num_inference_steps=STEPS, output_type="latent", height=HEIGHT, width=WIDTH)
-    steps |= dict(latents=packed, prompt_embeds=text.tokens)
-    if name.startswith("Qwen"):
-        vae = qwen_vae()
-        pipeline = QwenImageEditPlusPipeline(scheduler(), vae, None, None, None, bare)
-    else:
-        vae = tiny_vae()
-        pipeline = FluxKontextPipeline(scheduler(), vae, None, None, None, None, bare)
-        steps |= dict(max_area=HEIGHT * WIDTH, _auto_resize=False, guidance_scale=2.5)
-        steps |= dict(pooled_prompt_embeds=text.pooled)
-    unchanged = steps_of(pipeline, lambda: pipeline([garment], **steps))
-    pipeline.load_lora_weights(tmp_path)
-    pipeline.transformer.double()
-    theirs = steps_of(pipeline, lambda: pipeline([garment], **steps))
-    conditioner = make_conditioner(text, "garment")
-    mine = ours(conditioner, backbone, vae, batch_of(garment=tensor(garment)), noise, True)
-    compare(theirs, mine)
-    assert (theirs[-1] - unchanged[-1]).abs().max() > 1e-2 * theirs[-1].abs().max()
-
-
-def test_flux2():
+def flux2(monkeypatch, mask=None):
     from diffusers import Flux2Pipeline
 
     backbone = build(
@@ -233,49 +191,45 @@ def test_flux2():
     )  # fmt: skip
     text, vae = Text(), flux2_vae()
     person, garment = picture(0, (HEIGHT, WIDTH)), picture(1, (64, 64))
-    pipeline = Flux2Pipeline(scheduler(), vae, None, None, backbone)
     noise, _ = noise_and_packed()
     folded = torch.nn.functional.pixel_unshuffle(noise, 2)
-    theirs = steps_of(
-        pipeline,
-        lambda: pipeline(
-            [person, garment], latents=folded, num_inference_steps=STEPS, guidance_scale=2.5,
-            output_type="latent", height=HEIGHT, width=WIDTH, prompt_embeds=text.tokens,
-        ),
-    )  # fmt: skip
-    conditioner = make_conditioner(text, "agnostic", "garment")
-    batch = batch_of(agnostic=tensor(person), garment=tensor(garment))
-    mine = ours(conditioner, backbone, vae, batch, noise, "flux2")
-    compare(theirs, mine)
+    sizes = dict(height=HEIGHT, width=WIDTH, guidance_scale=2.5)
+    return SimpleNamespace(
+        backbone=backbone,
+        vae=vae,
+        noise=noise,
+        shifting="flux2",
+        pipeline=lambda net: Flux2Pipeline(scheduler(), vae, None, None, net),
+        call=dict(image=[person, garment], latents=folded, prompt_embeds=text.tokens, **sizes),
+        conditioner=make_conditioner(text, "agnostic", "garment"),
+        batch=batch_of(agnostic=tensor(person), garment=tensor(garment)),
+    )
 
 
-@pytest.mark.parametrize("padded", [False, True])
-def test_qwen_image_edit_plus(padded, monkeypatch):
+def qwen_image_edit_plus(monkeypatch, mask=None):
     from diffusers import QwenImageEditPlusPipeline
     from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit_plus as module
 
     for name in ("VAE_IMAGE_SIZE", "CONDITION_IMAGE_SIZE"):  # 1024 x 1024 and 384 x 384
         monkeypatch.setattr(module, name, 64 * 64)
     backbone = build("QwenImageTransformer2DModel", out_channels=CHANNELS, axes_dims_rope=(4, 6, 6))
-    mask = torch.arange(TEXT)[None] < 3 if padded else None
     text, vae = Text(mask), qwen_vae()
     person, garment = picture(0, (64, 64)), picture(1, (64, 64))
-    pipeline = QwenImageEditPlusPipeline(scheduler(), vae, None, None, None, backbone)
     noise, packed = noise_and_packed()
-    theirs = steps_of(
-        pipeline,
-        lambda: pipeline(
-            [person, garment], latents=packed, num_inference_steps=STEPS, output_type="latent",
-            height=HEIGHT, width=WIDTH, prompt_embeds=text.tokens, prompt_embeds_mask=mask,
-        ),
-    )  # fmt: skip
-    conditioner = make_conditioner(text, "agnostic", "garment")
-    batch = batch_of(agnostic=tensor(person), garment=tensor(garment))
-    mine = ours(conditioner, backbone, vae, batch, noise, True)
-    compare(theirs, mine)
+    settings = dict(height=HEIGHT, width=WIDTH, prompt_embeds_mask=mask)
+    return SimpleNamespace(
+        backbone=backbone,
+        vae=vae,
+        noise=noise,
+        shifting=True,
+        pipeline=lambda net: QwenImageEditPlusPipeline(scheduler(), vae, None, None, None, net),
+        call=dict(image=[person, garment], latents=packed, prompt_embeds=text.tokens, **settings),
+        conditioner=make_conditioner(text, "agnostic", "garment"),
+        batch=batch_of(agnostic=tensor(person), garment=tensor(garment)),
+    )
 
 
-def test_longcat_image_edit(monkeypatch):
+def longcat_image_edit(monkeypatch, mask=None):
     from diffusers import LongCatImageEditPipeline
     from diffusers.pipelines.longcat_image import pipeline_longcat_image_edit as module
 
@@ -290,17 +244,64 @@ def test_longcat_image_edit(monkeypatch):
     class Processor:  # of the text encoder, which a test lacks
         image_processor = None
 
-    pipeline = LongCatImageEditPipeline(scheduler(), vae, None, None, Processor(), backbone)
-    ids = module.prepare_pos_ids(0, "text", num_token=TEXT)
-    pipeline.encode_prompt = lambda **kwargs: (text.tokens, ids)
+    def pipeline(net):
+        made = LongCatImageEditPipeline(scheduler(), vae, None, None, Processor(), net)
+        ids = module.prepare_pos_ids(0, "text", num_token=TEXT)
+        made.encode_prompt = lambda **kwargs: (text.tokens, ids)
+        return made
+
     noise, packed = noise_and_packed(channels)
-    theirs = steps_of(
-        pipeline,
-        lambda: pipeline(
-            garment, "x", latents=packed, num_inference_steps=STEPS, guidance_scale=1.0,
-            output_type="latent",
-        ),
-    )  # fmt: skip
-    conditioner = make_conditioner(text, "garment")
-    mine = ours(conditioner, backbone, vae, batch_of(garment=tensor(garment)), noise, True)
-    compare(theirs, mine)
+    return SimpleNamespace(
+        backbone=backbone,
+        vae=vae,
+        noise=noise,
+        shifting=True,
+        pipeline=pipeline,
+        call=dict(image=garment, prompt="x", latents=packed, guidance_scale=1.0),
+        conditioner=make_conditioner(text, "garment"),
+        batch=batch_of(garment=tensor(garment)),
+    )
+
+
+FAMILIES = [kontext, flux2, qwen_image_edit_plus, longcat_image_edit]
+PADDED = torch.arange(TEXT)[None] < 3
+
+
+def theirs_of(pipeline, case):
+    settings = dict(num_inference_steps=STEPS, output_type="latent")
+    return steps_of(pipeline, lambda: pipeline(**case.call, **settings))
+
+
+def mine_of(backbone, case):
+    return ours(case.conditioner, backbone, case.vae, case.batch, case.noise, case.shifting)
+
+
+@pytest.mark.parametrize(
+    ("make", "mask"), [*((make, None) for make in FAMILIES), (qwen_image_edit_plus, PADDED)]
+)
+def test_latents_are_the_pipelines_at_every_step(make, mask, monkeypatch):
+    case = make(monkeypatch, mask)
+    compare(theirs_of(case.pipeline(case.backbone), case), mine_of(case.backbone, case))
+
+
+@pytest.mark.parametrize("make", FAMILIES)
+def test_a_lora_trained_here_draws_the_same_in_the_pipeline(make, tmp_path, monkeypatch):
+    """Exported, then read by ``load_lora_weights`` over the weights it was trained on; LongCat's
+    pipeline has none, its network reads the file.
+    """
+    case = make(monkeypatch)
+    backbone, bare = case.backbone, copy.deepcopy(case.backbone)
+    add_lora(backbone, rank=4)
+    for parameter in backbone.parameters():
+        if parameter.requires_grad:
+            torch.nn.init.normal_(parameter, std=0.3)
+    export_backbone(backbone, tmp_path)
+    pipeline = case.pipeline(bare)
+    unchanged = theirs_of(pipeline, case)
+    read = getattr(pipeline, "load_lora_weights", pipeline.transformer.load_lora_adapter)
+    assert (make is longcat_image_edit) == (read == pipeline.transformer.load_lora_adapter)
+    read(tmp_path, weight_name=LORA_FILE)
+    pipeline.transformer.double()
+    theirs = theirs_of(pipeline, case)
+    compare(theirs, mine_of(backbone, case))
+    assert (theirs[-1] - unchanged[-1]).abs().max() > 1e-2 * theirs[-1].abs().max()

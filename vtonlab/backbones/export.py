@@ -26,9 +26,11 @@ def export_backbone(
     """Write ``backbone`` for plain diffusers and return what was written.
 
     A backbone with a peft adapter becomes ``pytorch_lora_weights.safetensors`` (read by
-    ``pipe.load_lora_weights(directory)``), any other a folder ``transformer/``, ``unet/``
-    or ``vae/`` (read by ``from_pretrained``): ``config.json`` and safetensors files, several with
-    an index where one would grow above ``max_shard_size``.
+    ``pipe.load_lora_weights(directory)``; where a pipeline lacks that, as LongCat's does, by
+    ``pipe.transformer.load_lora_adapter(directory, weight_name=...)``), one with several by name a
+    file ``<name>.safetensors`` each (read with ``weight_name=`` and ``adapter_name=``), any other a
+    folder ``transformer/``, ``unet/`` or ``vae/`` (read by ``from_pretrained``): ``config.json``
+    and safetensors files, several with an index where one would grow above ``max_shard_size``.
 
     Args:
         state: tensors to write instead of the backbone's own, such as averaged ones.
@@ -96,21 +98,25 @@ def _as_kept(state: Mapping[str, Tensor], dtype: str | None) -> dict[str, Tensor
 
 
 def _save_lora(backbone: nn.Module, directory: Path, state: dict) -> Path:
-    import diffusers
+    """As the pipelines' ``save_lora_weights``, which LongCat's lacks."""
+    from diffusers.loaders.lora_base import LoraBaseMixin
     from peft import get_peft_model_state_dict
 
-    name = getattr(FAMILIES.find(backbone), "pipeline", None)
-    if name is None:
+    if getattr(FAMILIES.find(backbone), "pipeline", None) is None:
         raise ValueError(
             f"no diffusers pipeline is known for a LoRA of {type(backbone).__name__}: its family "
             "(vtonlab.registry.FAMILIES) names none"
         )
-    pipeline = getattr(diffusers, name)
-    adapter = backbone.peft_config["default"].to_dict()
-    pipeline.save_lora_weights(
-        directory,
-        transformer_lora_layers=get_peft_model_state_dict(backbone, state_dict=state),
-        transformer_lora_adapter_metadata=adapter,
-        weight_name=LORA_FILE,
-    )
-    return directory / LORA_FILE
+    alone = list(backbone.peft_config) == ["default"]
+    for adapter, settings in backbone.peft_config.items():
+        layers = get_peft_model_state_dict(backbone, state_dict=state, adapter_name=adapter)
+        LoraBaseMixin.write_lora_layers(
+            state_dict=LoraBaseMixin.pack_weights(layers, "transformer"),
+            save_directory=directory,
+            is_main_process=True,
+            weight_name=LORA_FILE if alone else f"{adapter}.safetensors",
+            save_function=None,
+            safe_serialization=True,
+            lora_adapter_metadata={f"transformer.{k}": v for k, v in settings.to_dict().items()},
+        )
+    return directory / LORA_FILE if alone else directory

@@ -21,6 +21,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "transforms.captions": ["Captions"],
         "transforms.colour": ["BrightnessContrast", "ColorJitter", "HSVShift"],
         "transforms.joint": ["RandomAffine", "RandomHFlip", "Resize"],
+        "transforms.task": ["Task"],
         "transforms.texture_completion": ["TextureCompletion"],
         "transforms.try_off": ["TryOff"],
         "readers.vitonhd": ["VITONHDDataset"],

@@ -2,6 +2,7 @@
 follow from it.
 """
 
+import warnings
 from collections.abc import Sequence
 from fnmatch import fnmatch
 
@@ -38,9 +39,34 @@ def add_lora(
     Raises:
         ValueError: no module matches.
     """
+    backbone.requires_grad_(False)
+    inject_lora(
+        backbone,
+        "default",
+        rank=rank,
+        alpha=alpha,
+        dropout=dropout,
+        target_modules=target_modules,
+    )
+    train_in_float32(backbone)
+
+
+def inject_lora(
+    backbone: nn.Module,
+    name: str,
+    *,
+    rank: int = 64,
+    alpha: int | None = None,
+    dropout: float = 0.0,
+    target_modules: Sequence[str] = ATTENTION_PROJECTIONS,
+) -> None:
+    """Add one LoRA of that name, as `add_lora` describes it; only it trains then.
+
+    Raises:
+        ValueError: no module matches.
+    """
     from peft import LoraConfig
 
-    backbone.requires_grad_(False)
     config = LoraConfig(
         r=rank,
         lora_alpha=alpha or rank,
@@ -48,14 +74,21 @@ def add_lora(
         target_modules=list(target_modules),
         init_lora_weights="gaussian",
     )
-    backbone.add_adapter(config)
-    if not any(parameter.requires_grad for parameter in backbone.parameters()):
-        raise ValueError(f"LoRA: no module name ends in any of {list(target_modules)}")
-    _train_in_float32(backbone)
+    try:
+        with warnings.catch_warnings():  # peft wonders at a second adapter, which is meant
+            warnings.filterwarnings("ignore", "Already found a `peft_config`")
+            backbone.add_adapter(config, adapter_name=name)
+    except ValueError as error:
+        if "not found in the base model" not in str(error):
+            raise
+        which = "" if name == "default" else f" {name!r}"
+        raise ValueError(
+            f"LoRA{which}: no module name ends in any of {list(target_modules)}"
+        ) from error
 
 
-def _train_in_float32(module: nn.Module) -> None:
-    """Whatever the frozen rest is kept in: steps of 1e-5 are lost in bfloat16."""
+def train_in_float32(module: nn.Module) -> None:
+    """What trains, whatever the frozen rest is kept in: steps of 1e-5 are lost in bfloat16."""
     for parameter in module.parameters():
         if parameter.requires_grad and parameter.dtype in (torch.bfloat16, torch.float16):
             parameter.data = parameter.data.float()
@@ -74,7 +107,7 @@ def train_only(module: nn.Module, patterns: Sequence[str]) -> None:
             raise ValueError(f"trainable={pattern!r} matches no parameter, such as {names[:5]}")
     for name, parameter in module.named_parameters():
         parameter.requires_grad_(any(fnmatch(name, pattern) for pattern in patterns))
-    _train_in_float32(module)
+    train_in_float32(module)
 
 
 def keep_only_trained(module: nn.Module, *, also: Sequence[str] = ()) -> None:

@@ -18,6 +18,7 @@ from vtonlab.conditioners.base import Prediction
 from vtonlab.losses.supervision import Supervision, layer_patterns
 from vtonlab.models.adapters import add_lora, keep_only_trained, train_only
 from vtonlab.models.latent_cache import CachedEncoder, made_by
+from vtonlab.models.named_adapters import NamedAdapters
 from vtonlab.models.posterior import POSTERIORS, SampledEncoder, draw_noise
 from vtonlab.models.results import (
     add_attention,
@@ -61,6 +62,8 @@ class TryOnDiffusion(BaseModel):
         categories: garment categories the model is trained for, written into its checkpoints.
         lora: arguments of :func:`vtonlab.models.adapters.add_lora`; the backbone is frozen but for
             it.
+        adapters: several LoRAs by name, each with its own settings, for its own samples: see
+            :class:`vtonlab.models.named_adapters.NamedAdapters`; instead of ``lora``.
         trainable: glob patterns of backbone parameters to train; ``None`` trains all (or LoRA
             alone).
         gradient_checkpointing: recompute the backbone's blocks in the backward pass: True, or
@@ -107,6 +110,7 @@ class TryOnDiffusion(BaseModel):
         size: Sequence[int],
         categories: Sequence[str] = CATEGORIES,
         lora: dict | None = None,
+        adapters: dict[str, dict] | None = None,
         trainable: Sequence[str] | None = None,
         gradient_checkpointing: bool | dict = False,
         compile: bool | dict = False,
@@ -166,7 +170,14 @@ class TryOnDiffusion(BaseModel):
         if gradient_checkpointing:
             recompute_blocks(self.backbone, gradient_checkpointing)
         self.conditioner.attach(self.backbone)
-        if lora is not None:
+        self.adapters = None
+        if adapters:
+            if lora is not None or trainable is not None:
+                raise ValueError("adapters train alone: leave lora and trainable out, or adapters")
+            references = getattr(self.conditioner, "references", ())
+            roles = [each.role for each in references]
+            self.adapters = NamedAdapters(self.backbone, adapters, roles)
+        elif lora is not None:
             add_lora(self.backbone, **lora)
         elif trainable is not None:
             train_only(self.backbone, trainable)
@@ -214,6 +225,8 @@ class TryOnDiffusion(BaseModel):
             ValueError: it lacks one, by name; ``where`` it comes from is said too.
         """
         check_needs(sample, self.conditioner.needs, type(self.conditioner).__name__, where)
+        if self.adapters is not None:
+            self.adapters.check_sample(sample, where)
 
     # Training -------------------------------------------------------------------------------------
 
@@ -225,7 +238,7 @@ class TryOnDiffusion(BaseModel):
         """
         with torch.no_grad():
             clean = self.conditioner.target(batch, self._encoder(batch, "target"))
-            conditions = self.conditioner.prepare(batch, self._encoder(batch, "prepare"))
+            conditions = self._prepare(batch, self._encoder(batch, "prepare"))
         positions = batch["position"]
         noise, levels = self._draw(positions, clean)
         sigmas, timesteps = upload(levels, clean.device), self.noise_schedule.timesteps(levels)
@@ -245,10 +258,19 @@ class TryOnDiffusion(BaseModel):
         losses = {"loss_diffusion": self._diffusion_loss(residual, batch, weights)}
         return losses | supervision(prediction.records, batch, output)
 
+    def _prepare(self, batch: dict, encode) -> dict:
+        """The conditioner's conditions, and on which samples each named adapter acts."""
+        conditions = self.conditioner.prepare(batch, encode)
+        if self.adapters is not None and self.adapters.tasks:
+            conditions["adapters"] = self.adapters.told(batch, batch["person"].device)
+        return conditions
+
     def _run(self, noisy: Tensor, sigmas: Tensor, conditions: dict, layers=()) -> Prediction:
         """The conditioner's call, in the precision the backbone is kept in (bfloat16 weights want
         autocast: latents, and whatever trains, are float32).
         """
+        if self.adapters is not None:
+            self.adapters.act_on(conditions)
         with half_precision(self.backbone):
             return self.conditioner(self.backbone, noisy, sigmas, conditions, layers)
 
@@ -326,7 +348,7 @@ class TryOnDiffusion(BaseModel):
         mean, ``mass`` and ``entropy`` (Nq,), and ``grids``; ``flow`` where the truth is known. A
         picture depends on its pair and the seed alone.
         """
-        conditions = self.conditioner.prepare(batch, self._picture_encoder(batch, "prepare"))
+        conditions = self._prepare(batch, self._picture_encoder(batch, "prepare"))
         generators = self._pair_generators(batch, "picture")
         start = draw_noise(self._like_target(batch, conditions), generators)
         if self.sampler.start != "noise":
@@ -393,7 +415,7 @@ class TryOnDiffusion(BaseModel):
         ``denoising``, noise level -> loss, where there are ``val_sigmas``.
         """
         results = bare_results(batch)
-        conditions = self.conditioner.prepare(batch, self._encoder(batch, "prepare"))
+        conditions = self._prepare(batch, self._encoder(batch, "prepare"))
         clean = self.conditioner.target(batch, self._encoder(batch, "target"))
         if self.probe is not None:
             self._probe(batch, clean, conditions, results)
@@ -436,7 +458,7 @@ class TryOnDiffusion(BaseModel):
         """Attention records of ``layers`` while denoising the batch's true pictures at noise level
         ``sigma``: one a layer, of the reference of that role, or of the first that is recorded.
         """
-        conditions = self.conditioner.prepare(batch, self._encoder(batch, "prepare"))
+        conditions = self._prepare(batch, self._encoder(batch, "prepare"))
         clean = self.conditioner.target(batch, self._encoder(batch, "target"))
         records = self._read_attention(batch, clean, conditions, sigma, layers)
         role = reference or (records[0].reference if records else None)

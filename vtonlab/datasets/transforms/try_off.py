@@ -1,9 +1,14 @@
 """Try-off as a task of try-on data: the flat garment is generated from the dressed person."""
 
+from collections.abc import Sequence
+
+import numpy as np
+
 from vtonlab.registry import TRANSFORMS
 from vtonlab.structures.correspondences import Correspondences
 from vtonlab.structures.flow_field import FlowField
 
+GREY = 128  # of an agnostic picture's hole
 # Maps of the other picture that have no counterpart, and what is made anew.
 LEFT_OUT = ("agnostic", "pose", "parse", "iuv", "keypoints", "body", "target", "latents")
 
@@ -22,6 +27,12 @@ class TryOff:
         ValueError: the garment is not worn by the person (``target`` in the sample), or a mask is
             missing.
     """
+
+    def __init__(self, *, blank: Sequence[str] = ()) -> None:
+        unknown = sorted(set(blank) - {"agnostic", "pose"})
+        if unknown:
+            raise ValueError(f"TryOff: blank {unknown[0]!r} is none of agnostic, pose")
+        self.blank = tuple(blank)
 
     def __call__(self, sample: dict) -> dict:
         if "target" in sample:
@@ -43,6 +54,8 @@ class TryOff:
             "worn_mask": sample["garment_mask"],
             "garment_mask": sample["worn_mask"],
         }
+        grey = np.full_like(sample["garment"], GREY)
+        turned |= {name: grey for name in self.blank}
         matches = sample.get("correspondences")
         if matches is not None:
             turned["correspondences"] = inverted(matches)

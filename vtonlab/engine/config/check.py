@@ -216,7 +216,9 @@ def _extras(node: Mapping[str, Any], path: tuple[str, ...]) -> Arguments:
             extra.pop("model", None)
         return extra
     if _is_wrapper(node, path):
-        whole = declared(constructor=str, paramwise_cfg=dict | None, optimizer=dict)
+        whole = declared(
+            constructor=str, paramwise_cfg=dict | None, optimizer=dict, adapters=dict[str, dict]
+        )
         return whole if len(path) == 1 else _PART | declared(optimizer=dict)
     if path[0] == "param_scheduler":
         return declared(convert_to_iter_based=bool)

@@ -22,7 +22,7 @@ from vtonlab.utils.plugins import GROUP
 
 # What mmengine reads beside a type, in one place or another of a config.
 _BESIDE_A_TYPE = frozenset(
-    "type _scope_ _delete_ priority constructor paramwise_cfg optimizer modules by_epoch "
+    "type _scope_ _delete_ priority constructor paramwise_cfg optimizer adapters modules by_epoch "
     "convert_to_iter_based".split()
 )
 _OPEN = ("EMAHook",)  # hooks whose other keys are an argument's

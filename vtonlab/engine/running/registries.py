@@ -23,8 +23,11 @@ OPTIM_WRAPPER_CONSTRUCTORS = _child(
     "optimizer wrapper constructor",
     mm.OPTIM_WRAPPER_CONSTRUCTORS,
     "vtonlab.engine.running.optimizers",
+    "vtonlab.engine.running.adapter_rates",
 )
-PARAM_SCHEDULERS = _child("parameter scheduler", mm.PARAM_SCHEDULERS)
+PARAM_SCHEDULERS = _child(
+    "parameter scheduler", mm.PARAM_SCHEDULERS, "vtonlab.engine.running.adapter_rates"
+)
 VISBACKENDS = _child("vis backend", mm.VISBACKENDS)
 LOG_PROCESSORS = _child("log processor", mm.LOG_PROCESSORS)
 EVALUATOR = _child("evaluator", mm.EVALUATOR)
