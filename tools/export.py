@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
     from vtonlab.engine.cli import OK
     from vtonlab.exporting import export_model, push_folder
     from vtonlab.exporting.push import check_repo
-    from vtonlab.exporting.run import run_of
+    from vtonlab.exporting.run import paths_of_this_machine, run_of
     from vtonlab.zoo import card
 
     if args.push:
@@ -97,6 +97,9 @@ def main(argv: list[str] | None = None) -> int:
     if not form.stands_alone:
         alone = f"its pipeline.py needs vtonlab, because {form.why}"
     print(f"written to {args.out}; {alone}; read README.md before you publish it")
+    private = paths_of_this_machine(run.config)
+    if private:
+        print(f"note: config.py names folders of this machine: {', '.join(private)}")
     if args.push:
         print(f"pushed: {push_folder(args.out, args.push, private=args.private)}", flush=True)
     return OK

@@ -91,9 +91,12 @@ def card_lines(model: str, split: str, metrics: dict) -> list[str]:
 def main() -> int:
     args = parse_args()
     options = args.cfg_options or {}
+    exported = False
     if args.model:
         from vtonlab.apis.models import files_of
+        from vtonlab.engine.checkpoints.exported import is_export
 
+        exported = is_export(args.model)  # by strangers, maybe: its config is not run as a program
         args.config, args.checkpoint, own = files_of(args.model)
         options = own | options
     from mmengine.dist import is_main_process
@@ -119,7 +122,8 @@ def main() -> int:
     protocol = protocol_from(args.protocol, args, PROTOCOLS) if args.protocol else None
     gaps = False
     for setting in ("paired", "unpaired") if args.setting == "both" else (args.setting,):
-        config = load_config(args.config, options, safe=args.safe)
+        safe = args.safe or exported
+        config = load_config(args.config, options, safe=safe, inside=args.safe)
         finalize(config, launcher=args.launcher)
         out = Path(args.out) if args.out else Path(config.work_dir) / "test"
         out = out / setting if args.setting == "both" else out

@@ -14,7 +14,7 @@ from flux_folder import save_tiny_flux
 from small_unet import CLIP, UNET, VAE
 
 from tools.export import main as export
-from vtonlab.engine.checkpoints.files import save_safetensors
+from vtonlab.engine.checkpoints.files import save_checkpoint_file, save_safetensors
 from vtonlab.engine.config.load import finalize, load_config
 from vtonlab.engine.config.text import config_text
 from vtonlab.models import TryOnDiffusion
@@ -24,18 +24,41 @@ STEPS = 2
 
 
 class Family(NamedTuple):
-    """A shipped config of real size, which base it takes, and at which tiny size it is built."""
+    """A shipped config, the base it takes, the tiny size it is built at, and what else is small."""
 
     config: str
-    base: str
+    base: str | None
     size: tuple[int, int]
+    changes: dict = {}
+    weights: str = "model.safetensors"
 
 
+_FLOAT32 = {"model.backbone.dtype": "float32", "model.codec.dtype": "float32"}
+_LORA = {"model.lora": dict(rank=4, alpha=6)}
+_PROMPT = {
+    "model.conditioner.prompt.max_length": 16,
+    "model.conditioner.prompt.dtype": "float32",
+}
+_UNET_TOY = {
+    "model.backbone.block_out_channels": (16, 16),
+    "model.backbone.attention_head_dim": 2,
+    "model.sampler": dict(type="PLMSSampler", num_steps=STEPS),
+}
 FAMILIES = {
-    "coral": Family("coral/dit_vitonhd", "flux", (64, 48)),
+    "coral": Family("coral/dit_vitonhd", "flux", (64, 48), {**_FLOAT32, **_LORA, **_PROMPT}),
     "leffa": Family("leffa/unet_vitonhd", "sd", (32, 32)),
-    "catvton": Family("catvton/unet_vitonhd", "sd", (32, 32)),
-    "stableviton": Family("stableviton/unet_vitonhd", "sd", (32, 32)),
+    "catvton": Family(
+        *("catvton/unet_vitonhd", "sd", (32, 32)),
+        {"model.codec.path": None, "model.codec.subfolder": "vae"},
+        "iter_7.pth",
+    ),
+    "stableviton": Family(
+        *("stableviton/unet_vitonhd", "sd", (32, 32)), {"model.conditioner.num_heads": 2}
+    ),
+    "coral_toy": Family(
+        *("coral/dit_synthetic", None, (32, 24)), {"model.backbone.num_single_layers": 1}
+    ),
+    "catvton_toy": Family("catvton/unet_synthetic", None, (32, 32), _UNET_TOY),
 }
 
 
@@ -65,25 +88,18 @@ def save_base(kind: str, folder: Path) -> Path:
     return folder
 
 
-def small_config(name: str, base: Path, folder: Path, pose_panel: bool = True):
-    """A shipped config of real size with a tiny base."""
+def small_config(name: str, base: Path | None, folder: Path, pose_panel: bool = True):
+    """A shipped config with a tiny base."""
     family = FAMILIES[name]
-    config = load_config(family.config)
-    config.pretrained, config.load_from = str(base), None
+    config = load_config(family.config, family.changes)
+    if base is not None:
+        config.pretrained = str(base)
+    config.load_from = None
     config.model.update(size=family.size, probe=None, val_sigmas=None)
     config.model["attention_losses"] = {}
     config.model.sampler.num_steps = STEPS
-    config.model.codec["path"] = None
-    if name == "catvton":
-        config.model.codec["subfolder"] = "vae"
-    if name == "stableviton":
-        config.model.conditioner.num_heads = 2
     if name == "coral":
-        config.model.lora.update(rank=4, alpha=6)
-        config.model.backbone.dtype = config.model.codec.dtype = "float32"
-        config.model.conditioner.prompt.update(
-            cache_dir=str(folder / "prompts"), max_length=16, dtype="float32"
-        )
+        config.model.conditioner.prompt.cache_dir = str(folder / "prompts")
     if not pose_panel:  # as the stock pipeline: its positions, its draws from the posterior
         config.model.conditioner.pose_panel = False
         config.model.posterior = "sample"
@@ -100,18 +116,22 @@ def small_config(name: str, base: Path, folder: Path, pose_panel: bool = True):
     return config
 
 
-def make(name: str, base: Path, folder: Path, pose_panel: bool = True) -> Exported:
+def make(name: str, base: Path | None, folder: Path, pose_panel: bool = True) -> Exported:
     """Config and weights in ``folder``, and the tool's export of them."""
     config = small_config(name, base, folder, pose_panel)
     (folder / "config.py").write_text(config_text(config.to_dict()))
+    torch.manual_seed(0)
     built = MODELS.build(finalize(config, work_dir=str(folder)).model.to_dict())
     generator = torch.Generator().manual_seed(1)
     for parameter in built.parameters():
         if parameter.requires_grad:  # as if it had been trained
             parameter.data += 0.05 * torch.randn(parameter.shape, generator=generator)
     meta = {"facts": built.checkpoint_meta(), "iter": 7, "averaged": True, "commit": "0123456"}
-    weights, out = folder / "model.safetensors", folder / "export"
-    save_safetensors(built.state_dict(), weights, meta)
+    weights, out = folder / FAMILIES[name].weights, folder / "export"
+    if weights.suffix == ".pth":
+        save_checkpoint_file({"state_dict": built.state_dict(), "meta": meta}, weights)
+    else:
+        save_safetensors(built.state_dict(), weights, meta)
     assert export([str(folder / "config.py"), str(weights), "--out", str(out)]) == 0
     return Exported(built.eval(), folder / "config.py", weights, out)
 

@@ -10,6 +10,7 @@ from vtonlab.evaluation.evaluate import report_lines
 from vtonlab.exporting.forms import Form
 from vtonlab.exporting.licences import Terms, of_base, of_data, tag_of
 from vtonlab.models import TryOnDiffusion
+from vtonlab.registry import FAMILIES
 from vtonlab.utils.source import commit
 from vtonlab.version import __version__
 
@@ -150,8 +151,8 @@ def _use(model: TryOnDiffusion, form: Form, bases: list[str], lora: bool, place:
             f"This needs vtonlab (`pip install vtonlab`), because {form.why}; without it, "
             "`from_pretrained` says so.\n"
         )
-    if lora and form.stands_alone:
-        rows.append(_stock(model, bases))
+    if lora:
+        rows.append(_stock(model, form, bases, place))
     rows.append(
         "With vtonlab, masks and poses are made from the photographs:\n\n```python\n"
         "from vtonlab.apis import TryOnInferencer\n\n"
@@ -163,25 +164,40 @@ def _use(model: TryOnDiffusion, form: Form, bases: list[str], lora: bool, place:
     return "\n".join(rows)
 
 
-def _stock(model: TryOnDiffusion, bases: list[str]) -> str:
+def _stock(model: TryOnDiffusion, form: Form, bases: list[str], place: str) -> str:
     """How a LoRA goes into diffusers' own pipeline."""
-    panels = (
-        "[garment | person | pose]" if "pose" in model.conditioner.needs else ("[garment | person]")
-    )
-    where = bases[0] if bases else "BASE"
-    said = getattr(model.conditioner.prompt, "prompts", {})
-    words = " ".join(f"`{text}`" for text in said.values())
-    more = ""
-    if "pose" in model.conditioner.needs:
-        more = (
-            " Pose tokens are clean at every step and stand at the person's positions: "
-            "`pipeline.py` does both."
+    base, conditioner = bases[0] if bases else "BASE", model.conditioner
+    pipeline = FAMILIES.find(model.backbone).pipeline
+    references = [each.role for each in getattr(conditioner, "references", ())]
+    if pipeline == "FluxPipeline":  # whose LoRAs its relatives read too
+        pipeline = "FluxKontextPipeline" if references else "FluxFillPipeline"
+    loader = "load_lora_weights" if _loads_loras(pipeline) else "transformer.load_lora_adapter"
+    rows = [
+        f"In diffusers' own pipeline: `{pipeline}.from_pretrained({base!r})`, then "
+        f"`{loader}({place!r})`."
+    ]
+    if references:
+        rows.append(f"The references, in this order: {', '.join(references)}.")
+    if form.template == "panels":
+        posed = " | pose" if "pose" in conditioner.needs else ""
+        rows.append(
+            f"The picture is the panels [garment | person{posed}] side by side, the mask white on "
+            "the person's panel alone."
         )
-    return (
-        f"In diffusers' own pipeline the LoRA is `FluxFillPipeline.from_pretrained({where!r})` "
-        f"and `load_lora_weights`: the picture is the panels {panels} side by side, the mask white "
-        f"on the person's panel alone.{more}" + (f" Prompt: {words}" if words else "") + "\n"
-    )
+        if posed:
+            rows.append(
+                "Pose tokens are clean at every step and stand at the person's positions: "
+                "`pipeline.py` does both, the stock pipeline neither."
+            )
+    words = [f"`{text}`" for text in getattr(conditioner.prompt, "prompts", {}).values()]
+    return " ".join([*rows, *(["Prompt:", *words] if words else [])]) + "\n"
+
+
+def _loads_loras(pipeline: str) -> bool:
+    import diffusers
+    from diffusers.loaders.lora_base import LoraBaseMixin
+
+    return issubclass(getattr(diffusers, pipeline), LoraBaseMixin)
 
 
 def _scores(run: Run) -> str:

@@ -35,7 +35,7 @@ from vtonlab.models import TryOnDiffusion
 from vtonlab.utils.writing import saying
 from vtonlab.version import __version__
 
-_OF_ONE_MACHINE = ("work_dir", "load_from", "resume", "launcher")
+LEFT_OUT = ("work_dir", "load_from", "resume", "launcher")  # of the config: of one machine
 _META = ("facts", "iter", "averaged", "as_released", "commit", "samples_per_iter")
 
 
@@ -128,7 +128,7 @@ def _fill(
     }
     about["meta"].setdefault("facts", plain(model.checkpoint_meta()))
     _write_json(folder / ABOUT, about)
-    values = {k: v for k, v in config.to_dict().items() if k not in _OF_ONE_MACHINE}
+    values = {k: v for k, v in config.to_dict().items() if k not in LEFT_OUT}
     (folder / CONFIG).write_text(config_text(values), encoding="utf-8")
     (folder / "pipeline.py").write_text(pipeline_text(form), encoding="utf-8")
     _write_json(folder / "model_index.json", _index(folder, model, config, form, parts, prompts))

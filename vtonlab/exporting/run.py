@@ -4,12 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vtonlab.engine.checkpoints.exported import digest, is_export, read_about
+from vtonlab.engine.checkpoints.exported import CONFIG, digest, is_export, read_about
 from vtonlab.engine.checkpoints.files import read_checkpoint, read_meta
 from vtonlab.engine.config.load import load_config, run_name
 from vtonlab.engine.config.released import released_options
 from vtonlab.evaluation.results import RESULTS, read_results
 from vtonlab.exporting.card import Run
+from vtonlab.exporting.folder import LEFT_OUT
+from vtonlab.utils.bounded import FileError
 from vtonlab.zoo import Card
 
 
@@ -39,13 +41,31 @@ def run_of(
         scores |= {f"people of {split!r}; {shipped.scored_on}": found} if found else {}
     return Run(
         config=load_config(config, options).to_dict(),
-        name=str(run_name(config)) if shipped is None else shipped.config,
+        name=_name(config) if shipped is None else shipped.config,
         meta=_meta(checkpoint) | ({"as_released": True} if options.get("as_released") else {}),
         results=[read_results(folder).facts for folder in folders],
         scores=scores,
         licence=licence or (shipped.licence.lower() if shipped else None),
         commit=commit or (shipped.commit if shipped else None),
     )
+
+
+def paths_of_this_machine(config: Mapping[str, Any], key: str = "") -> list[str]:
+    """``key=path`` of each value that tells folders of this machine: a reader need not know."""
+    found = []
+    for name, value in config.items():
+        here = f"{key}.{name}".lstrip(".")
+        if isinstance(value, Mapping):
+            found += paths_of_this_machine(value, here)
+        elif isinstance(value, str) and here not in LEFT_OUT and value.startswith(("/", "~")):
+            found.append(f"{here}={value}")
+    return found
+
+
+def _name(config: str | Path) -> str:
+    """Of a config; the copy in a work directory is called like all others, the directory not."""
+    path = Path(config)
+    return path.absolute().parent.name if path.name == CONFIG else str(run_name(config))
 
 
 def _meta(checkpoint: str | Path) -> dict[str, Any]:
@@ -66,5 +86,9 @@ def _tests_of(checkpoint: Path) -> Iterator[Path]:
     known = digest(checkpoint)
     for pattern in (f"*/{RESULTS}", f"*/*/{RESULTS}"):
         for path in sorted(checkpoint.parent.glob(pattern)):
-            if read_results(path.parent).facts.get("sha256") == known:
+            try:
+                found = read_results(path.parent).facts
+            except FileError:
+                continue  # somebody else's file of that name
+            if found.get("sha256") == known:
                 yield path.parent

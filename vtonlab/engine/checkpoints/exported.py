@@ -77,7 +77,7 @@ def read_export(folder: str | Path, map_location: Any = "cpu") -> dict[str, Any]
                     state[f"{name}.{key}"] = value
     if about["files"]["lora"]:
         found = read_tensors(folder / about["files"]["lora"], device=map_location)
-        state |= {_own_name(key): value for key, value in found.items()}
+        state |= {own_name(key): value for key, value in found.items()}
     if about["files"]["rest"]:
         state |= read_tensors(folder / about["files"]["rest"], device=map_location)
     return {"state_dict": state, "meta": about["meta"]}
@@ -157,7 +157,7 @@ def _unlisted_weights(folder: Path, sums: Mapping[str, str]) -> list[str]:
     return sorted(name for name in found if name not in sums)
 
 
-def _own_name(key: str) -> str:
+def own_name(key: str) -> str:
     """Of a LoRA's tensor, in the model, from its name in diffusers' file."""
     for half in ("lora_A", "lora_B"):
         key = key.replace(f".{half}.weight", f".{half}.default.weight")
