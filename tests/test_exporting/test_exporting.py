@@ -133,6 +133,34 @@ def test_the_same_picture_in_diffusers_alone_and_read_back(name, exported, load,
     assert np.abs(other.images[0].astype(int) - picture).max() > 1
 
 
+def test_a_batch_other_sizes_and_what_is_missing(exported, load):
+    made, given = exported("coral_toy"), shown("coral_toy")
+    pipeline = load(made.folder)
+    inferencer = TryOnInferencer(made.model)
+    people = [given["person"], given["person"][:, ::-1].copy()]
+    masks = [given["mask"], given["mask"][:, ::-1].copy()]
+    both = dict(given, person=people, mask=masks)
+    results = inferencer(**both, batch_size=2)
+    generators = [noise_of(result) for result in results]
+    found = pipeline(**both, generator=generators, output_type="np").images
+    for picture, result in zip(found, results, strict=True):
+        assert np.array_equal(picture, result.picture)  # both in a batch of two
+    large = {key: np.kron(value, _twice(value)) for key, value in given.items()}
+    assert pipeline(**large).images[0].size == (24, 32)
+    with pytest.raises(ValueError, match="shown a pose: give pose="):
+        pipeline(given["person"], given["garment"], given["mask"])
+    with pytest.raises(ValueError, match="a mask is empty"):
+        pipeline(**dict(given, mask=np.zeros_like(given["mask"])))
+    with pytest.raises(ValueError, match="must be uint8"):
+        pipeline(**dict(given, person=given["person"] / 255.0))
+    with pytest.raises(ValueError, match="2 pictures for 3 people"):
+        pipeline(**dict(both, garment=[given["garment"]] * 3))
+
+
+def _twice(picture: np.ndarray) -> np.ndarray:
+    return np.ones((2, 2, 1)[: picture.ndim], np.uint8)
+
+
 def test_coral_in_the_stock_pipeline_on_the_panels(exported, tmp_path):
     """Two panels, whose positions are FLUX's own; latents drawn from the VAE's posterior, as the
     stock pipeline does.

@@ -221,6 +221,10 @@ def _made(run: Run) -> str:
     trained = run.commit or meta.get("commit")
     rows.append(f"| trained at commit | {trained or 'not recorded'} |")
     rows.append(f"| exported by | vtonlab {__version__}, commit {commit() or 'of a package'} |")
+    if run.config.get("load_from"):
+        start = str(run.config["load_from"])
+        start = start if start.startswith("zoo:") else Path(start).name  # no folders of a machine
+        rows.append(f"| started from | `{start}` |")
     if meta.get("iter"):
         batch = meta.get("samples_per_iter") or loader.get("batch_size")
         kept = ", averaged weights (EMA)" if meta.get("averaged") else ""

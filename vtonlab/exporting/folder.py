@@ -111,7 +111,7 @@ def _fill(
         parts[name]["left_out"] = sorted(stand_ins(module))
         if rebuilt:
             options |= {f"{key}.path": place, f"{key}.subfolder": None}
-    prompts = _save_prompts(folder, getattr(model.conditioner, "prompt", None))
+    prompts = _save_prompts(folder, getattr(model.conditioner, "prompt", None), form)
     if prompts and type(model.conditioner.prompt) is CachedPrompt:
         options["model.conditioner.prompt.cache_dir"] = "prompts"
     rest = _rest(model, parts)
@@ -171,15 +171,17 @@ def _rest(model: TryOnDiffusion, parts: Mapping[str, Any]) -> dict[str, Tensor]:
     return {k: v for k, v in model.state_dict().items() if not k.startswith(elsewhere)}
 
 
-def _save_prompts(folder: Path, prompt: TextSource | None) -> str | None:
-    """Embedded prompts for the pipeline; returns the file's name within the folder."""
+def _save_prompts(folder: Path, prompt: TextSource | None, form: Form) -> str | None:
+    """Embedded prompts, for the pipeline and for vtonlab; returns the file's name within the
+    folder.
+    """
     from safetensors.torch import save_file
 
     if type(prompt) is CachedPrompt:
         (folder / "prompts").mkdir()
         shutil.copyfile(prompt.cache_file, folder / "prompts" / prompt.cache_file.name)
         return f"prompts/{prompt.cache_file.name}"
-    if type(prompt) is NullPrompt:
+    if type(prompt) is NullPrompt and form.stands_alone:
         (folder / "prompts").mkdir()
         texts = {"tokens_": prompt.tokens.cpu(), "pooled_": prompt.pooled.cpu()}
         texts = {name: value.contiguous() for name, value in texts.items()}
