@@ -271,6 +271,28 @@ def test_loras_of_other_families_come_back_by_their_names(name, settings, tmp_pa
     assert all(torch.equal(own[own_name(key)], value) for key, value in found.items())
 
 
+def test_named_loras_come_back_each_from_its_file(tmp_path):
+    from vtonlab.engine.checkpoints.exported import own_name
+    from vtonlab.exporting.folder import _save_loras
+    from vtonlab.models.named_adapters import NamedAdapters
+    from vtonlab.utils.bounded import read_tensors
+
+    sizes = dict(num_layers=1, num_single_layers=1, attention_head_dim=16, num_attention_heads=2)
+    sizes |= dict(joint_attention_dim=8, pooled_projection_dim=8, axes_dims_rope=(4, 6, 6))
+    backbone = BACKBONES.build(dict(type="FluxTransformer2DModel", in_channels=16, **sizes))
+    NamedAdapters(backbone, dict(on=dict(rank=2), off=dict(rank=3, target_modules=["attn.to_q"])))
+    files = _save_loras(tmp_path, backbone, None)
+    assert files == {"on": "on.safetensors", "off": "off.safetensors"}
+    own = {f"backbone.{k}": v for k, v in backbone.state_dict().items() if "lora_" in k}
+    found = {
+        own_name(key, name): value
+        for name, file in files.items()
+        for key, value in read_tensors(tmp_path / file).items()
+    }
+    assert found.keys() == own.keys()
+    assert all(torch.equal(own[key], value) for key, value in found.items())
+
+
 def test_layout_and_index(exported):
     files = {
         name: {p.relative_to(exported(name).folder).as_posix() for p in

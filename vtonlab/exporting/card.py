@@ -64,7 +64,7 @@ def write_card(
         repo: name on the hub, for the lines on how to use it; None: the folder's place.
         title: where there is no ``repo``.
     """
-    lora = (folder / "pytorch_lora_weights.safetensors").is_file()
+    lora = bool(getattr(model.backbone, "peft_config", None))
     bases, place = bases_of(run.config), repo or "DIR"
     parts = [
         _front(bases, run, lora),
@@ -172,10 +172,15 @@ def _stock(model: TryOnDiffusion, form: Form, bases: list[str], place: str) -> s
     if pipeline == "FluxPipeline":  # whose LoRAs its relatives read too
         pipeline = "FluxKontextPipeline" if references else "FluxFillPipeline"
     loader = "load_lora_weights" if _loads_loras(pipeline) else "transformer.load_lora_adapter"
-    rows = [
-        f"In diffusers' own pipeline: `{pipeline}.from_pretrained({base!r})`, then "
-        f"`{loader}({place!r})`."
-    ]
+    names = list(model.backbone.peft_config)
+    if names == ["default"]:
+        said = f"`{loader}({place!r})`"
+    else:
+        said = "; ".join(
+            f"`{loader}({place!r}, weight_name='{name}.safetensors', adapter_name={name!r})`"
+            for name in names
+        )
+    rows = [f"In diffusers' own pipeline: `{pipeline}.from_pretrained({base!r})`, then {said}."]
     if references:
         rows.append(f"The references, in this order: {', '.join(references)}.")
     if form.template == "panels":
@@ -272,6 +277,8 @@ def _terms(run: Run, bases: list[str]) -> str:
 def _files(folder: Path) -> str:
     names = sorted(p.name for p in folder.iterdir())
     rows = [f"| `{name}` | {_CONTENTS[name]} |" for name in _CONTENTS if name in names]
+    others = [n for n in names if n.endswith(".safetensors") and n not in _CONTENTS]
+    rows += [f"| `{name}` | the LoRA of that name |" for name in others]
     if "SHA256SUMS" not in names:  # written last
         rows.append(f"| `SHA256SUMS` | {_CONTENTS['SHA256SUMS']} |")
     return "\n".join(["| | |", "|---|---|", *rows, ""])

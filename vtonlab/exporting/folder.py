@@ -51,8 +51,8 @@ def export_model(
 ) -> Form:
     """Write a folder as the hub, diffusers and vtonlab read it; all of it, or nothing.
 
-    A LoRA becomes ``pytorch_lora_weights.safetensors`` over its base, which is not copied; any
-    other model its parts in diffusers' layout.
+    A LoRA becomes ``pytorch_lora_weights.safetensors`` over its base, which is not copied, several
+    a file each; any other model its parts in diffusers' layout.
 
     Args:
         config: path or name; ``options`` as of ``--cfg-options``.
@@ -100,10 +100,8 @@ def _fill(
 ) -> None:
     """All files but the card and the sums."""
     parts, options = {}, {}
-    lora = bool(getattr(model.backbone, "peft_config", None))
-    if lora:
-        export_backbone(model.backbone, folder, dtype=dtype)
-    for name, key, module in () if lora else _parts(model):
+    loras = _save_loras(folder, model.backbone, dtype)
+    for name, key, module in () if loras else _parts(model):
         place = _save_part(folder, name, module, dtype)
         rebuilt = bool(key) and _node(config, key).get("type") == "from_pretrained"
         state = name != "codec" or not rebuilt  # a frozen codec is in no checkpoint
@@ -116,6 +114,8 @@ def _fill(
         options["model.conditioner.prompt.cache_dir"] = "prompts"
     rest = _rest(model, parts)
     if rest:
+        if (folder / REST).exists():
+            raise ValueError("an adapter called 'vtonlab' has no place: give it another name")
         save_safetensors(rest, folder / REST, {})
         (folder / f"{REST}.json").unlink()  # SHA256SUMS is its manifest
     about = {
@@ -123,7 +123,8 @@ def _fill(
         "vtonlab": __version__,
         "meta": plain({key: run.meta[key] for key in _META if key in run.meta}),
         "parts": parts,
-        "files": {"lora": LORA_FILE if lora else None, "rest": REST if rest else None},
+        "loras": loras,
+        "rest": REST if rest else None,
         "config": options,
     }
     about["meta"].setdefault("facts", plain(model.checkpoint_meta()))
@@ -132,6 +133,17 @@ def _fill(
     (folder / CONFIG).write_text(config_text(values), encoding="utf-8")
     (folder / "pipeline.py").write_text(pipeline_text(form), encoding="utf-8")
     _write_json(folder / "model_index.json", _index(folder, model, config, form, parts, prompts))
+
+
+def _save_loras(folder: Path, backbone: nn.Module, dtype: str | None) -> dict[str, str]:
+    """Write a backbone's adapters; name -> file."""
+    adapters = list(getattr(backbone, "peft_config", None) or ())
+    if not adapters:
+        return {}
+    export_backbone(backbone, folder, dtype=dtype)
+    if adapters == ["default"]:
+        return {"default": LORA_FILE}
+    return {name: f"{name}.safetensors" for name in adapters}
 
 
 def _parts(model: TryOnDiffusion) -> list[tuple[str, str | None, nn.Module]]:

@@ -144,6 +144,8 @@ def _check_plain(model: TryOnDiffusion) -> None:
     """Nothing but classes whose every step a form repeats: a subclass may do anything."""
     if type(model) is not TryOnDiffusion:
         raise NoCounterpart(f"{type(model).__name__} draws in a way of its own")
+    if model.adapters is not None:
+        raise NoCounterpart("each of its LoRAs acts on samples of its own")
     if type(model.data_preprocessor) is not TryOnDataPreprocessor:
         raise NoCounterpart(f"{type(model.data_preprocessor).__name__} prepares its pictures")
     if type(model.noise_schedule) not in (DDPMSchedule, FlowMatchingSchedule):

@@ -16,7 +16,7 @@ from vtonlab.utils.bounded import FileError, check_form, naming, read_json, read
 
 FORMAT = 1
 SUMS, ABOUT, CONFIG, CARD = "SHA256SUMS", "vtonlab_export.json", "config.py", "README.md"
-LORA, REST = "pytorch_lora_weights.safetensors", "vtonlab.safetensors"
+REST = "vtonlab.safetensors"  # of what diffusers has no place for
 UNSIGNED = (SUMS, CARD, ".gitattributes")  # the card is edited on the hub, which adds the last
 ADAPTER = "transformer."  # before a LoRA's names, as diffusers' pipelines have it
 FORM = {
@@ -24,7 +24,8 @@ FORM = {
     "vtonlab!": str,
     "meta!": {"facts!": dict},
     "parts!": {...: {"folder!": str, "class!": str, "state!": bool, "left_out!": [str]}},
-    "files!": {"lora!": (None, str), "rest!": (None, str)},
+    "loras!": {...: str},
+    "rest!": (None, str),
     "config!": {...: (None, str)},
 }
 _LINE = re.compile(r"([0-9a-f]{64})  (\S[^\n]*)")
@@ -52,8 +53,8 @@ def read_about(folder: str | Path) -> dict[str, Any]:
             )
         for part in about["parts"].values():
             _check_name(part["folder"])
-        for name in about["files"].values():
-            _check_name(name or REST)
+        for name in (*about["loras"].values(), about["rest"] or REST):
+            _check_name(name)
     return about
 
 
@@ -75,11 +76,11 @@ def read_export(folder: str | Path, map_location: Any = "cpu") -> dict[str, Any]
             for key, value in found.items():
                 if key not in part["left_out"]:
                     state[f"{name}.{key}"] = value
-    if about["files"]["lora"]:
-        found = read_tensors(folder / about["files"]["lora"], device=map_location)
-        state |= {own_name(key): value for key, value in found.items()}
-    if about["files"]["rest"]:
-        state |= read_tensors(folder / about["files"]["rest"], device=map_location)
+    for adapter, file in about["loras"].items():
+        found = read_tensors(folder / file, device=map_location)
+        state |= {own_name(key, adapter): value for key, value in found.items()}
+    if about["rest"]:
+        state |= read_tensors(folder / about["rest"], device=map_location)
     return {"state_dict": state, "meta": about["meta"]}
 
 
@@ -157,10 +158,10 @@ def _unlisted_weights(folder: Path, sums: Mapping[str, str]) -> list[str]:
     return sorted(name for name in found if name not in sums)
 
 
-def own_name(key: str) -> str:
+def own_name(key: str, adapter: str = "default") -> str:
     """Of a LoRA's tensor, in the model, from its name in diffusers' file."""
     for half in ("lora_A", "lora_B"):
-        key = key.replace(f".{half}.weight", f".{half}.default.weight")
+        key = key.replace(f".{half}.weight", f".{half}.{adapter}.weight")
     return "backbone." + key.removeprefix(ADAPTER)
 
 
