@@ -1,6 +1,7 @@
 """Photographs and masks as phones, editors and numpy users save them."""
 
 import io
+import struct
 import subprocess
 import sys
 
@@ -130,43 +131,80 @@ def p3_to_srgb(picture: np.ndarray) -> np.ndarray:
     return displayed(linear(picture.astype(np.float64)) @ matrix.T)
 
 
-def icc_profile(primaries: str) -> bytes:
-    """A matrix profile (ICC.1:2010, version 2) with sRGB's curve."""
-    import struct
+D65, D50 = np.array([0.95047, 1, 1.08883]), np.array([0.9642, 1, 0.8249])
 
-    bradford = np.array(
-        [[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]]
-    )
-    d65, d50 = np.array([0.95047, 1, 1.08883]), np.array([0.9642, 1, 0.8249])
-    gain = np.diag((bradford @ d50) / (bradford @ d65))
-    adapted = np.linalg.inv(bradford) @ gain @ bradford @ to_xyz(primaries)
 
-    def number(value: float) -> bytes:
-        return struct.pack(">i", round(float(value) * 65536))
+def number(value: float) -> bytes:
+    return struct.pack(">i", round(float(value) * 65536))
 
-    def xyz(values) -> bytes:
-        return b"XYZ \0\0\0\0" + b"".join(map(number, values))
 
-    steps = np.rint(65535 * linear(np.arange(1024) / 1023 * 255)).astype(">u2").tobytes()
-    curve = b"curv\0\0\0\0" + struct.pack(">I", 1024) + steps
-    name = b"Display P3 of a test\0"
-    text = b"desc\0\0\0\0" + struct.pack(">I", len(name)) + name + bytes(78)
-    right = b"text\0\0\0\0nobody's\0"
+def xyz(values) -> bytes:
+    return b"XYZ \0\0\0\0" + b"".join(map(number, values))
+
+
+def curve(values: np.ndarray) -> bytes:
+    """Linear light (n,) of n even steps of a file's values."""
+    steps = np.rint(65535 * values).astype(">u2").tobytes()
+    return b"curv\0\0\0\0" + struct.pack(">I", len(values)) + steps
+
+
+def profile(kind: bytes, space: bytes, connection: bytes, tags: dict[bytes, bytes]) -> bytes:
+    """A profile file (ICC.1:2010, version 2)."""
+    name = b"Display P3 of a test\0" if space == b"RGB " else b"A test's\0"
     tags = {
-        b"desc": text, b"cprt": right, b"wtpt": xyz(d50), b"rXYZ": xyz(adapted[:, 0]),
-        b"gXYZ": xyz(adapted[:, 1]), b"bXYZ": xyz(adapted[:, 2]), b"rTRC": curve, b"gTRC": curve,
-        b"bTRC": curve,
-    }  # fmt: skip
+        b"desc": b"desc\0\0\0\0" + struct.pack(">I", len(name)) + name + bytes(78),
+        b"cprt": b"text\0\0\0\0nobody's\0",
+        b"wtpt": xyz(D50),
+    } | tags
     table, body = struct.pack(">I", len(tags)), b""
     start = 128 + 4 + 12 * len(tags)
     for tag, data in tags.items():
         data += bytes(-len(data) % 4)
         table += tag + struct.pack(">II", start + len(body), len(data))
         body += data
-    size = start + len(body)
-    header = struct.pack(">I4sI4s4s4s", size, b"\0\0\0\0", 0x02100000, b"mntr", b"RGB ", b"XYZ ")
-    header += bytes(12) + b"acsp" + bytes(28) + b"".join(map(number, d50)) + bytes(48)
+    kinds = (b"\0\0\0\0", 0x02100000, kind, space, connection)
+    header = struct.pack(">I4sI4s4s4s", start + len(body), *kinds)
+    header += bytes(12) + b"acsp" + bytes(28) + b"".join(map(number, D50)) + bytes(48)
     return header + table + body
+
+
+def icc_profile(primaries: str) -> bytes:
+    """A matrix profile with sRGB's curve."""
+    bradford = np.array(
+        [[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]]
+    )
+    gain = np.diag((bradford @ D50) / (bradford @ D65))
+    adapted = np.linalg.inv(bradford) @ gain @ bradford @ to_xyz(primaries)
+    tags = {tag: xyz(adapted[:, n]) for n, tag in enumerate((b"rXYZ", b"gXYZ", b"bXYZ"))}
+    shown = curve(linear(np.arange(1024) / 1023 * 255))
+    return profile(
+        b"mntr", b"RGB ", b"XYZ ", tags | dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), shown)
+    )
+
+
+def grey_profile(gamma: float) -> bytes:
+    """Of a grey picture, as Photoshop's "Gray Gamma"."""
+    light = curve((np.arange(1024) / 1023) ** gamma)
+    return profile(b"mntr", b"GRAY", b"XYZ ", {b"kTRC": light})
+
+
+def press_profile() -> bytes:
+    """Of four inks: each of the sixteen full or empty prints takes half of the light for every
+    colour in it, and black takes all.
+    """
+    inks = np.indices((2,) * 4).reshape(4, -1).T  # cyan, magenta, yellow, black, the last fastest
+    light = 0.5 ** inks[:, :3].sum(1) * (1 - inks[:, 3])
+    lab = np.stack([255 * lightness(light) / 100, *np.full((2, 16), 128.0)], 1)
+    plain = bytes(range(256))
+    table = b"mft1\0\0\0\0" + bytes([4, 3, 2, 0])
+    table += b"".join(number(value) for value in np.eye(3).ravel())
+    table += plain * 4 + np.rint(lab).astype(np.uint8).tobytes() + plain * 3
+    return profile(b"prtr", b"CMYK", b"Lab ", {b"A2B0": table})
+
+
+def lightness(light: np.ndarray) -> np.ndarray:
+    """CIE L* (0 to 100) of relative luminance."""
+    return np.where(light > 216 / 24389, 116 * np.cbrt(light) - 16, light * 24389 / 27)
 
 
 P3 = icc_profile("P3")
@@ -229,6 +267,25 @@ def test_cmyk_and_grey_without_a_profile_stay_what_pillow_says(tmp_path):
     cmyk = Image.fromarray(COLOURS).convert("CMYK")
     path = saved(tmp_path, "a.tif", cmyk)
     np.testing.assert_array_equal(read_image(path), np.array(cmyk.convert("RGB")))
+
+
+def test_grey_pictures_go_by_their_profile(tmp_path):
+    levels = np.arange(0, 256, 15, dtype=np.uint8)[None]
+    found = read_image(saved(tmp_path, "grey.png", levels, icc_profile=grey_profile(1.8)))
+    expected = displayed((levels / 255.0) ** 1.8)
+    assert np.ptp(found, axis=-1).max() <= 1 and np.abs(expected - levels).max() > 15
+    assert np.abs(found - expected[..., None]).max() <= 1.5  # as for P3
+
+
+def test_prints_go_by_their_profile(tmp_path):
+    """All sixteen full and empty inks. The profile's table holds L* in 255 steps: half a step is
+    0.2 of L*, which the steepest part of sRGB's curve makes 0.6 of a level.
+    """
+    inks = 255 * np.indices((2,) * 4).reshape(4, -1).T.astype(np.uint8)
+    picture = Image.frombytes("CMYK", (16, 1), inks.tobytes())
+    found = read_image(saved(tmp_path, "a.tif", picture, icc_profile=press_profile()))
+    light = 0.5 ** (inks[:, :3] > 0).sum(1) * (inks[:, 3] == 0)
+    assert np.abs(found[0] - displayed(light)[:, None]).max() <= 0.6 + 1.5  # as for P3
 
 
 # formats --------------------------------------------------------------------------------------
