@@ -202,7 +202,7 @@ class WhereDidItLook:
             notes={view: [note]},
             height=384,
         )
-        shown = stretched(heat / heat.max(), garment.shape[:2])
+        shown = stretched(heat / (heat.max() or 1.0), garment.shape[:2])
         return (
             as_images([page]),
             as_masks([shown]),

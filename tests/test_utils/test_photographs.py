@@ -380,6 +380,13 @@ def test_a_shrunk_photograph_keeps_its_place(phone):
     assert np.abs(small.astype(int) - whole).max() <= 4  # of areas of 32 pixels squared
 
 
+@pytest.mark.slow
+def test_200_megapixels_are_read(tmp_path):
+    noise = Image.effect_noise((1020, 765), 60).convert("RGB")
+    noise.resize((16320, 12240), Image.Resampling.NEAREST).save(tmp_path / "a.jpg", quality=80)
+    assert read_image(tmp_path / "a.jpg").shape == (3060, 4080, 3)
+
+
 def headers(kind: str, side: int) -> bytes:
     """A small file that promises side x side pixels."""
     if kind == "jpg" or kind == "progressive.jpg":
