@@ -7,6 +7,7 @@ other tests did cannot reach it, and a start costs a tenth of a second instead o
 import multiprocessing
 import os
 import runpy
+import subprocess
 import sys
 import tempfile
 import traceback
@@ -32,15 +33,18 @@ def _server() -> multiprocessing.context.BaseContext:
     return context
 
 
-def _run(script: str, arguments: list[str], env: dict[str, str], errors: str) -> None:
+def _run(
+    script: str, arguments: list[str], env: dict[str, str], errors: str, out: str, cwd: str
+) -> None:
     sys.stdout.flush()
     os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    os.dup2(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 1)
     os.environ.update(env)
+    os.chdir(cwd)
     import torch
 
     torch.set_num_threads(int(env["OMP_NUM_THREADS"]))
-    sys.path[:0] = [str(ROOT), str(Path(script).parent)]
+    sys.path[:0] = [str(ROOT), str(Path(script).parent), *env.get("PYTHONPATH", "").split(":")]
     sys.argv = [script, *arguments]
     try:
         runpy.run_path(script, run_name="__main__")
@@ -52,11 +56,19 @@ def _run(script: str, arguments: list[str], env: dict[str, str], errors: str) ->
         os._exit(1)
 
 
-def start(script: Path, arguments: Sequence, env: Mapping[str, str], errors: Path):
-    """One process, started; ``errors`` gets its stderr."""
+def start(
+    script: Path,
+    arguments: Sequence,
+    env: Mapping[str, str],
+    errors: Path,
+    out: str | Path = os.devnull,
+    cwd: str | Path = ".",
+):
+    """One process, started; ``errors`` gets its stderr, ``out`` its stdout."""
     own = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", **env}
     words = [str(argument) for argument in arguments]
-    process = _server().Process(target=_run, args=(str(script), words, own, str(errors)))
+    files = [str(Path(place).absolute()) for place in (errors, out, cwd)]
+    process = _server().Process(target=_run, args=(str(script), words, own, *files))
     process.start()
     return process
 
@@ -68,6 +80,21 @@ def run_script(script: Path, arguments: Sequence, *, timeout: float = 400) -> in
         process.join(timeout)
         process.kill()
         return process.exitcode
+
+
+def run_alone(
+    script: Path, arguments: Sequence, *, cwd: Path, path: Path = ROOT, timeout: float = 400
+) -> subprocess.CompletedProcess:
+    """A tool as a user runs it, in a process of its own and from the folder ``cwd``; it may
+    import what lies in ``path``.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        errors, out = Path(folder) / "errors", Path(folder) / "out"
+        process = start(script, arguments, {"PYTHONPATH": str(path)}, errors, out, cwd)
+        process.join(timeout)
+        process.kill()
+        said = [path.read_text() if path.exists() else "" for path in (out, errors)]
+        return subprocess.CompletedProcess([script, *arguments], process.exitcode, *said)
 
 
 def run_ranks(

@@ -4,9 +4,11 @@ A new config is found by itself. One that needs photographs or weights gets a li
 """
 
 import copy
+import functools
 import importlib.util
 import json
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -40,12 +42,22 @@ def load(path: str):
         return load_config(path)
 
 
+@functools.cache
 def module_at(path: str):
     name = Path(path).stem
     spec = importlib.util.spec_from_file_location(f"from_{name}", ROOT / path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+_FOLDERS = tempfile.TemporaryDirectory()  # tiny weights of each kind, written once
+
+
+@functools.cache
+def saved(save) -> Path:
+    """The folder of tiny weights that ``save`` writes; read only."""
+    return save(Path(_FOLDERS.name) / save.__name__)
 
 
 def shrink_synthetic(path: str, folder: Path):
@@ -94,7 +106,7 @@ def shrink_flux(path: str, folder: Path):
     family = Path(path).parent.name
     kind = family if family in ("kontext", "klein", "qwen_edit") else kind
     save = getattr(folders, f"save_tiny_{kind}", folders.save_tiny_flux)
-    config = tests.tiny_config(save(folder / "weights"), folder, ROOT / path)
+    config = tests.tiny_config(saved(save), folder, ROOT / path)
     if config.model.conditioner.prompt.type == "PairPrompt":  # its own test fills a cache
         config.model.conditioner.prompt.missing = "encode"
     config.model.backbone.pop("quantize", None)  # an optional package
@@ -149,7 +161,7 @@ def shrink_flux_p2p(path: str, folder: Path):
 def shrink_sd(path: str, folder: Path):
     """An SD-1.x UNet of a few thousand parameters in the real folder layout, rendered people."""
     tests = module_at("tests/test_models/test_sd_real_layout.py")
-    config = tests.tiny_config(path, tests.save_small_sd(folder / "sd"), folder)
+    config = tests.tiny_config(path, saved(tests.save_small_sd), folder)
     config.train_dataloader.batch_size = 1
     return config
 
@@ -159,7 +171,7 @@ def shrink_reference_unets(path: str, folder: Path):
     config = shrink_sd(path, folder)
     config.model.conditioner.pop("num_heads", None)
     if config.model.codec.path is not None:  # a VAE of its own: the tiny folder's stands for it
-        config.model.codec.update(path=str(folder / "sd"), subfolder="vae")
+        config.model.codec.update(path=config.pretrained, subfolder="vae")
     flow = config.model.attention_losses.get("flow")
     if flow:
         flow.update(layers=["*.attn1"], sink_dims=None, min_grid_ratio=0.0)

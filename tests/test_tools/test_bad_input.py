@@ -3,8 +3,6 @@
 The tools run inside this process, from an empty folder; two cases run as a user runs them.
 """
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
+from ranks import run_alone
 from small_vitonhd import write_matches, write_tree
 from test_train import call
 
@@ -52,16 +51,14 @@ def error(capsys, monkeypatch, tmp_path):
         code, _, err = call(tool, ROOT / config, *arguments, capsys=capsys, monkeypatch=monkeypatch)
         lines = [line for line in err.splitlines() if line.startswith("error: ")]
         assert code == 2 and len(lines) == 1, err[-2000:]
-        return lines[0]  # an exception that run_tool does not know would have come out of `call`
+        return lines[0]  # an exception that run_alone does not know would have come out of `call`
 
     return run
 
 
 def as_a_user(folder: Path, *arguments: str) -> str:
     """The same in a process of its own."""
-    env = dict(os.environ, PYTHONPATH=str(ROOT), CUDA_VISIBLE_DEVICES="")
-    command = [sys.executable, str(ROOT / "tools/train.py"), str(ROOT / FLUX), *arguments]
-    result = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
+    result = run_alone(ROOT / "tools/train.py", [ROOT / FLUX, *arguments], cwd=folder)
     assert result.returncode == 2 and "Traceback" not in result.stderr, result.stderr[-2000:]
     return result.stderr.strip().splitlines()[-1]
 

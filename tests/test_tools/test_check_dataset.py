@@ -1,9 +1,7 @@
 """tools/check_dataset.py as a user runs it: exit codes, table, JSON, lists."""
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 from broken_vitonhd import BREAKS
+from ranks import run_alone
 from small_vitonhd import write_tree
 from test_train import call
 
@@ -86,9 +85,7 @@ def test_as_a_user_from_another_folder(tree, tmp_path):
     """In a process of its own, with everything broken at once: no traceback."""
     for name in ("a truncated mask", "an empty file", "broken keypoints", "a list of strangers"):
         BREAKS[name].act(tree)
-    env = dict(os.environ, PYTHONPATH=str(ROOT), CUDA_VISIBLE_DEVICES="")
-    command = [sys.executable, str(ROOT / "tools/check_dataset.py"), str(tree), "--deep"]
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    done = run_alone(ROOT / "tools/check_dataset.py", [tree, "--deep"], cwd=tmp_path)
     assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
     for code in ("truncated", "empty", "keypoints-unreadable", "list-entries-without-files"):
         assert code in done.stdout

@@ -2,16 +2,17 @@
 
 import argparse
 import collections
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools/convert"))
 import zero_cross_attention as converter
+from ranks import run_alone
 from released_keys import Sizes, released
 
 ROOT = Path(__file__).parents[2]
@@ -246,8 +247,8 @@ def test_a_pickle_with_code_is_explained(tmp_path):
 
 @pytest.mark.parametrize("tool", ["stableviton", pytest.param("sift_vton", marks=pytest.mark.slow)])
 def test_command_line(tool, tmp_path):
-    command = [sys.executable, ROOT / f"tools/convert/{tool}.py", "none.ckpt", "x.safetensors"]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    script = ROOT / f"tools/convert/{tool}.py"
+    result = run_alone(script, ["none.ckpt", "x.safetensors"], cwd=tmp_path)
     assert result.returncode == 2
     assert result.stderr.strip().splitlines()[-1] == "error: no checkpoint at none.ckpt"
 

@@ -2,14 +2,15 @@
 
 import importlib.util
 import json
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from ranks import run_alone
 
 ROOT = Path(__file__).parents[2]
 TOY = ROOT / "tests" / "test_engine"
@@ -27,11 +28,6 @@ def config_file(tmp_path_factory) -> Path:
     text = toy.TEXT.format(base=".default_runtime") + "custom_imports = dict(imports=['toy'])\n"
     path.write_text(text.replace("max_iters=20", "max_iters=6") + "log_level = 'WARNING'\n")
     return path
-
-
-def environment() -> dict[str, str]:
-    paths = [str(ROOT), str(TOY), os.environ.get("PYTHONPATH", "")]
-    return dict(os.environ, PYTHONPATH=os.pathsep.join(paths), CUDA_VISIBLE_DEVICES="")
 
 
 def call(tool: str, *arguments, capsys, monkeypatch) -> tuple[int, str, str]:
@@ -56,11 +52,8 @@ def tool(capsys, monkeypatch, tmp_path):
 
 def test_a_misspelt_key_is_one_sentence_and_code_two(config_file, tmp_path):
     """As a user runs it: in a process of its own."""
-    command = [sys.executable, str(ROOT / "tools/train.py"), str(config_file)]
-    command += ["--cfg-options", "optim_wraper.optimizer.lr=1"]
-    result = subprocess.run(
-        command, cwd=tmp_path, env=environment(), capture_output=True, text=True
-    )
+    arguments = [config_file, "--cfg-options", "optim_wraper.optimizer.lr=1"]
+    result = run_alone(ROOT / "tools/train.py", arguments, cwd=tmp_path, path=TOY)
     assert result.returncode == 2
     assert result.stderr.strip().splitlines()[-1] == (
         "error: unknown key 'optim_wraper' in --cfg-options: did you mean 'optim_wrapper'?"

@@ -54,7 +54,8 @@ def _called(model: nn.Module, state: Mapping[str, Tensor], side: int) -> list[st
 
     from vtonlab.backbones.codec import encode_pictures, unscale_latents, weights_dtype
 
-    weights = {k: v for k, v in state.items() if k in dict(model.named_parameters())}
+    names = {name for name, _ in model.named_parameters()}
+    weights = {name: tensor for name, tensor in state.items() if name in names}
     model.load_state_dict(weights, strict=False, assign=True)
     model.eval()
     generator = torch.Generator().manual_seed(0)

@@ -124,6 +124,9 @@ class SafeRunner(Runner):
             return shard_model(model, get_device(), **settings)
         if settings:
             self.logger.info("one process: `sharding` has nothing to share (start with torchrun)")
+        alone = not self.distributed and not is_model_wrapper(model)
+        if alone and not any(isinstance(part, nn.SyncBatchNorm) for part in model.modules()):
+            return model.to(get_device())  # mmengine would look for mmcv once for every module
         return super().wrap_model(model_wrapper_cfg, model)
 
     def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
