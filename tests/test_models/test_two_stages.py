@@ -16,8 +16,10 @@ import torch
 from PIL import Image
 
 from vtonlab.engine.checkpoints.files import read_checkpoint
+from vtonlab.engine.checkpoints.trained_parts import load_part
 from vtonlab.engine.config.load import finalize, load_config
 from vtonlab.engine.running.training import train
+from vtonlab.registry import MODELS
 
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "tests"), str(ROOT / "tools")]
@@ -152,19 +154,18 @@ def test_a_second_stage_without_a_first(stages, photographs, tmp_path, monkeypat
         FileNotFoundError, match=r"load_parts\.warping: no checkpoint at .*train it"
     ):
         train(copy.deepcopy(config))
-    config.load_parts = dict(warping=str(stages / "tryon/model.safetensors"))
-    with pytest.raises(ValueError, match=r"of another method or size.*'TryOnSynthesis'"):
-        train(copy.deepcopy(config))
-    config.load_parts = dict(generator=str(stages / "tryon/model.safetensors"))
-    with pytest.raises(ValueError, match="this part trains here"):
-        train(copy.deepcopy(config))
-    config.load_parts = dict(warp="x")
-    with pytest.raises(ValueError, match=r"TryOnSynthesis has no such part; it has .*warping"):
-        train(copy.deepcopy(config))
-    config.load_parts = dict(warping=str(stages / "warp/model.safetensors"))
+    first, second = (stages / f"{name}/model.safetensors" for name in ("warp", "tryon"))
+    built = MODELS.build(config.model.to_dict())
     config.model.warping.refinement.update(hidden=4)
-    with pytest.raises(ValueError, match=r"tensors differ, the first is .* in the model"):
-        train(copy.deepcopy(config))
+    another = MODELS.build(config.model.to_dict())
+    for model, part, file, sentence in (
+        (built, "warping", second, r"of another method or size.*'TryOnSynthesis'"),
+        (built, "generator", second, "this part trains here"),
+        (built, "warp", "x", r"TryOnSynthesis has no such part; it has .*warping"),
+        (another, "warping", first, r"tensors differ, the first is .* in the model"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            load_part(model, part, str(file), other_size=False)
     said = []
     monkeypatch.setattr(
         logging.Logger, "warning", lambda self, text, *a, **k: said.append(str(text))

@@ -41,14 +41,14 @@ def loss(layers=None) -> AttentionTVLoss:
 
 def test_network_with_and_without_token(parity):
     model, batch = build(parity)
-    conditions = zero_cross.compare_network(parity, TITLE, SYSTEM, model, batch)
+    conditions, records = zero_cross.compare_network(parity, TITLE, SYSTEM, model, batch, MIDDLE)
     numbers = parity.arrays("stableviton/tiny.npz")
     dropped = model.conditioner.drop(conditions, torch.tensor([True]))
     assert not model.conditioner.withheld(torch.tensor([True])).any()  # the loss stays
-    for name, given in (("", conditions), ("_token_dropped", dropped)):
-        with torch.no_grad():
-            found = model._run(conditions["noisy"], conditions["sigmas"], given, MIDDLE)
-        value = loss(MIDDLE)(found.records, batch, timesteps=torch.tensor([481.0]), step=0)["loss"]
+    with torch.no_grad():
+        found = model._run(conditions["noisy"], conditions["sigmas"], dropped, MIDDLE)
+    for name, given in (("", records), ("_token_dropped", found.records)):
+        value = loss(MIDDLE)(given, batch, timesteps=torch.tensor([481.0]), step=0)["loss"]
         theirs = float(numbers[f"atv_loss{name}"])
         what = "attention total variation" + name.replace("_", " ")
         parity.record(TITLE, f"{what}, relative", abs(float(value) / theirs - 1), 1e-5)

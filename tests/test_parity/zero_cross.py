@@ -93,8 +93,10 @@ def scale(value) -> float:
     return float(np.abs(np.asarray(value)).max())
 
 
-def compare_network(parity: Parity, title: str, system: str, model, batch) -> dict:
-    """One call at t = 481; returns the conditions."""
+def compare_network(
+    parity: Parity, title: str, system: str, model, batch, layers=()
+) -> tuple[dict, list]:
+    """One call at t = 481; returns the conditions and the records of ``layers``."""
     numbers, inputs = (parity.arrays(f"{system}/{n}.npz") for n in ("tiny", "tiny_inputs"))
     conditions = model.conditioner.prepare(batch, model.encode)
     theirs = numbers["given_channels"]
@@ -103,10 +105,10 @@ def compare_network(parity: Parity, title: str, system: str, model, batch) -> di
     noisy = model.noise_schedule.add_noise(model.encode(batch["person"]), noise, sigmas)
     parity.compare(title, "latents noised at t = 481", noisy, numbers["noisy_481"], 1e-6)
     with torch.no_grad():
-        prediction = model._run(noisy, sigmas, conditions)
+        prediction = model._run(noisy, sigmas, conditions, layers)
     theirs = numbers["network_output"]
     parity.compare(title, "network output", prediction.sample, theirs, NETWORK * scale(theirs))
-    return {**conditions, "noisy": noisy, "sigmas": sigmas}
+    return {**conditions, "noisy": noisy, "sigmas": sigmas}, prediction.records
 
 
 def compare_steps(parity: Parity, title: str, system: str, model, batch, guidance: str) -> None:

@@ -30,7 +30,7 @@ def small(tmp_path):
     }
     config = load_config(ROOT / "configs/coral/dit_synthetic.py", options)
     for loader in ("train_dataloader", "val_dataloader"):
-        config[loader].dataset.cache_dir = None
+        config[loader].dataset.cache_dir = str(tmp_path / "people")
     config.visualizer.vis_backends = [dict(type="LocalVisBackend")]
     config.val_evaluator = [*config.val_evaluator, dict(type="ImageErrors")]
     return finalize(config, work_dir=str(tmp_path / "work"))
