@@ -17,6 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PRELOAD = (
     "torch.distributed",
+    "torch._dynamo.backends.debugging",
     "mmengine.runner",
     "diffusers.models.transformers.transformer_flux",
     "diffusers.models.unets.unet_2d_condition",

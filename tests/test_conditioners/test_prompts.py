@@ -54,6 +54,15 @@ def test_encoded_once_for_each_setting(make):
     assert value(make()) == 1 and Counting.calls == 3
 
 
+def test_encoded_or_read_the_buffers_stand_in_one_order(make):
+    """Of two processes that share them tensor by tensor, one may read what the other encoded."""
+    prompts = {"upper_body": "a shirt", "dresses": "a dress"}
+    encoded, read = make(prompts=prompts), make(prompts=prompts)
+    assert Counting.calls == 1
+    names = [name for name, _ in encoded.named_buffers()]
+    assert names == [name for name, _ in read.named_buffers()] and len(names) == 4
+
+
 def test_changed_encoders_are_asked_again(make, weights):
     make()
     (weights / "text_encoder_2/model.safetensors").write_bytes(b"other weights")

@@ -139,7 +139,8 @@ class CachedPrompt(TextSource):
             settings += (pipeline,)
         name = hashlib.sha256(repr(settings).encode()).hexdigest()[:16]
         self.cache_file = Path(cache_dir) / f"{name}.safetensors"
-        for name, tensor in self._load_or_encode().items():
+        # by name: processes that share buffers in turn may have encoded or read them
+        for name, tensor in sorted(self._load_or_encode().items()):
             self.register_buffer(name, tensor, persistent=False)
 
     def forward(self, categories: Sequence[str]) -> tuple[Tensor, Tensor]:
