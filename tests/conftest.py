@@ -2,6 +2,7 @@
 they are there.
 """
 
+import functools
 import gc
 import os
 import sys
@@ -21,9 +22,20 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """The longest file first, so that no worker is left with it at the end."""
+    """The longest file first, so that no worker is left with it at the end. A file stays on one
+    worker; all that fork processes on one, which then needs but one server (`ranks.py`).
+    """
     items.sort(key=lambda item: item.path.name != "test_configs.py")
+    for item in items:
+        group = "ranks" if _forks(item.path) else item.path.relative_to(item.config.rootpath)
+        item.add_marker(pytest.mark.xdist_group(str(group)))
+
+
+@functools.cache
+def _forks(path: Path) -> bool:
+    return "\nfrom ranks import " in path.read_text(encoding="utf-8")
 
 
 def pytest_collection_finish(session):

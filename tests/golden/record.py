@@ -1,4 +1,4 @@
-"""Loss traces of a few steps, of all ``*_synthetic`` configs, at one thread: refactorings keep them.
+"""Short loss traces of all ``*_synthetic`` configs, at one thread: refactorings keep them.
 
 Example:
     python tests/golden/record.py                              # those without a trace yet
