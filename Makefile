@@ -22,8 +22,8 @@ endif
 # What pip is given besides: PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu" takes
 # the build of torch and torchvision for machines without a GPU (0.3 GB instead of 3).
 PIP_ARGS ?=
-# Two processes, whole files each (conftest.py groups them), in the order that it has them in.
-WORKERS := -n 2 --dist loadgroup --no-loadscope-reorder
+# Two processes, whole files each, in the order in which conftest.py has them.
+WORKERS := -n 2 --dist loadfile --no-loadscope-reorder
 # Processors that one processor can play (see test-portable): instruction sets of ATen, oneDNN, MKL.
 OTHER_PROCESSORS := \
 	"ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPATIBLE" \

@@ -2,7 +2,6 @@
 they are there.
 """
 
-import functools
 import gc
 import os
 import sys
@@ -22,20 +21,25 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """The longest file first, so that no worker is left with it at the end. A file stays on one
-    worker; all that fork processes on one, which then needs but one server (`ranks.py`).
-    """
+    """The longest file first, so that no worker is left with it at the end."""
     items.sort(key=lambda item: item.path.name != "test_configs.py")
-    for item in items:
-        group = "ranks" if _forks(item.path) else item.path.relative_to(item.config.rootpath)
-        item.add_marker(pytest.mark.xdist_group(str(group)))
 
 
-@functools.cache
-def _forks(path: Path) -> bool:
-    return "\nfrom ranks import " in path.read_text(encoding="utf-8")
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """``--dist loadfile``, with all files that fork processes on one worker: these then need but
+    one server (`ranks.py`), which costs as much as a worker's start.
+    """
+    from xdist.scheduler import LoadFileScheduling
+
+    class Files(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.partition("::")[0]
+            text = (config.rootpath / path).read_text(encoding="utf-8")
+            return "ranks" if "\nfrom ranks import " in text else path
+
+    return Files(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def pytest_collection_finish(session):
