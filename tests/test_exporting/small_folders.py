@@ -10,7 +10,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1] / "test_models"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "test_conditioners"))
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from flux_folder import save_tiny_flux
+from flux_folder import save_tiny_flux, save_tiny_klein, save_tiny_kontext
 from small_unet import CLIP, UNET, VAE
 
 from tools.export import main as export
@@ -55,6 +55,8 @@ FAMILIES = {
     "stableviton": Family(
         *("stableviton/unet_vitonhd", "sd", (32, 32)), {"model.conditioner.num_heads": 2}
     ),
+    "kontext": Family("kontext/dit_vitonhd", "kontext", (64, 48), {**_FLOAT32, **_LORA, **_PROMPT}),
+    "klein": Family("coral/klein_vitonhd", "klein", (64, 48), {**_FLOAT32, **_LORA}),
     "coral_toy": Family(
         *("coral/dit_synthetic", None, (32, 24)), {"model.backbone.num_single_layers": 1}
     ),
@@ -73,8 +75,9 @@ class Exported(NamedTuple):
 
 def save_base(kind: str, folder: Path) -> Path:
     """A tiny base in the layout of the real one."""
-    if kind == "flux":
-        return save_tiny_flux(folder)
+    transformers = dict(flux=save_tiny_flux, kontext=save_tiny_kontext, klein=save_tiny_klein)
+    if kind in transformers:
+        return transformers[kind](folder)
     torch.manual_seed(0)
     two_levels = dict(
         block_out_channels=(16, 32),
@@ -98,7 +101,7 @@ def small_config(name: str, base: Path | None, folder: Path, pose_panel: bool = 
     config.model.update(size=family.size, probe=None, val_sigmas=None)
     config.model["attention_losses"] = {}
     config.model.sampler.num_steps = STEPS
-    if name == "coral":
+    if family.base not in ("sd", None):
         config.model.conditioner.prompt.cache_dir = str(folder / "prompts")
     if not pose_panel:  # as the stock pipeline: its positions, its draws from the posterior
         config.model.conditioner.pose_panel = False
