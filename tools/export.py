@@ -9,6 +9,7 @@ Example:
         work_dirs/coral/dit_synthetic/iter_1200.pth --out exported/coral
     python tools/export.py --model coral_synthetic --out exported/toy    # of the box
     python tools/export.py --model work_dirs/my_run --out exported/mine --push me/my-try-on
+    python tools/export.py --model exported/mine --push me/my-try-on     # an earlier export
 
 Scores on the card are those of results folders of tools/test.py: --results, or what lies in the
 checkpoint's folder and was drawn with it. --push needs `hf auth login` once. Exit codes: 0 done, 2
@@ -27,6 +28,7 @@ import argparse
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
+    from vtonlab.engine.checkpoints.exported import is_export
     from vtonlab.engine.cli import add_cfg_options, parse
 
     parser = argparse.ArgumentParser(
@@ -37,7 +39,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--model", metavar="NAME", help="of the box, or a work directory, in place of both"
     )
-    parser.add_argument("--out", required=True, help="a new folder, or an earlier export")
+    parser.add_argument("--out", help="a new folder, or an earlier export")
     parser.add_argument(
         "--dtype",
         choices=("float32", "bfloat16", "float16"),
@@ -56,6 +58,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error("--model brings its config and its weights: leave CONFIG and CHECKPOINT out")
     if not args.model and not args.checkpoint:
         parser.error("give CONFIG and CHECKPOINT, or --model NAME")
+    done = bool(args.model) and is_export(args.model)
+    if done and (args.out or not args.push):
+        parser.error(f"--model {args.model} was exported already: --push REPO uploads it as it is")
+    if not done and not args.out:
+        parser.error("--out DIR is missing: the folder to write")
     return args
 
 
@@ -70,6 +77,9 @@ def main(argv: list[str] | None = None) -> int:
 
     if args.push:
         check_repo(args.push)
+    if not args.out:
+        print(f"pushed: {push_folder(args.model, args.push, private=args.private)}", flush=True)
+        return OK
     options, shipped = args.cfg_options or {}, None
     if args.model:
         args.config, args.checkpoint, own = files_of(args.model)

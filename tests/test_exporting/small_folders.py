@@ -10,7 +10,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1] / "test_models"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "test_conditioners"))
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from flux_folder import save_tiny_flux, save_tiny_klein, save_tiny_kontext
+from flux_folder import save_tiny_flux, save_tiny_klein, save_tiny_kontext, save_tiny_sd3
 from small_unet import CLIP, UNET, VAE
 
 from tools.export import main as export
@@ -55,6 +55,7 @@ FAMILIES = {
     "stableviton": Family(
         *("stableviton/unet_vitonhd", "sd", (32, 32)), {"model.conditioner.num_heads": 2}
     ),
+    "sd3": Family("coral/sd3_vitonhd", "sd3", (64, 48), {**_FLOAT32, **_PROMPT}),
     "kontext": Family("kontext/dit_vitonhd", "kontext", (64, 48), {**_FLOAT32, **_LORA, **_PROMPT}),
     "klein": Family("coral/klein_vitonhd", "klein", (64, 48), {**_FLOAT32, **_LORA}),
     "coral_toy": Family(
@@ -76,6 +77,7 @@ class Exported(NamedTuple):
 def save_base(kind: str, folder: Path) -> Path:
     """A tiny base in the layout of the real one."""
     transformers = dict(flux=save_tiny_flux, kontext=save_tiny_kontext, klein=save_tiny_klein)
+    transformers["sd3"] = save_tiny_sd3
     if kind in transformers:
         return transformers[kind](folder)
     torch.manual_seed(0)

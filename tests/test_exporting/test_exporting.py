@@ -117,7 +117,7 @@ def noise_of(result, purpose: str = "picture") -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-@pytest.mark.parametrize("name", ALONE)
+@pytest.mark.parametrize("name", [*ALONE, pytest.param("sd3", marks=pytest.mark.slow)])
 def test_the_same_picture_in_diffusers_alone_and_read_back(name, exported, load, without_vtonlab):
     made, given = exported(name), shown(name)
     result, latents = drawn(made.model, given)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 from hub_server import COMMIT, HubServer
 
 from vtonlab.engine.checkpoints.exported import ABOUT, write_sums
@@ -50,6 +51,23 @@ def test_one_commit_of_every_file(folder, hub, capsys, caplog):
     assert hub.tokens <= {f"Bearer {SECRET}", None}
     said = capsys.readouterr()
     assert SECRET not in said.out + said.err + caplog.text
+
+
+def test_the_tool_pushes_an_earlier_export_as_it_lies_there(folder, hub, capsys):
+    from tools.export import main
+
+    assert main(["--model", str(folder), "--push", "me/x"]) == 0
+    assert f"/commit/{COMMIT}" in capsys.readouterr().out and ABOUT in hub.files
+    for words, said in (
+        ([], "was exported already"),
+        (["--out", "x", "--push", "me/x"], "already"),
+    ):
+        with pytest.raises(SystemExit):
+            main(["--model", str(folder), *words])
+        assert said in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["--model", "coral_synthetic"])
+    assert "--out DIR is missing" in capsys.readouterr().err
 
 
 def test_a_changed_folder_is_not_pushed(folder, hub):

@@ -90,7 +90,9 @@ def bases_of(config: Mapping[str, Any]) -> list[str]:
     """
     found = [config.get("pretrained"), *_paths(config.get("model") or {})]
     names = [str(name) for name in found if name]
-    return list(dict.fromkeys(n if _HUB.fullmatch(n) else Path(n).name for n in names))
+    on_hub = [bool(_HUB.fullmatch(name)) and not Path(name).exists() for name in names]
+    rows = zip(names, on_hub, strict=True)
+    return list(dict.fromkeys(n if there else Path(n).name for n, there in rows))
 
 
 def _paths(node: Any) -> Iterable[str]:
@@ -128,6 +130,8 @@ def _what(model: TryOnDiffusion, bases: list[str], lora: bool) -> str:
 
 def _use(model: TryOnDiffusion, form: Form, bases: list[str], lora: bool, place: str) -> str:
     pose = ", pose" if "pose" in model.conditioner.needs else ""
+    known = _prompts(model)
+    category = "" if "" in known or not known else f', category="{sorted(known)[-1]}"'
     names = ", ".join(
         f'"{name}"' for name in ("person", "garment", "mask", *(["pose"] if pose else []))
     )
@@ -140,7 +144,7 @@ def _use(model: TryOnDiffusion, form: Form, bases: list[str], lora: bool, place:
         f'    "{place}", custom_pipeline="{place}", trust_remote_code=True',
         ")  # it runs the pipeline.py of this folder: read it first",
         f'person, garment, mask{pose} = (load_image(f"{{n}}.png") for n in ({names}))',
-        f'pipe(person, garment, mask{pose}).images[0].save("dressed.png")',
+        f'pipe(person, garment, mask{pose}{category}).images[0].save("dressed.png")',
         "```\n",
     ]
     rows = ["\n".join(code)]
@@ -194,8 +198,13 @@ def _stock(model: TryOnDiffusion, form: Form, bases: list[str], place: str) -> s
                 "Pose tokens are clean at every step and stand at the person's positions: "
                 "`pipeline.py` does both, the stock pipeline neither."
             )
-    words = [f"`{text}`" for text in getattr(conditioner.prompt, "prompts", {}).values()]
+    words = [f"`{text}`" for text in _prompts(model).values()]
     return " ".join([*rows, *(["Prompt:", *words] if words else [])]) + "\n"
+
+
+def _prompts(model: TryOnDiffusion) -> Mapping[str, str]:
+    """Category -> prompt, or one for all; empty for a model without words."""
+    return getattr(getattr(model.conditioner, "prompt", None), "prompts", {})
 
 
 def _loads_loras(pipeline: str) -> bool:

@@ -14,6 +14,7 @@ from torch import nn
 
 from vtonlab.backbones.codec import SpaceToDepthCodec, whole_codec
 from vtonlab.backbones.families.flux import FluxFamily
+from vtonlab.backbones.families.sd3 import SD3Family
 from vtonlab.backbones.families.unet import UNetFamily
 from vtonlab.conditioners.full_3d_attention import Full3DAttentionConditioner
 from vtonlab.conditioners.prompts import CachedPrompt, NullPrompt
@@ -124,7 +125,9 @@ def panels(model: TryOnDiffusion) -> dict[str, Any]:
     if type(sampler) is not FlowMatchEulerSampler or sampler.dynamic_shifting == "flux2":
         raise NoCounterpart(f"{type(sampler).__name__} steps a scheduler in a way of its own")
     if sampler.guided:
-        raise NoCounterpart("guidance by a second prediction is not FLUX.1-Fill's way")
+        raise NoCounterpart("panels are guided by a second prediction")
+    if isinstance(FAMILIES.find(model.backbone), SD3Family) and _has_lora(model):
+        raise NoCounterpart("its LoRA lies over input channels that the base has not")
     if type(conditioner.prompt) not in (CachedPrompt, NullPrompt):
         raise NoCounterpart(f"{type(conditioner.prompt).__name__} makes a text for each pair")
     return _settings(model) | dict(
@@ -137,7 +140,12 @@ def panels(model: TryOnDiffusion) -> dict[str, Any]:
 FORMS: dict[tuple[type, type], Callable[[TryOnDiffusion], dict[str, Any]]] = {
     (SpatialConcatConditioner, UNetFamily): spatial_concat,
     (Full3DAttentionConditioner, FluxFamily): panels,
+    (Full3DAttentionConditioner, SD3Family): panels,
 }
+
+
+def _has_lora(model: TryOnDiffusion) -> bool:
+    return bool(getattr(model.backbone, "peft_config", None))
 
 
 def _check_plain(model: TryOnDiffusion) -> None:

@@ -1,11 +1,12 @@
-"""Virtual try-on on diffusers alone: FLUX.1-Fill sees garment, person and pose side by side.
+"""Virtual try-on on diffusers alone: a DiT sees garment, person and pose side by side.
 
     pipe = DiffusionPipeline.from_pretrained(DIR, custom_pipeline=DIR, trust_remote_code=True)
     picture = pipe(person, garment, mask, pose).images[0]
 
-Parts that the folder does not hold come from the base model, once. The prompt was encoded when the
-model was trained and lies in the folder, so no text encoder is loaded. Written by vtonlab; needs
-torch, diffusers, peft, NumPy and Pillow.
+FLUX.1-Fill has channels for the canvas and its mask; Stable Diffusion 3 was given them. Parts that
+the folder does not hold come from the base model, once. The prompt was encoded when the model was
+trained and lies in the folder, so no text encoder is loaded. Written by vtonlab; needs torch,
+diffusers, peft, NumPy and Pillow.
 """
 
 import os
@@ -18,6 +19,7 @@ from diffusers import (
     FluxFillPipeline,
     FluxTransformer2DModel,
     ImagePipelineOutput,
+    ModelMixin,
 )
 from diffusers.loaders import FluxLoraLoaderMixin
 from diffusers.pipelines.flux.pipeline_flux_fill import calculate_shift
@@ -50,7 +52,7 @@ class TryOnPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
     def __init__(
         self,
         scheduler,
-        transformer: FluxTransformer2DModel = None,
+        transformer: ModelMixin = None,
         vae: AutoencoderKL = None,
         settings: dict = None,  # noqa: RUF013  (diffusers reads the types)
     ):
@@ -99,21 +101,20 @@ class TryOnPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
         batch, arrays = as_batch(person, garment, mask, pose, settings)
         batch = {name: value.to(self._execution_device) for name, value in batch.items()}
         generators = as_generators(generator, len(batch["person"]))
-        tokens, pooled = self._read_folder(category, len(generators))
+        text = self._read_folder(category, len(generators))
         canvas, masks, clean = self._conditions(batch, generators)
         width = canvas.shape[-1] // self._panels
         latents = draw_noise(canvas[..., : 2 * width], generators)
         if clean is not None:
             latents = torch.cat([latents, clean], dim=-1)
-        beside = torch.cat([self._packed(canvas), self._packed(masks)], dim=2)
-        ids = self._position_ids(canvas.shape[-2] // 2, width // 2).to(canvas)
+        beside = (canvas, masks)
         guidance = settings["guidance_scale"] if guidance_scale is None else guidance_scale
         steps = num_inference_steps or settings["num_steps"]
-        self._set_timesteps(steps, len(ids))
+        self._set_timesteps(steps, canvas.shape[-2] * canvas.shape[-1] // 4)
         levels = zip(self.scheduler.timesteps, self.scheduler.sigmas, strict=False)
         for number, (timestep, sigma) in enumerate(self.progress_bar(list(levels))):
             level = sigma.to(latents).expand(len(latents))
-            output = self._run(latents, beside, level, tokens, pooled, ids, guidance)
+            output = self._run(latents, beside, level, text, guidance)
             if settings["network_predicts"] == "clean":
                 output = (latents - output) / level[:, None, None, None]
             latents = self.scheduler.step(output, timestep, latents, return_dict=False)[0]
@@ -147,9 +148,9 @@ class TryOnPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
         if self._prompts is None:
             self._prompts = load_file(self._file(settings["prompts"]))
         known = sorted(name.removeprefix("tokens_") for name in self._prompts if "tokens_" in name)
-        category = "" if "" in known else category or known[0]
+        category = "" if "" in known else category
         if category not in known:
-            raise ValueError(f"category={category!r}: this model knows {', '.join(known)}")
+            raise ValueError(f"category={category!r}: give one of {', '.join(known)}")
         found = (self._prompts[f"{kind}_{category}"] for kind in ("tokens", "pooled"))
         like = dict(device=self._execution_device, dtype=self.transformer.dtype)
         return tuple(text.to(**like).expand(count, *text.shape) for text in found)
@@ -191,25 +192,27 @@ class TryOnPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
             mu = calculate_shift(tokens, 256, 4096, 0.5, 1.15)
         self.scheduler.set_timesteps(sigmas=np.linspace(1.0, 1.0 / steps, steps), mu=mu)
 
-    def _run(self, latents, beside, level, tokens, pooled, ids, guidance):
-        kind = self.transformer.dtype
-        if self.transformer.config.guidance_embeds:
-            guidance = torch.full_like(level, guidance)
-        else:
-            guidance = None
+    def _run(self, latents, beside, level, text, guidance):
+        """The network's answer, like ``latents`` (B, C, h, P * w)."""
+        kind, (tokens, pooled) = self.transformer.dtype, text
+        words = dict(encoder_hidden_states=tokens, pooled_projections=pooled, return_dict=False)
+        if not isinstance(self.transformer, FluxTransformer2DModel):  # pictures in, pictures out
+            streams = torch.cat([latents, *beside], dim=1).to(kind)
+            return self.transformer(streams, timestep=level * 1000.0, **words)[0].float()
+        streams = torch.cat([self._packed(part) for part in (latents, *beside)], dim=2).to(kind)
+        height, width = (side // 2 for side in latents.shape[-2:])
+        ids = self._position_ids(height, width // self._panels).to(level)
+        embedded = self.transformer.config.guidance_embeds
         output = self.transformer(
-            hidden_states=torch.cat([self._packed(latents), beside], dim=2).to(kind),
-            encoder_hidden_states=tokens,
-            pooled_projections=pooled,
+            streams,
             timestep=level,
             img_ids=ids,
             txt_ids=torch.zeros(tokens.shape[1], 3).to(ids),
-            guidance=guidance,
-            return_dict=False,
+            guidance=torch.full_like(level, guidance) if embedded else None,
+            **words,
         )[0].float()
-        height, width = (side // 2 for side in latents.shape[-2:])  # (c, row, column) of a token
-        output = output.reshape(len(latents), height, width, -1, 2, 2).permute(0, 3, 1, 4, 2, 5)
-        return output.reshape(latents.shape)
+        output = output.reshape(len(latents), height, width, -1, 2, 2)  # (c, row, column) last
+        return output.permute(0, 3, 1, 4, 2, 5).reshape(latents.shape)
 
     @staticmethod
     def _packed(latents):
