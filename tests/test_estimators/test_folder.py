@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -206,3 +207,20 @@ def test_a_table_without_map_columns(photos):
     (photos / "prepared/settings.json").write_text("{}")
     with pytest.raises(ValueError, match="were made with other settings"):
         PairListDataset(**options)
+
+
+def test_the_command_with_estimators_of_a_config(wardrobe, tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
+    from tools import prepare
+
+    config = tmp_path / "mine.py"
+    config.write_text('preparation = dict(type="OnlyRedPreparation")\n')
+    argv = [str(wardrobe / "pairs.csv"), "--out", str(tmp_path / "out"), "--layout", "pairs"]
+    assert prepare.main([*argv, "--preparation", str(config), "--size", "128", "96"]) == 0
+    assert "6 people prepared, 0 refused, 0 uncertain" in capsys.readouterr().out
+    assert len(list((tmp_path / "out/previews").iterdir())) == 6
+    config.write_text("preparations = 3\n")
+    with pytest.raises(ValueError, match=r"mine\.py has no `preparation = dict"):
+        prepare.main([*argv, "--preparation", str(config)])
+    with pytest.raises(FileNotFoundError, match=r"gone\.py does not exist"):
+        prepare.main([*argv, "--preparation", str(tmp_path / "gone.py")])
