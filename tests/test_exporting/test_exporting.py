@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from small_folders import FAMILIES, STEPS, Exported, make, pair, save_base
 
 from vtonlab.apis import TryOnInferencer, init_model
-from vtonlab.engine.checkpoints.exported import ABOUT, SUMS, verify
+from vtonlab.engine.checkpoints.exported import ABOUT, SUMS, verify, write_sums
 from vtonlab.engine.checkpoints.files import read_checkpoint
 from vtonlab.registry import BACKBONES
 from vtonlab.utils.seeding import seed_from
@@ -411,6 +411,44 @@ def test_a_changed_folder_is_refused_by_name(exported, tmp_path):
     (folder / ABOUT).write_text("{}")
     with pytest.raises(ValueError, match=f"{ABOUT} is not the file"):
         init_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (dict(parts=dict(backbone=dict(folder="../x"))), "lacks 'class'"),
+        (dict(loras=dict(default="/etc/passwd")), "'/etc/passwd' leaves the folder"),
+        (dict(config={"model.backbone.path": "../../x"}), "leaves the folder"),
+        (dict(config={"custom_imports": "os"}), "custom_imports"),
+        (dict(format=99), "reads up to 1: upgrade"),
+        ("import os\nos.system('true')\n", "--safe refuses"),
+    ],
+)
+def test_a_stranger_s_folder_with_sums_of_its_own_does_no_harm(change, said, exported, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(exported("catvton").folder, folder)
+    if isinstance(change, str):
+        (folder / "config.py").write_text(change)
+    else:
+        about = json.loads((folder / ABOUT).read_text()) | change
+        (folder / ABOUT).write_text(json.dumps(about))
+    write_sums(folder)
+    with pytest.raises(ValueError) as caught:
+        init_model(folder)
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_stranger_s_config_is_not_run_by_the_tool(exported, tmp_path, monkeypatch):
+    from tools import test as tool
+
+    folder = tmp_path / "copy"
+    shutil.copytree(exported("catvton").folder, folder)
+    (folder / "config.py").write_text(f"open({str(tmp_path / 'harm')!r}, 'w')\n")
+    write_sums(folder)
+    monkeypatch.setattr(sys, "argv", ["test.py", "--model", str(folder), "--out", str(tmp_path)])
+    with pytest.raises(ValueError, match="--safe refuses"):
+        tool.main()
+    assert not (tmp_path / "harm").exists()
 
 
 def test_what_cannot_be_exported_says_why(exported, tmp_path):
