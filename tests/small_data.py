@@ -118,6 +118,7 @@ def full_sample():
             sample[f"{side}pose"][h // 2 :] = (22, 82, 194)
         sample["garment_keypoints"] = np.roll(keypoints, 1, 0)
         more = np.random.default_rng([seed, 1])
+        sample["before"] = _picture(more, size)
         for role in REFERENCES[1:]:
             sample[role] = _picture(more, size)
             for name in ("correspondences", "flow"):

@@ -158,6 +158,32 @@ def shrink_flux_p2p(path: str, folder: Path):
     return config
 
 
+def shrink_flux_pairs(path: str, folder: Path):
+    """Its own reader, on a table with further photographs: people of a VITON-HD tree stand for
+    them; without matches, which no matcher finds in random pictures.
+    """
+    config = shrink_flux_dresscode(path, folder)
+    root = write_tree(folder / "people", 6, (64, 48))
+    config.data_root = str(root)
+    shown = config.train_dataloader.dataset.maps[2:]
+    rows = [",".join(["person,garment,category,mask", *shown])]
+    for file in sorted((root / "train/image").iterdir()):
+        n, person = file.stem, f"train/image/{file.name}"
+        files = [f"train/cloth/{n}.jpg" if name == "garment_2" else person for name in shown]
+        mask = f"train/agnostic-mask/{n}_mask.png"
+        rows.append(",".join([person, f"train/cloth/{n}.jpg", "upper_body", mask, *files]))
+    (root / "pairs.csv").write_text("\n".join(rows) + "\n")
+    config.train_dataloader.dataset.matched = []
+    return config
+
+
+def shrink_flux_deepfashion(path: str, folder: Path):
+    """Its own reader, on a written tree."""
+    config = shrink_flux_dresscode(path, folder)
+    config.data_root = str(write_tree(folder / "people", 9, (64, 48), layout="deepfashion"))
+    return config
+
+
 def shrink_sd(path: str, folder: Path):
     """An SD-1.x UNet of a few thousand parameters in the real folder layout, rendered people."""
     tests = module_at("tests/test_models/test_sd_real_layout.py")
@@ -250,7 +276,11 @@ SHRINK = {
     "configs/coral/dit_vitonhd.py": shrink_flux_vitonhd,
     "configs/klein/dit_vitonhd.py": shrink_flux_vitonhd,
     "configs/kontext/dit_vitonhd.py": shrink_flux_vitonhd,
+    "configs/kontext/dit_vitonhd_try_off.py": shrink_flux_vitonhd,
+    "configs/kontext/dit_pairs_worn.py": shrink_flux_pairs,
+    "configs/kontext/dit_deepfashion_pose.py": shrink_flux_deepfashion,
     "configs/qwen_edit/dit_vitonhd.py": shrink_flux_vitonhd,
+    "configs/qwen_edit/dit_pairs_outfit.py": shrink_flux_pairs,
     "configs/coral/dit_dresscode.py": shrink_flux_dresscode,
     "configs/coral/dit_p2p.py": shrink_flux_p2p,
     "configs/coral/dit_tiny_vitonhd.py": shrink_tiny_vitonhd,
@@ -276,7 +306,16 @@ def test_is_read_and_strictly_checked(path):
         check_config(misspelt)
 
 
-@pytest.mark.parametrize("path", CONFIGS)
+# Variants of a config that is trained here, which their own parts' tests cover too.
+SLOW = [
+    *(f"configs/kontext/dit_synthetic_{n}.py" for n in ("baseline", "try_off_baseline", "worn")),
+    *("configs/kontext/dit_vitonhd_try_off.py", "configs/kontext/dit_pairs_worn.py"),
+    *("configs/kontext/dit_deepfashion_pose.py", "configs/qwen_edit/dit_pairs_outfit.py"),
+]
+TRAINED = [pytest.param(p, marks=pytest.mark.slow) if p in SLOW else p for p in CONFIGS]
+
+
+@pytest.mark.parametrize("path", TRAINED)
 def test_builds_and_trains_two_steps(path, tmp_path):
     config = SHRINK.get(path, shrink_synthetic)(path, tmp_path)
     config.train_cfg.max_iters = 2

@@ -82,11 +82,14 @@ def _load(config_path: str, options: dict):
 
 
 def _requests(config, config_path: str) -> list[dict]:
+    from vtonlab.structures.match_store import of_role
+
     found = []
     for node in data_sets_with_matches(config):
         plain = node.to_dict()
-        if plain not in found:
-            found.append(plain)
+        roles, alone = plain.pop("matched", ()), plain["matches"]
+        further = [dict(plain, garment_column=role, matches=of_role(alone, role)) for role in roles]
+        found += [one for one in (plain, *further) if one not in found]
     if not found:
         raise ValueError(
             f"{config_path} asks for no matches: give a data set "

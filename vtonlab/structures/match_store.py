@@ -41,6 +41,11 @@ def store_request(matches: Mapping, data_root, split: str) -> tuple[Path, dict]:
     return Path(matches.get("root") or DEFAULT_ROOT) / name, identity
 
 
+def of_role(matches: Mapping, role: str) -> dict:
+    """A config's ``matches`` for a further garment of the same people: a store below the root."""
+    return {**matches, "root": str(Path(matches.get("root") or DEFAULT_ROOT) / role)}
+
+
 def open_store(matches: Mapping, data_root, split: str) -> MatchStore:
     """The finished store of a config's ``matches``, for reading.
 

@@ -31,6 +31,7 @@ key                value                       meaning
 ``correspondences``  Correspondences           may be empty
 ``flow``           FlowField of (H, W)         the truth, where it is known
 ``target``         (H, W, 3) uint8 RGB         true result where ``garment`` is not worn
+``before``         (H, W, 3) uint8 RGB         the person in other clothes than in ``person``
 ``task``           str                         what is asked for, where a run mixes tasks
 =================  ==========================  ================================================
 
@@ -72,7 +73,7 @@ REQUIRED = ("id", "garment_id", "category", "index", "position", "person", "garm
 IUV_MAPS = ("iuv", "garment_iuv")
 PICTURES = (
     *("person", "garment", "agnostic", "pose", "garment_pose", "target", *IUV_MAPS),
-    *(*MORE_GARMENTS, "worn"),
+    *(*MORE_GARMENTS, "worn", "before"),
 )
 MASKS = (
     *("mask", "garment_mask", "worn_mask"),

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from mmengine.config import Config
 from PIL import Image
 
 from vtonlab.datasets import (
@@ -19,6 +21,8 @@ from vtonlab.datasets.readers.deepfashion import category_of_name, outfit
 from vtonlab.datasets.readers.layout import flat_name
 from vtonlab.datasets.readers.reading import garment_on_white, read_iuv, read_keypoints
 from vtonlab.ops.labels import atr_to_lip, densepose_picture, lip_to_atr
+from vtonlab.structures import Correspondences
+from vtonlab.structures.match_store import MatchStore
 from vtonlab.structures.sample import check_sample, collate
 from vtonlab.synthetic import SyntheticTryOn
 
@@ -316,6 +320,47 @@ class TestPairList:
             lines = [json.dumps(row) for row in rows]
         (root / f"mine.{form}").write_text("\n".join(lines))
         return f"mine.{form}"
+
+    def test_further_garments_have_matches_of_their_own(self, tree, tmp_path):
+        """A second garment column: its picture, mask, and the store that extraction fills."""
+        from tools.extract_matches import _requests, build_for_extraction
+
+        root = tree("vitonhd")
+        lines = ["person,garment,category,mask,garment_2,before,worn"]
+        for i in range(3):
+            person, other = (f"train/image/{n:05d}_00.jpg" for n in (i, (i + 1) % 3))
+            mask = f"train/agnostic-mask/{i:05d}_00_mask.png"
+            cloth, second = (f"train/cloth/{n:05d}_00.jpg" for n in (i, (i + 2) % 3))
+            lines.append(",".join([person, cloth, "upper_body", mask, second, other, other]))
+        (root / "pairs.csv").write_text("\n".join(lines))
+        maps = ["mask", "garment_mask_2", "garment_2", "before", "worn"]
+        options = dict(data_root=str(root), size=(40, 30), maps=maps)
+        with pytest.raises(ValueError, match="needs `matches`"):
+            PairListDataset(**options, matched=["garment_2"])
+        matches = dict(matcher=dict(type="SIFTMatcher"), root=str(tmp_path / "matches"))
+        settings = dict(type="PairListDataset", **options, matches=matches, matched=["garment_2"])
+        config = Config(dict(train_dataloader=dict(dataset=settings)))
+        requests = _requests(config, "mine")
+        assert [request.get("garment_column") for request in requests] == [None, "garment_2"]
+        points = torch.tensor([[0.5, 0.25]])
+        for number, request in enumerate(requests):
+            data = build_for_extraction(request)
+            store = MatchStore.create(request["matches"], data.data_root, data.split, {})
+            for index, pair in enumerate(data.pairs):
+                found = Correspondences(points, points + 0.25 * number)
+                files = data.files(index)
+                store.write(*pair, found, (files["person"], files["garment"]), {})
+            store.finish(data.pairs, {})
+            assert data.pairs[0].garment_id == ("00000_00", "00002_00")[number]
+        del settings["type"]
+        sample = PairListDataset(**settings)[0]
+        assert sample["garment_id_2"] == "00002_00" and sample["worn"].shape == (40, 30, 3)
+        assert torch.equal(sample["correspondences"].person_points, points)
+        moved = sample["correspondences_2"].garment_points
+        torch.testing.assert_close(moved, points + 0.25, atol=0.02, rtol=0)  # of padding
+        assert sample["garment_mask_2"].any() and not np.array_equal(
+            sample["garment_2"], sample["garment"]
+        )
 
     @pytest.mark.parametrize("form", ["csv", "jsonl"])
     def test_equals_the_reader_of_the_layout(self, tree, form):

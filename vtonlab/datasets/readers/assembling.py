@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from vtonlab.datasets.readers.lists import Item
-from vtonlab.datasets.readers.pair_maps import PairMaps
+from vtonlab.datasets.readers.pair_maps import SHOWN, PairMaps
 from vtonlab.datasets.readers.reading import WHITE_IS_ONE, Canvas, MaskFiles, place_body
 from vtonlab.ops.agnostic import agnostic_picture
 from vtonlab.structures.correspondences import Correspondences
@@ -58,7 +58,8 @@ class Recipe:
             mask_files=self.mask_files,
             max_pixels=self.max_pixels,
         )
-        canvases = {n: Canvas(maps[n].shape[:2], self.size) for n in ("person", "garment")}
+        owners = dict.fromkeys(("person", "garment", *map(maps.owner, self.maps)))
+        canvases = {name: Canvas(maps[name].shape[:2], self.size) for name in owners}
         sample = dict(
             id=item.pair.id.replace("/", "__"),  # ids name files of results
             garment_id=item.pair.garment_id.replace("/", "__"),
@@ -91,7 +92,7 @@ def _agnostic(sample: dict, maps: PairMaps, canvas: Canvas) -> np.ndarray:
 def _place(maps: PairMaps, name: str, canvas: Canvas) -> np.ndarray:
     if name.endswith("keypoints"):
         return canvas.keypoints(maps[name])
-    kind = "picture"
+    kind = "photo" if name in SHOWN else "picture"
     if name in MASKS:
         kind = "mask"
     elif name in LABEL_MAPS or name.endswith("iuv"):

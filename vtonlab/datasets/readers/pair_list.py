@@ -2,19 +2,26 @@
 
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from vtonlab.datasets.readers.files import FileTryOnDataset
 from vtonlab.datasets.readers.layout import Folder, Layout, Place
 from vtonlab.datasets.readers.lists import Item, Pair, category_of, read_records, stem
 from vtonlab.datasets.readers.prepared import add_prepared, maps_to_make
+from vtonlab.datasets.readers.reading import Canvas
 from vtonlab.registry import DATASETS
-from vtonlab.utils.images import MAX_PIXELS
+from vtonlab.structures.correspondences import Correspondences
+from vtonlab.structures.match_store import of_role, open_store
+from vtonlab.structures.sample import MORE_GARMENTS, key_of
+from vtonlab.utils.images import MAX_PIXELS, read_image
 from vtonlab.utils.paths import check_name, resolve_inside
 
 COLUMNS = (
     *("agnostic", "mask", "garment_mask", "worn_mask", "pose", "parse", "keypoints", "iuv"),
     *("garment_parse", "garment_keypoints", "garment_iuv", "garment_pose"),
+    *("before", "worn", *MORE_GARMENTS),
+    *(key_of(name, role) for role in MORE_GARMENTS for name in ("garment_mask", "worn_mask")),
 )
 PAIR_LIST = Layout(
     title="pair list",
@@ -28,6 +35,7 @@ PAIR_LIST = Layout(
         "worn_mask": ("parse",),
         "pose": ("iuv",),
         "garment_pose": ("garment_iuv",),
+        **{key_of("garment_mask", role): (role,) for role in MORE_GARMENTS},
     },
 )
 
@@ -45,7 +53,9 @@ class PairListDataset(FileTryOnDataset):
         people/anna.jpg,shop/red dress.jpg,dresses,masks/anna.png
 
     Which garment is worn cannot be known here: ``setting="paired"`` says that each row's is,
-    ``"unpaired"`` that it is not. For dressed reference people (PPR10K) set
+    ``"unpaired"`` that it is not. Further photographs may be columns too: ``garment_2`` to
+    ``garment_4`` (worn with the garment), ``worn`` (somebody else in it) and ``before`` (the person
+    in other clothes, which mask-free try-on starts from). For dressed reference people (PPR10K) set
     ``task="person_to_person"``, with a ``garment_mask`` or ``garment_parse`` column.
 
     Args:
@@ -53,7 +63,13 @@ class PairListDataset(FileTryOnDataset):
         prepare: config of an estimator such as ``dict(type="Preparation")``, with ``folder`` (below
             ``data_root``, ``prepared`` by default): maps that have no column are made from the
             photographs, once, and kept there.
+        matched: further garments that have matches too, such as ``["garment_2"]``, in a store below
+            that of ``matches``; adds ``correspondences_2``. `tools/extract_matches.py` makes all.
+        garment_column: the column that is read as the garment, with its mask.
         others: see `FileTryOnDataset`.
+
+    Raises:
+        ValueError: ``matched`` names no further garment, or there are no ``matches``.
     """
 
     layout = PAIR_LIST
@@ -80,6 +96,8 @@ class PairListDataset(FileTryOnDataset):
         missing: str = "error",
         paint_hair: bool = False,
         matches: Mapping | None = None,
+        matched: Sequence[str] = (),
+        garment_column: str = "garment",
         shuffle_correspondences: bool = False,
         latents: str | None = None,
         transforms: Sequence | None = None,
@@ -90,6 +108,12 @@ class PairListDataset(FileTryOnDataset):
         max_pixels: int = MAX_PIXELS,
     ) -> None:
         self._check_choice("labels", labels, ("lip", "atr"))
+        self._check_choice("garment_column", garment_column, ("garment", *MORE_GARMENTS))
+        for role in matched:
+            self._check_choice("matched", role, [each for each in MORE_GARMENTS if each in maps])
+        if matched and matches is None:
+            raise ValueError(f"matched={list(matched)} needs `matches`")
+        self.matched, self._column = tuple(matched), garment_column
         self.labels, self._follow, self._list = labels, follow_links, pairs
         self._prepare, self._wanted_maps = prepare, (tuple(maps), build_mask, missing)
         super().__init__(
@@ -103,6 +127,12 @@ class PairListDataset(FileTryOnDataset):
             keep_in_memory=keep_in_memory, damaged=damaged, follow_links=follow_links,
             max_pixels=max_pixels,
         )  # fmt: skip
+        self._stores = {
+            role: open_store(of_role(matches, role), self.data_root, self.split)
+            for role in self.matched
+        }
+        for role, store in self._stores.items():
+            store.check_pairs([self._pair(item, role) for item in self.items])
 
     def sources(self, name: str) -> tuple[str, ...] | None:
         if self.task == "pose_transfer" and name == "mask":
@@ -131,7 +161,7 @@ class PairListDataset(FileTryOnDataset):
         return root
 
     def _rows(self, path: Path) -> dict[Item, dict[str, str]]:
-        records = read_records(path)
+        records = [self._with_garment(record, path) for record in read_records(path)]
         short = {c: _by_base(stem(r.get(c, "")) for r in records) for c in ("person", "garment")}
         rows = {}
         for record in records:
@@ -159,6 +189,49 @@ class PairListDataset(FileTryOnDataset):
         if not rows:
             raise ValueError(f"pair list {path} has no row of split {self.folder_split!r}")
         return rows
+
+    def _with_garment(self, record: dict[str, str], path: Path) -> dict[str, str]:
+        """A line of the table with ``garment_column`` as its garment."""
+        if self._column == "garment":
+            return record
+        if not record.get(self._column):
+            raise ValueError(f"pair list {path}, line {record.get('')} has no {self._column}")
+        mask = record.get(key_of("garment_mask", self._column), "")
+        return {**record, "garment": record[self._column], "garment_mask": mask}
+
+    def _pair(self, item: Item, role: str) -> Pair:
+        """The person and a further garment, under the name it has as a garment."""
+        return Pair(item.pair.id, self._names[role][self.rows[item][role]])
+
+    @cached_property
+    def _names(self) -> dict[str, dict[str, str]]:
+        """Role -> file of the table -> name."""
+        found = {}
+        for role in MORE_GARMENTS:
+            files = [row[role] for row in self.rows.values() if row.get(role)]
+            short = _by_base(stem(file) for file in files)
+            found[role] = {file: _id(stem(file), short) for file in files}
+        return found
+
+    def _load(self, index: int, item: Item) -> dict:
+        sample = super()._load(index, item)
+        for role in MORE_GARMENTS:
+            if role in self.maps:
+                name = self._names[role][self.rows[item][role]]
+                sample[key_of("garment_id", role)] = name.replace("/", "__")
+        for role in self.matched:
+            sample[key_of("correspondences", role)] = self._matches_of(index, role)
+        return sample
+
+    def _matches_of(self, index: int, role: str) -> Correspondences:
+        """From the person to a further garment, as both lie on their canvases."""
+        other = int(index if self.partner is None else self.partner[index])
+        files = self.files(other)
+        photos = files["person"], files[role]
+        pair = self._pair(self.items[other], role)
+        found = self._stores[role].read(*pair, files=photos)
+        sizes = (read_image(photo, "rgb", self.max_pixels).shape[:2] for photo in photos)
+        return found.affine(*(Canvas(size, self.size).affine for size in sizes))
 
     def _category(self, record: Mapping[str, str], path: Path, number: str) -> str:
         if record.get("category"):

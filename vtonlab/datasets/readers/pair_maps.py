@@ -15,12 +15,14 @@ from vtonlab.datasets.readers.reading import (
 )
 from vtonlab.ops.agnostic import agnostic_mask, split_neck, worn_garment
 from vtonlab.ops.labels import atr_to_lip, densepose_labels, densepose_picture
-from vtonlab.structures.sample import MASKS
+from vtonlab.structures.sample import MASKS, MORE_GARMENTS
+from vtonlab.structures.sample import owner as owner_of
 from vtonlab.utils.images import read_image
 
 HAIR_LABEL, HAIR_COLOUR = 2, (254, 0, 0)  # class 2 and its colour in the LIP palette
 ATR_BAG = 16
-PHOTOGRAPHS = ("person", "garment", "agnostic", "pose", "garment_pose")
+SHOWN = (*MORE_GARMENTS, "worn", "before")  # further photographs that a network may be shown
+PHOTOGRAPHS = ("person", "garment", "agnostic", "pose", "garment_pose", *SHOWN)
 TASKS = ("try_on", "person_to_person", "pose_transfer")
 
 
@@ -69,7 +71,8 @@ class PairMaps:
     @staticmethod
     def owner(name: str) -> str:
         """The photograph that a map belongs to."""
-        return "garment" if name.startswith("garment") else "person"
+        found = owner_of(name)
+        return "garment" if found == "person" and name.startswith("garment") else found
 
     def size(self, name: str) -> tuple[int, int]:
         """``(height, width)`` of the photograph that a map belongs to."""
@@ -121,6 +124,8 @@ class PairMaps:
             return worn_garment(self["parse"], self.category)
         if name == "garment_mask":
             return self._garment_mask()
+        if name.startswith("garment_mask_"):
+            return garment_on_white(self[self.owner(name)])
         if name == "mask":
             if self.task == "pose_transfer":
                 return np.ones(self.size(name), np.uint8)

@@ -20,7 +20,7 @@ from vtonlab.datasets.readers.reading import (
     read_keypoints,
     suspicion,
 )
-from vtonlab.structures.sample import GARMENT_MAPS, MASKS
+from vtonlab.structures.sample import MASKS, owner
 from vtonlab.utils.images import check_image, read_image
 
 _MASK_SHARE = (0.02, 0.80)  # of the try-on area; more or less is an inverted or empty mask
@@ -132,7 +132,7 @@ def _wrong_sizes(pairs: Mapping[str, Mapping[str, Path]], sizes: Mapping) -> Ite
     told = set()
     for pair, files in pairs.items():
         for name, path in files.items():
-            photo = sizes.get(files["garment" if name in GARMENT_MAPS else "person"])
+            photo = sizes.get(files[owner(name)])
             if path in told or photo is None or sizes.get(path) is None:
                 continue
             told.add(path)

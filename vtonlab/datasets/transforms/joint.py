@@ -33,7 +33,7 @@ from vtonlab.structures.sample import (
 )
 
 # Pictures with colours of the world.
-PHOTOS = ("person", "agnostic", "target", *REFERENCES)
+PHOTOS = ("person", "agnostic", "target", "before", *REFERENCES)
 
 
 @TRANSFORMS.register_module()
