@@ -106,14 +106,15 @@ def test_dresscode(wardrobe, tmp_path):
             wardrobe, out, preparation(), layout="dresscode", split=split, size=(128, 96)
         )
         assert len(report["people"]) == 6 and not report["refused"]
+        found = diagnose(out, quiet=True).findings
+        assert not [f for f in found if f.level == "error"], found
+        assert ("split-missing" in {f.code for f in found}) == (split == "train")
     data = DressCodeDataset(data_root=str(out), size=None, maps=ALL)
     assert "all" in data.verify() and len(data) == 6
     assert all(agreed(data[i]) for i in range(6))
     unpaired = DressCodeDataset(data_root=str(out), split="test", size=None, setting="unpaired")
     names = [(sample["id"], sample["garment_id"]) for sample in unpaired]
     assert ("anna_0", "cleo__anna_1") in names and ("anna_0", "anna_1") not in names
-    report = diagnose(out, quiet=True)
-    assert not [f for f in report.findings if f.level == "error"], report.findings
 
 
 def test_a_table_of_pairs(wardrobe, tmp_path):

@@ -33,7 +33,8 @@ class PairListFile:
 
 def read_lists(root: Path, kind: Kind, parts: Sequence[Part], report: Report) -> list[PairListFile]:
     """All lists of the layout that exist; those that are missing or unreadable are reported."""
-    found = []
+    found: list[PairListFile] = []
+    missing: list[tuple[str, Path]] = []
     for split in sorted({split for part in parts for split in part.splits}, reverse=True):
         mine = [part for part in parts if split in part.splits]
         names = _list_names(kind, split, mine)
@@ -41,7 +42,14 @@ def read_lists(root: Path, kind: Kind, parts: Sequence[Part], report: Report) ->
         for path, setting in there.items():
             found += _read(root, kind, path, split, setting, report)
         if not there and not _has_no_people(mine):
-            report.add("list-missing", relative(names[0][0], root), detail=f"{split} has no list")
+            missing.append((split, names[0][0]))
+    listed = {person for entry in found for person, *_ in entry.pairs}
+    for split, path in missing:
+        mine = [part for part in parts if split in part.splits]
+        if all(listed.issuperset(part.photographed(kind)) for part in mine):
+            report.add("split-missing", split)  # everybody here is of another split
+        else:
+            report.add("list-missing", relative(path, root), detail=f"{split} has no list")
     return found
 
 
