@@ -6,7 +6,7 @@ from reliability.rows import rows
 from reliability_report import BEGIN, END, insert, main
 
 SLOW = ("resume", "workers", "kills", "cuts", "fuzz", "secret", "portable", "replaced", "full")
-SLOW += ("hostile", "decoded", "nan")  # each has a quicker test of its own in this folder
+SLOW += ("hostile", "decoded", "nan", "studio")  # each has a quicker test of its own in this folder
 DDP = ("metric", "death")
 TIMED = ("overhead", "slow")  # no test asserts a time; the report does
 CARD = {name: row for name, row in rows(full=False).items() if name not in TIMED}

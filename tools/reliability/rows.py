@@ -5,6 +5,7 @@ from reliability import (
     files,
     fuzz,
     hostile_configs,
+    hostile_studio,
     inputs,
     judging,
     meanwhile,
@@ -147,6 +148,13 @@ def strangers() -> dict[str, Row]:
             "0",
             "executes them",
             hostile_configs.hostile_configs_refused,
+        ),
+        "studio": Row(
+            "a visitor of the studio gets nothing but pictures, in bounded memory",
+            "paths, bombs, pickles, crowds sent to a running one; attempts that get through",
+            "0, < 1024 MiB",
+            "not measured",
+            hostile_studio.hostile_visitors,
         ),
         "fuzz": Row(
             "a damaged or hostile container is read or refused by name, in 2 GiB",

@@ -12,7 +12,7 @@ from vtonlab.apis import Pair, read_pairs, try_on_folder
 from vtonlab.apis.watching import Stopped
 from vtonlab.structures.categories import CATEGORIES
 from vtonlab.studio import views
-from vtonlab.studio.context import AT_ONCE, HIDDEN, ONE, QUIET, Studio
+from vtonlab.studio.context import AT_ONCE, HIDDEN, LIGHT, ONE, QUIET, Studio
 from vtonlab.studio.examples import examples
 from vtonlab.studio.intake import received, unpack
 from vtonlab.studio.jobs import Done, watched
@@ -94,11 +94,20 @@ class BatchTab:
         told = [self.status, self.results, self.problem, self.save]
 
         asked += [self.steps, self.seed]
-        self.start.click(self.draw, asked, told, **ONE, **QUIET, **HIDDEN)
-        self.example.click(
-            self.draw_example, [self.model, self.steps, self.seed], told, **ONE, **QUIET, **HIDDEN
-        )
+        few = [self.model, self.steps, self.seed]
+        light = dict(**LIGHT, **QUIET, **HIDDEN)
+        for button, draw, given in (
+            (self.start, self.draw, asked),
+            (self.example, self.draw_example, few),
+        ):
+            begun = button.click(self.begin, None, [self.status, self.problem], **light)
+            begun.success(draw, given, told, **ONE, **QUIET, **HIDDEN)
         self.stop.click(self.end, None, None, **AT_ONCE, **QUIET, **HIDDEN)
+
+    def begin(self, request: gr.Request) -> tuple[str, str]:
+        """That it is noted. `end` works from here on."""
+        self.studio.of(request).stop.clear()
+        return views.progress("waiting for its turn", 0.0), ""
 
     def end(self, request: gr.Request) -> None:
         """Stop after the pair that is being drawn."""
@@ -119,11 +128,12 @@ class BatchTab:
         session = self.studio.of(request)
         key = (str(people), str(garments), str(table), category, model, int(steps), seed)
         try:
+            self.studio.sessions.check_room()
             if session.batch is None or session.batch.key != key:
                 pairs = self._pairs(session, people, garments, table, category or None)
                 session.batch = Job(session.new_folder("batch"), key, pairs)
         except Exception as error:
-            yield {self.problem: views.problem(self.studio.said(error))}
+            yield {self.status: EMPTY, self.problem: views.problem(self.studio.said(error))}
             return
         yield from self._run(session, model, int(steps), int(seed or 0))
 
@@ -167,11 +177,7 @@ class BatchTab:
 
     def _run(self, session: Session, model: str, steps: int, seed: int) -> Iterator[dict]:
         job, shelf = session.batch, self.studio.shelf
-        said = f"{len(job.pairs)} pairs"
-        yield {
-            self.problem: "", self.results: "",
-            self.status: views.progress(f"{said}: waiting for the model", 0.0),
-        }  # fmt: skip
+        yield {self.problem: "", self.results: ""}
 
         def work(tell: Any) -> list[dict]:
             def on_pairs(done: int, total: int) -> None:

@@ -89,6 +89,7 @@ class DataTab:
             tell("drawing people and their matches")
             return self._shown(report), people(report)
 
+        session.stop.clear()
         yield {self.problem: "", self.people: "", self.findings: views.progress("unpacking", 0.0)}
         try:
             for told in watched(session, work):

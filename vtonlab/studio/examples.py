@@ -8,7 +8,7 @@ import numpy as np
 
 from vtonlab.synthetic import SyntheticTryOn
 
-SIZE = (320, 240)
+SIZE = (256, 192)
 CHOSEN = (1, 3, 5, 8, 11, 14)  # of 64 people of ``bench``, whom no shipped model has seen
 
 
@@ -21,6 +21,8 @@ class Example:
     garment: np.ndarray
     mask: np.ndarray
     pose: np.ndarray
+    parse: np.ndarray
+    keypoints: np.ndarray
     category: str
 
 
@@ -34,7 +36,7 @@ def _people() -> SyntheticTryOn:
         categories=["upper_body"],
         textures="bold",
         hardness=(0.0, 0.5),
-        maps=[],
+        maps=["parse", "keypoints"],
     )
 
 
@@ -50,7 +52,8 @@ def example(number: int) -> Example:
 @cache
 def _example(number: int) -> Example:
     sample = _people()[CHOSEN[number]]
-    maps = {name: sample[name] for name in ("person", "garment", "mask", "pose")}
+    names = ("person", "garment", "mask", "pose", "parse", "keypoints")
+    maps = {name: sample[name] for name in names}
     return Example(f"rendered person {number + 1}", category=sample["category"], **maps)
 
 

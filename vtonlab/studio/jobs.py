@@ -24,7 +24,8 @@ def watched(session: Session, work: Callable[[Callable[[Any], None]], Any]) -> I
     """What ``work`` tells while it runs; its answer last, as :class:`Done`.
 
     Args:
-        session: whose ``stop`` the work looks at; leaving this iterator early sets it.
+        session: whose ``stop`` the work looks at; it may be set before the work's turn comes, and
+            leaving this iterator early sets it.
         work: is given a function to tell news with.
 
     Raises:
@@ -40,7 +41,9 @@ def watched(session: Session, work: Callable[[Callable[[Any], None]], Any]) -> I
         except BaseException as error:
             news.put(Done(error=error))
 
-    session.stop.clear()
+    if session.stop.is_set():
+        yield Done()
+        return
     session.running = True
     thread = threading.Thread(target=run, name="studio work", daemon=True)
     thread.start()

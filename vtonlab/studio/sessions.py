@@ -23,8 +23,8 @@ class Session:
         folder: its files.
         photo: (H, W, 3) uint8 of the person; ``garment`` of the garment.
         maps: mask (H, W) in {0, 1} and pose (H, W, 3) of the photo, as far as they are known.
-        given: whether the maps came with the photo (a rendered person) and are no estimate.
-        category: that the mask was made for.
+        known: what masks are made from, as far as it came with the photo (a rendered person's parse
+            and keypoints), so that nothing need be estimated.
         drawn: the last result with all that belongs to it (`try_on.Drawn`).
         looks: of that result, by question; ``place`` is asked about, (x, y) in [0, 1].
         batch: of the last job (`batch.Job`).
@@ -36,8 +36,7 @@ class Session:
     photo: np.ndarray | None = None
     garment: np.ndarray | None = None
     maps: dict[str, np.ndarray] = field(default_factory=dict)
-    given: bool = False
-    category: str | None = None
+    known: dict[str, np.ndarray] = field(default_factory=dict)
     drawn: Any = None
     looks: dict = field(default_factory=dict)
     place: tuple[float, float] = (0.5, 0.4)
@@ -47,8 +46,10 @@ class Session:
     used: float = field(default_factory=time.monotonic)
 
     def new_folder(self, name: str) -> Path:
-        """An empty folder of this visitor."""
+        """An empty folder of this visitor, in place of the last one of that name."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        for path in self.folder.glob(f"{name}-*"):
+            shutil.rmtree(path, ignore_errors=True)
         return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.folder))
 
     def close(self) -> None:
@@ -116,6 +117,15 @@ class Sessions:
         """Bytes of all files."""
         sizes = (path.stat().st_size for path in self.root.rglob("*") if path.is_file())
         return sum(sizes)
+
+    def check_room(self) -> None:
+        """Whether there is room for another result.
+
+        Raises:
+            ValueError: visitors' files take all that they may.
+        """
+        if self.stored() > self.settings.store_bytes:
+            raise ValueError("the studio's folder is full: close a page, or come back later")
 
     def close(self) -> None:
         """The studio ends: nothing stays."""

@@ -129,7 +129,10 @@ class TryOn:
 
         drawn = self.start.click(self.draw, [*asked, self.repaint], told, **ONE, **QUIET, **HIDDEN)
         self.stop.click(self.end, None, None, **AT_ONCE, **QUIET, **HIDDEN)
-        again = self.open_receipt.upload(
+        begun = self.open_receipt.upload(
+            self.begin_receipt, self.open_receipt, told[:2], **LIGHT, **QUIET, **HIDDEN
+        )
+        again = begun.success(
             self.draw_receipt, self.open_receipt, [*told, self.model], **ONE, **QUIET, **HIDDEN
         )
         return [drawn, again]
@@ -145,7 +148,7 @@ class TryOn:
     ) -> tuple:
         """A person's photograph: read, and its area made."""
         session = self.studio.of(request)
-        session.photo, session.maps, session.given = None, {}, False
+        session.photo, session.maps, session.known = None, {}, {}
         if path is None:
             return gr.skip(), None, "", ""
         try:
@@ -157,9 +160,9 @@ class TryOn:
     def take_category(
         self, path: str | None, category: str, model: str, request: gr.Request
     ) -> tuple:
-        """Another kind of garment: another area, but for a rendered person, who has one."""
+        """Another kind of garment: another area."""
         session = self.studio.of(request)
-        if session.photo is None or session.given:
+        if session.photo is None:
             return (gr.skip(),) * 4
         return self._prepared(session, category, model)
 
@@ -168,15 +171,20 @@ class TryOn:
         shelf = self.studio.shelf
         try:
             with shelf.lock:
-                maps = shelf[model].maps
+                wanted = ("mask",) if session.known else shelf[model].maps
                 found = prepare(
-                    session.photo, None, category, maps=maps, preparation=shelf.preparation
+                    session.photo,
+                    None,
+                    category,
+                    maps=wanted,
+                    given=session.known,
+                    preparation=shelf.preparation,
                 )
         except Exception as error:
-            session.maps = {}
+            session.maps.pop("mask", None)
             problem = views.problem(self.studio.said(error))
             return gr.skip(), canvas(session.photo, None), problem, ""
-        session.maps = {name: getattr(found, name) for name in maps}
+        session.maps |= {name: getattr(found, name) for name in wanted}
         value = canvas(session.photo, found.mask)
         return gr.skip(), value, "", views.note(found.warnings)
 
@@ -198,11 +206,30 @@ class TryOn:
         chosen = example(number % len(examples()))
         session = self.studio.of(request)
         session.photo, session.garment = chosen.person, chosen.garment
-        session.maps, session.given = dict(mask=chosen.mask, pose=chosen.pose), True
+        session.maps = dict(mask=chosen.mask, pose=chosen.pose)
+        session.known = dict(parse=chosen.parse, keypoints=chosen.keypoints)
         area = canvas(chosen.person, chosen.mask)
         return chosen.garment, chosen.category, chosen.person, area, "", "", ""
 
     # drawing --------------------------------------------------------------------------------------
+
+    def begin(self, request: gr.Request) -> dict:
+        """What is missing, beside its field; else that it is noted. `end` works from here on."""
+        session = self.studio.of(request)
+        session.stop.clear()
+        told = {self.problem: "", self.guidance_problem: ""}
+        if session.photo is None:
+            told[self.person_problem] = views.problem("choose a person's photograph first")
+        if session.garment is None:
+            told[self.garment_problem] = views.problem("choose a garment's picture first")
+        if session.photo is not None and session.garment is not None:
+            told[self.stage] = views.progress("waiting for its turn", 0.0)
+        return told
+
+    def begin_receipt(self, value: Any, request: gr.Request) -> tuple[str, str]:
+        """That it is noted. `end` works from here on."""
+        self.studio.of(request).stop.clear()
+        return views.progress("waiting for its turn", 0.0), ""
 
     def draw(
         self,
@@ -217,8 +244,8 @@ class TryOn:
     ) -> Iterator[dict]:
         """Draw, step by step."""
         session, studio = self.studio.of(request), self.studio
-        yield from self._missing(session)
         if session.photo is None or session.garment is None:
+            yield {self.problem: ""}  # `begin` said what is missing
             return
         settings = dict(
             seed=int(seed or 0), num_steps=int(steps), guidance_scale=float(guidance)
@@ -247,7 +274,7 @@ class TryOn:
             receipt = read_receipt(in_memory(file.path, MAX_BYTES, file.name))
             model = studio.shelf.of_receipt(receipt.model)
         except Exception as error:
-            yield {self.problem: views.problem(studio.said(error))}
+            yield {self.stage: EMPTY, self.problem: views.problem(studio.said(error))}
             return
         yield {self.model: model}
 
@@ -263,17 +290,6 @@ class TryOn:
         """Stop after the step that is being drawn."""
         self.studio.of(request).stop.set()
 
-    def _missing(self, session: Session) -> Iterator[dict]:
-        """What is not there yet, beside its field."""
-        person = "choose a person's photograph first" if session.photo is None else None
-        garment = "choose a garment's picture first" if session.garment is None else None
-        told = {self.problem: "", self.guidance_problem: ""}
-        if person:
-            told[self.person_problem] = views.problem(person)
-        if garment:
-            told[self.garment_problem] = views.problem(garment)
-        yield told
-
     def _mask(self, session: Session, area: Any) -> np.ndarray | None:
         """As painted, bool (H, W) of the photograph; as made; None where there is none yet."""
         found = painted(area, session.photo.shape[:2], self.studio.settings.pixels)
@@ -283,9 +299,9 @@ class TryOn:
         return None if found is None else found > 0
 
     def _watch(self, session: Session, work: Any, model: str, steps: int) -> Iterator[dict]:
-        yield {self.stage: views.progress("waiting for the model", 0.0), self.problem: ""}
         done, picture = 0, None
         try:
+            self.studio.sessions.check_room()
             calls = self.studio.shelf.calls(model, steps)
             for told in watched(session, work):
                 if isinstance(told, Done):
