@@ -106,7 +106,7 @@ class BatchTab:
 
     def begin(self, request: gr.Request) -> tuple[str, str]:
         """That it is noted. `end` works from here on."""
-        self.studio.of(request).stop.clear()
+        self.studio.of(request).begin()
         return views.progress("waiting for its turn", 0.0), ""
 
     def end(self, request: gr.Request) -> None:
@@ -179,10 +179,10 @@ class BatchTab:
         job, shelf = session.batch, self.studio.shelf
         yield {self.problem: "", self.results: ""}
 
-        def work(tell: Any) -> list[dict]:
+        def work(tell: Any, stopped: Any) -> list[dict]:
             def on_pairs(done: int, total: int) -> None:
                 tell((done, total))
-                if session.stop.is_set():
+                if stopped():
                     raise Stopped
 
             with shelf.lock:

@@ -80,7 +80,7 @@ class DataTab:
         yield from self._examined(session, lambda: write_faulty(session.new_folder("data")))
 
     def _examined(self, session: Session, folder: Any) -> Iterator[dict]:
-        def work(tell: Any) -> tuple[str, str]:
+        def work(tell: Any, stopped: Any) -> tuple[str, str]:
             tell("reading every header, then pixels")
             root = folder()
             report = diagnose(
@@ -89,7 +89,7 @@ class DataTab:
             tell("drawing people and their matches")
             return self._shown(report), people(report)
 
-        session.stop.clear()
+        session.begin()
         yield {self.problem: "", self.people: "", self.findings: views.progress("unpacking", 0.0)}
         try:
             for told in watched(session, work):

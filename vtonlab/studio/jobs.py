@@ -20,28 +20,32 @@ class Done:
     error: BaseException | None = None
 
 
-def watched(session: Session, work: Callable[[Callable[[Any], None]], Any]) -> Iterator[Any]:
+Work = Callable[[Callable[[Any], None], Callable[[], bool]], Any]
+
+
+def watched(session: Session, work: Work) -> Iterator[Any]:
     """What ``work`` tells while it runs; its answer last, as :class:`Done`.
 
     Args:
-        session: whose ``stop`` the work looks at; it may be set before the work's turn comes, and
+        session: whose ``stop`` ends the work; it may be set before the work's turn comes, and
             leaving this iterator early sets it.
-        work: is given a function to tell news with.
+        work: is given a function to tell news with, and one that says whether it should stop.
 
     Raises:
         Exception: what ``work`` raises, but for `Stopped`, which is an answer of None.
     """
     news: queue.Queue = queue.Queue()
+    stop = session.stop
 
     def run() -> None:
         try:
-            news.put(Done(work(news.put)))
+            news.put(Done(work(news.put, stop.is_set)))
         except Stopped:
             news.put(Done(None))
         except BaseException as error:
             news.put(Done(error=error))
 
-    if session.stop.is_set():
+    if stop.is_set():
         yield Done()
         return
     session.running = True
@@ -58,6 +62,6 @@ def watched(session: Session, work: Callable[[Callable[[Any], None]], Any]) -> I
             if isinstance(told, Done):
                 return
     finally:
-        session.stop.set()
+        stop.set()
         thread.join()
         session.running = False

@@ -28,7 +28,7 @@ class Session:
         drawn: the last result with all that belongs to it (`try_on.Drawn`).
         looks: of that result, by question; ``place`` is asked about, (x, y) in [0, 1].
         batch: of the last job (`batch.Job`).
-        stop: set to end what is running.
+        stop: set to end what was begun last; each beginning has its own.
         running: what is running, for messages.
     """
 
@@ -51,6 +51,10 @@ class Session:
         for path in self.folder.glob(f"{name}-*"):
             shutil.rmtree(path, ignore_errors=True)
         return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.folder))
+
+    def begin(self) -> None:
+        """Something is asked for: what `stop` ends from here on."""
+        self.stop = threading.Event()
 
     def close(self) -> None:
         """Stop what runs and remove every file."""

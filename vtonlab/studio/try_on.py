@@ -126,8 +126,10 @@ class TryOn:
         asked = [self.brush, self.category, self.model, self.steps, self.seed, self.guidance]
         told = [self.stage, self.problem, self.person_problem, self.garment_problem]
         told += [self.mask_problem, self.guidance_problem, *self.saves]
-
-        drawn = self.start.click(self.draw, [*asked, self.repaint], told, **ONE, **QUIET, **HIDDEN)
+        fields = [self.stage, self.problem, self.person_problem, self.garment_problem]
+        fields.append(self.guidance_problem)
+        begun = self.start.click(self.begin, None, fields, **LIGHT, **QUIET, **HIDDEN)
+        drawn = begun.success(self.draw, [*asked, self.repaint], told, **ONE, **QUIET, **HIDDEN)
         self.stop.click(self.end, None, None, **AT_ONCE, **QUIET, **HIDDEN)
         begun = self.open_receipt.upload(
             self.begin_receipt, self.open_receipt, told[:2], **LIGHT, **QUIET, **HIDDEN
@@ -216,7 +218,7 @@ class TryOn:
     def begin(self, request: gr.Request) -> dict:
         """What is missing, beside its field; else that it is noted. `end` works from here on."""
         session = self.studio.of(request)
-        session.stop.clear()
+        session.begin()
         told = {self.problem: "", self.guidance_problem: ""}
         if session.photo is None:
             told[self.person_problem] = views.problem("choose a person's photograph first")
@@ -228,7 +230,7 @@ class TryOn:
 
     def begin_receipt(self, value: Any, request: gr.Request) -> tuple[str, str]:
         """That it is noted. `end` works from here on."""
-        self.studio.of(request).stop.clear()
+        self.studio.of(request).begin()
         return views.progress("waiting for its turn", 0.0), ""
 
     def draw(
@@ -248,10 +250,13 @@ class TryOn:
             yield {self.problem: ""}  # `begin` said what is missing
             return
         settings = dict(
-            seed=int(seed or 0), num_steps=int(steps), guidance_scale=float(guidance)
-        ) | dict(repaint=bool(repaint))
+            seed=int(seed or 0),
+            num_steps=int(steps),
+            guidance_scale=float(guidance),
+            repaint=bool(repaint),
+        )
 
-        def work(tell: Any) -> Drawn:
+        def work(tell: Any, stopped: Any) -> Drawn:
             with studio.shelf.lock:
                 inferencer = studio.shelf[model]
                 mask = self._mask(session, area)
@@ -259,7 +264,7 @@ class TryOn:
                 sample = inferencer.sample(
                     session.photo, session.garment, mask, category, pose=pose
                 )
-                callback = watching(lambda *news: tell(news), session.stop.is_set)
+                callback = watching(lambda *news: tell(news), stopped)
                 [result] = inferencer.draw([sample], callback_on_step_end=callback, **settings)
             name = studio.shelf.identity_of(model)
             return Drawn(result, receipt_of(result, model=name, **settings), model)
@@ -278,8 +283,8 @@ class TryOn:
             return
         yield {self.model: model}
 
-        def work(tell: Any) -> Drawn:
-            callback = watching(lambda *news: tell(news), session.stop.is_set)
+        def work(tell: Any, stopped: Any) -> Drawn:
+            callback = watching(lambda *news: tell(news), stopped)
             with studio.shelf.lock:
                 result = repeat(studio.shelf[model], receipt, callback_on_step_end=callback)
             return Drawn(result, receipt, model)
