@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 sys.path.append(str(Path(__file__).parents[1] / "test_evaluation"))
 import small_test
@@ -132,3 +133,19 @@ def test_a_preview_is_small(inferencer, given):
     inferencer(**given, num_steps=1, callback_on_step_end=lambda *s: kept.update(s[3]) or None)
     (picture,) = preview(inferencer, kept["clean"], longest=8)
     assert max(picture.shape) < max(SIZE) and picture.dtype == np.uint8
+
+
+@pytest.mark.slow
+def test_the_command_draws_a_receipt(given, tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
+    from tools.try_on import main
+
+    result = TryOnInferencer("coral_synthetic")(**given, **SETTINGS)
+    model = identity("coral_synthetic")
+    (tmp_path / "r.json").write_text(write_receipt(receipt_of(result, model=model, **SETTINGS)))
+    command = ["--receipt", str(tmp_path / "r.json"), "--out", str(tmp_path / "out")]
+    assert main(command) == 0 and "the same bits" in capsys.readouterr().out
+    (drawn,) = (tmp_path / "out").iterdir()
+    assert np.array_equal(np.asarray(Image.open(drawn)), result.picture)
+    with pytest.raises(ValueError, match="other weights"):
+        main([*command, "--model", "baseline_synthetic"])

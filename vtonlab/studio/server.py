@@ -4,6 +4,7 @@ import contextlib
 import os
 import threading
 from collections.abc import AsyncIterator, Callable
+from importlib.util import find_spec
 
 from vtonlab.studio.examples import begin
 from vtonlab.studio.gate import Gate
@@ -38,12 +39,12 @@ def make_app(shelf: Shelf, settings: Settings) -> tuple[Gate, Sessions]:
     Raises:
         ImportError: Gradio is missing, with the line that installs it.
     """
+    if find_spec("gradio") is None:
+        raise ImportError("the studio needs Gradio: pip install 'vtonlab[app]'")
     sessions = Sessions(settings)
     sessions.uploads.mkdir()
-    for name, value in _ENVIRONMENT.items():
-        os.environ[name] = value
-    os.environ["GRADIO_TEMP_DIR"] = str(sessions.uploads)
-    gradio = _gradio()
+    os.environ.update(_ENVIRONMENT, GRADIO_TEMP_DIR=str(sessions.uploads))  # read at the import
+    import gradio
     from fastapi import FastAPI
 
     from vtonlab.studio.page import STYLE, build_page, icon, theme
@@ -77,18 +78,7 @@ _ENVIRONMENT = {
     "GRADIO_ALLOWED_PATHS": "",
     "GRADIO_SSR_MODE": "False",
     "GRADIO_MCP_SERVER": "False",
-    "HF_HUB_OFFLINE": "1",
 }
-
-
-def _gradio():
-    try:
-        import gradio
-    except ImportError as error:
-        raise ImportError(
-            f"the studio needs Gradio ({error}): pip install 'vtonlab[app]'"
-        ) from None
-    return gradio
 
 
 def _swept(sweep: Callable[[], None]) -> Callable:
