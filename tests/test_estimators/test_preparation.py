@@ -86,6 +86,14 @@ def test_what_is_uncertain_is_said_and_a_mask_is_made(photo, people, said):
     assert found.mask.any() and found.pose.any()
 
 
+def test_one_colour_from_neck_to_knee_is_said(photo):
+    red = np.where((photo == (30, 40, 120)).all(-1)[..., None], np.uint8((170, 30, 40)), photo)
+    found = told(figure())(red, maps=["mask"])
+    assert any("no hem is seen" in warning for warning in found.warnings)
+    assert found.mask[90:110, 40:56].all()  # all of it is hidden
+    assert not told(figure())(red, category="dresses", maps=["mask"]).warnings
+
+
 def test_others_stay_out_of_the_mask():
     """Two figures side by side: each pixel belongs to the nearer one's bones."""
     wide = np.concatenate([photograph()] * 2, 1)

@@ -36,7 +36,7 @@ from vtonlab.estimators.worn_colours import (
     without,
 )
 
-HAIR, UPPER, DRESS, PANTS, NECK_SKIN, FACE = 2, 5, 6, 9, 10, 13
+HAIR, UPPER, PANTS, NECK_SKIN, FACE = 2, 5, 9, 10, 13
 LEFT_ARM, RIGHT_ARM, LEFT_LEG, RIGHT_LEG, LEFT_SHOE, RIGHT_SHOE = 14, 15, 16, 17, 18, 19
 _HAIR, _SKIN, _ABOVE, _BELOW = range(4)  # classes
 _FULL = 30.0  # distance in Lab that costs 1, and above which nothing costs more
@@ -45,7 +45,8 @@ _MARGIN = {_HAIR: 0.1, _SKIN: 0.0}  # by which a colour must be nearer to the cl
 
 
 def pseudo_parse(picture: np.ndarray, person: Person, matte: np.ndarray) -> np.ndarray:
-    """LIP labels (H, W) uint8: hair, face, neck, upper or dress, arms, trousers, legs and shoes.
+    """LIP labels (H, W) uint8: hair, face, neck, upper clothes (dresses and coats too), arms,
+    trousers (whatever is worn below a hem), legs and shoes.
 
     Args:
         picture: (H, W, 3) uint8.

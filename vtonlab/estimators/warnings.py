@@ -3,7 +3,7 @@
 import numpy as np
 
 from vtonlab.estimators.base import Person, PreparationError
-from vtonlab.ops.agnostic import GARMENT_LABELS
+from vtonlab.ops.agnostic import DRESS, GARMENT_LABELS, PANTS, SKIRT
 from vtonlab.ops.agnostic_shapes import L_HIP, L_SHOULDER, L_WRIST, R_HIP, R_SHOULDER, R_WRIST
 
 _BESIDE = 0.25  # of the person, how much else may be seen; people alone have at most 0.05
@@ -67,6 +67,20 @@ def about_mask(
         said.append(f"the mask covers {share:.0%} of the picture: little of the person is left")
     if not np.isin(parse, GARMENT_LABELS[category]).any():
         said.append(f"no worn garment of {category} was found: the mask is drawn from joints alone")
+    if category == "upper_body" and _no_hem(parse, keypoints):
+        said.append(
+            "no hem is seen (a dress, or one colour above and below): all of it is drawn as garment"
+        )
     if category != "upper_body" and not (keypoints[list(_ANKLES), 2] > 0).any():
         said.append("the ankles are outside the picture: the garment is drawn down to its edge")
     return said
+
+
+def _no_hem(parse: np.ndarray, keypoints: np.ndarray) -> bool:
+    """Whether upper clothes (LIP) reach far below the hips, and nothing is worn below them."""
+    joints = keypoints[[L_SHOULDER, R_SHOULDER, L_HIP, R_HIP]]
+    if not (joints[:, 2] > 0).all() or np.isin(parse, (DRESS, PANTS, SKIRT)).any():
+        return False
+    shoulders, hips = joints[:2, 1].mean(), joints[2:, 1].mean()
+    level = round(float(hips + 0.3 * (hips - shoulders)) * parse.shape[0])
+    return bool(np.isin(parse[level:], GARMENT_LABELS["upper_body"]).any())
