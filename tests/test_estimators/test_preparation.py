@@ -86,6 +86,25 @@ def test_what_is_uncertain_is_said_and_a_mask_is_made(photo, people, said):
     assert found.mask.any() and found.pose.any()
 
 
+def turned(person):
+    """Lying: a quarter to the right."""
+    keypoints = person.keypoints.copy()
+    keypoints[:, :2] = np.where(keypoints[:, 2:] > 0, keypoints[:, 1::-1], 0)
+    return replace(person, keypoints=keypoints)
+
+
+def test_posture_is_judged_in_pixels(photo):
+    """A wide picture squeezes nobody, and who lies is not seen from behind."""
+    narrow = figure()
+    narrow.keypoints[:, 0] = np.where(
+        narrow.keypoints[:, 2] > 0, 0.5 + (narrow.keypoints[:, 0] - 0.5) / 4, 0
+    )
+    wide = np.pad(photo, ((0, 0), (144, 144), (0, 0)), mode="edge")
+    assert told(narrow)(wide, maps=["keypoints"]).warnings == ()
+    assert "seen from the side" in told(narrow)(photo, maps=["keypoints"]).warnings[0]
+    assert "not upright" in told(turned(figure()))(photo, maps=["keypoints"]).warnings[0]
+
+
 def test_one_colour_from_neck_to_knee_is_said(photo):
     red = np.where((photo == (30, 40, 120)).all(-1)[..., None], np.uint8((170, 30, 40)), photo)
     found = told(figure())(red, maps=["mask"])

@@ -291,7 +291,7 @@ class _Job:
                     "nobody is seen in the person's picture: one person who faces the camera, from "
                     "the head to the hips at least, is needed; or give keypoints and parse"
                 )
-            self.warnings += about_people(people)
+            self.warnings += about_people(people, self.size)
             self._person, self._others = people[0], people[1:]
             if "keypoints" in self.found:
                 self._person = dataclasses.replace(people[0], keypoints=self.found["keypoints"])

@@ -4,22 +4,33 @@ import numpy as np
 
 from vtonlab.estimators.base import Person, PreparationError
 from vtonlab.ops.agnostic import DRESS, GARMENT_LABELS, PANTS, SKIRT
-from vtonlab.ops.agnostic_shapes import L_HIP, L_SHOULDER, L_WRIST, R_HIP, R_SHOULDER, R_WRIST
+from vtonlab.ops.agnostic_shapes import (
+    L_HIP,
+    L_SHOULDER,
+    L_WRIST,
+    MID_HIP,
+    NECK,
+    R_HIP,
+    R_SHOULDER,
+    R_WRIST,
+)
 
 _BESIDE = 0.25  # of the person, how much else may be seen; people alone have at most 0.05
 _ANKLES, _KNEES = (11, 14), (10, 13)
 
 
-def about_people(people: list[Person]) -> list[str]:
-    """Of the main person's joints, and of others in the picture."""
-    points = people[0].keypoints
+def about_people(people: list[Person], size: tuple[int, int]) -> list[str]:
+    """Of the main person's joints, and of others in the picture of ``size`` (height, width)."""
+    points = people[0].keypoints * (size[1], size[0], 1)
     known = points[:, 2] > 0
     said = []
     if len(people) > 1:
         said.append(f"{len(people)} people are seen: the largest, most central one is dressed")
     elif people[0].beside > _BESIDE:
         said.append("others are seen beside the person: crop to the one who is to be dressed")
-    if not known[[L_SHOULDER, R_SHOULDER]].all():
+    if not _upright(points, known):
+        said.append("the person is not upright: turn the picture")
+    elif not known[[L_SHOULDER, R_SHOULDER]].all():
         said.append("a shoulder is outside the picture or hidden: the mask may miss a sleeve")
     elif points[L_SHOULDER, 0] < points[R_SHOULDER, 0]:
         said.append("the person is seen from behind: garments are drawn from their front")
@@ -31,6 +42,14 @@ def about_people(people: list[Person]) -> list[str]:
     if hidden:
         said.append(f"the {' and '.join(hidden)} hand is not seen: its sleeve is guessed")
     return said
+
+
+def _upright(points: np.ndarray, known: np.ndarray) -> bool:
+    """Whether the trunk, as far as it is known, points down rather than aside or up."""
+    if not known[[NECK, MID_HIP]].all():
+        return True
+    across, down = points[MID_HIP, :2] - points[NECK, :2]
+    return bool(down >= abs(across))
 
 
 def _about_posture(points: np.ndarray, known: np.ndarray, said: list[str]) -> None:
