@@ -19,7 +19,7 @@ from vtonlab.apis.receipts import identity
 from vtonlab.apis.watching import Stopped
 from vtonlab.engine.checkpoints.files import read_checkpoint, save_safetensors, write_text
 from vtonlab.engine.config import registered
-from vtonlab.engine.config.load import finalize
+from vtonlab.engine.config.load import finalize, load_config
 from vtonlab.engine.running.training import train
 from vtonlab.engine.testing.run import test as run_test
 from vtonlab.registry import DATASETS, MODELS
@@ -299,3 +299,26 @@ def test_a_training_leaves_a_folder_that_builds_itself(folder, tmp_path):
     assert (
         init_model(tmp_path, device="cpu", safe=False).cfg.model.repaint_blur == 0
     )  # without a word
+
+
+def test_models_of_several_references_are_shown_them_all():
+    """A second garment by role; the person's own photograph is what it wore before."""
+    config = load_config("kontext/dit_synthetic")
+    references = [dict(role=role) for role in ("before", "garment", "garment_2")]
+    config.model.conditioner.references = references
+    config.model.update(size=(32, 24), probe=None, attention_losses={})
+    config.model.sampler.num_steps = 1
+    torch.manual_seed(0)
+    inferencer = TryOnInferencer(MODELS.build(config.model.to_dict()))
+    rng = np.random.default_rng(0)
+    person, garment, second = rng.integers(0, 256, (3, 32, 24, 3), np.uint8)
+    mask = np.ones((32, 24), np.uint8) * 255
+    with pytest.raises(ValueError, match="is shown 'garment_2' too: give others="):
+        inferencer(person, garment, mask, "upper_body")
+    with pytest.raises(ValueError, match="not shown 'worn'; it takes before, garment_2"):
+        inferencer(person, garment, mask, others=dict(garment_2=second, worn=second))
+    found = inferencer(person, garment, mask, "upper_body", others=dict(garment_2=second))
+    assert np.array_equal(found.inputs["before"], person)
+    assert np.array_equal(found.inputs["garment_2"], second)
+    other = inferencer(person, garment, mask, "upper_body", others=dict(garment_2=garment))
+    assert not np.array_equal(found.picture, other.picture)

@@ -14,13 +14,14 @@ from vtonlab.apis.models import init_model
 from vtonlab.apis.preparing import Picture, as_file, as_list, png, stem
 from vtonlab.datasets.readers.assembling import Recipe
 from vtonlab.datasets.readers.lists import Item, Pair
+from vtonlab.datasets.readers.pair_maps import SHOWN
 from vtonlab.datasets.readers.reading import MaskFiles
 from vtonlab.engine.hooks.save_attention import attention_arrays
 from vtonlab.engine.hooks.save_pictures import without_padding
 from vtonlab.estimators import Preparation
 from vtonlab.models import TryOnDiffusion
 from vtonlab.structures.sample import MASKS, collate
-from vtonlab.utils.images import MAX_PIXELS, read_image
+from vtonlab.utils.images import MAX_PIXELS, Source, read_image
 
 PREPARED = ("mask", "pose")  # maps that photographs alone give
 
@@ -93,7 +94,8 @@ class TryOnInferencer:
                 f"{type(model).__name__} reads bodies and flows that photographs do not give: "
                 "prepare a data set and use tools/test.py"
             )
-        needs = [n for n in model.conditioner.needs if n not in ("agnostic", "garment", *PREPARED)]
+        known = ("agnostic", "garment", *PREPARED, *SHOWN)
+        needs = [n for n in model.conditioner.needs if n not in known]
         if needs:
             raise ValueError(
                 f"this model is shown {needs[0]!r}, which photographs do not give: prepare a data "
@@ -102,6 +104,7 @@ class TryOnInferencer:
         self.model, self.preparation = model.eval(), preparation
         shown = [n for n in model.conditioner.needs if n in PREPARED]
         self.maps = tuple(dict.fromkeys(("mask", *shown)))
+        self.others = tuple(n for n in model.conditioner.needs if n in SHOWN)
         self.recipe = self._recipe()
 
     def __call__(
@@ -112,6 +115,8 @@ class TryOnInferencer:
         category: str | Sequence[str] | None = None,
         *,
         pose: Picture | Sequence[Picture | None] | None = None,
+        others: Mapping[str, Picture] | None = None,
+        task: str | None = None,
         seed: int = 0,
         num_steps: int | None = None,
         guidance_scale: float | None = None,
@@ -129,6 +134,9 @@ class TryOnInferencer:
             category: ``upper_body``, ``lower_body`` or ``dresses``; None: the model's only one,
                 else ``upper_body``.
             pose: DensePose-like rendering, for models that are shown one; None: made.
+            others: further pictures that the model is shown, by role, for every pair:
+                ``{"garment_2": ..., "worn": ...}``.
+            task: of models whose named adapters are for one.
             seed: of the noise.
             num_steps, guidance_scale: of the sampler; None: as the model's config says.
             batch_size: pairs drawn at once.
@@ -148,7 +156,8 @@ class TryOnInferencer:
             lengths = ", ".join(str(len(column)) for column in columns)
             raise ValueError(f"lists of different lengths ({lengths}): give one for all or as many")
         rows = zip(*(c * count if len(c) == 1 else c for c in columns), strict=True)
-        samples = [self.sample(p, g, m, c, pose=q) for p, g, m, c, q in rows]
+        more = dict(others=others, task=task)
+        samples = [self.sample(p, g, m, c, pose=q, **more) for p, g, m, c, q in rows]
         results = self.draw(
             samples,
             seed=seed,
@@ -170,6 +179,8 @@ class TryOnInferencer:
         category: str | None = None,
         *,
         pose: Picture | None = None,
+        others: Mapping[str, Picture] | None = None,
+        task: str | None = None,
     ) -> dict[str, Any]:
         """What the model is shown of one pair (`vtonlab.structures.sample`), at the model's size,
         with ``warnings``.
@@ -183,6 +194,7 @@ class TryOnInferencer:
         for name, picture in (("mask", mask), ("pose", pose)):
             if picture is not None:
                 files[name] = as_file(picture, name)
+        files |= self._others(files["person"], others or {})
         wanted = [*self.maps, "parse"] if self.recipe.paint_hair else self.maps
         missing = [name for name in wanted if name not in files]
         warnings: tuple[str, ...] = ()
@@ -200,7 +212,21 @@ class TryOnInferencer:
         sample = self.recipe.assemble(Item(pair, category), files)
         if not sample["mask"].any():
             raise ValueError(f"the mask of {pair.id} is empty: nothing would be generated")
+        sample |= {} if task is None else {"task": task}
         return sample | dict(index=0, position=0, warnings=warnings)
+
+    def _others(self, person: Source, given: Mapping[str, Picture]) -> dict[str, Source]:
+        """The further pictures that the model is shown; the person is its own ``before``."""
+        given = {"before": person, **given} if "before" in self.others else dict(given)
+        for role in (*self.others, *given):
+            if role not in given:
+                raise ValueError(
+                    f"this model is shown {role!r} too: give others={{{role!r}: picture}}"
+                )
+            if role not in self.others:
+                shown = ", ".join(self.others) or "none"
+                raise ValueError(f"others: this model is not shown {role!r}; it takes {shown}")
+        return {role: as_file(picture, role) for role, picture in given.items()}
 
     def draw(
         self,
@@ -275,7 +301,7 @@ class TryOnInferencer:
                 TryOnResult(
                     picture=np.ascontiguousarray(without_padding(picture, size)),
                     mask=inputs["mask"],
-                    inputs=inputs | {"garment": sample["garment"]},
+                    inputs=inputs | {name: sample[name] for name in ("garment", *self.others)},
                     id=sample["id"],
                     garment_id=sample["garment_id"],
                     warnings=sample["warnings"],
@@ -303,7 +329,7 @@ class TryOnInferencer:
         masks = dict(data.get("mask_files") or {}, inverted=())
         return Recipe(
             size=tuple(self.model.size),
-            maps=(*self.maps, "agnostic"),
+            maps=(*self.maps, *self.others, "agnostic"),
             task="try_on",
             labels="lip",
             build_mask={},
