@@ -56,11 +56,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("work_dirs/tasks"))
     parser.add_argument("--only", nargs="+", choices=TASKS, default=list(TASKS), metavar="TASK")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--iterations", type=int, default=300)
+    parser.add_argument("--iterations", type=int, default=120)
     parser.add_argument("--people", type=int, default=64, help="that each cell is scored on")
-    parser.add_argument("--samples", type=int, default=1000, help="of each training data set")
+    parser.add_argument("--samples", type=int, default=480, help="of each training data set")
     parser.add_argument("--table", type=Path, default=TABLE)
-    parser.add_argument("--page", action="store_true", help="train nothing: write the page anew")
+    parser.add_argument(
+        "--page",
+        action="store_true",
+        help="train nothing: write the table of the cells in --out, and the page",
+    )
     parser.add_argument("--page-file", type=Path, default=PAGE)
     return parser.parse_args(argv)
 
@@ -229,14 +233,16 @@ def main() -> int:
 
         torch.set_num_threads(1)
         args.out.mkdir(parents=True, exist_ok=True)
-        cells = [(s, t, kind) for s in args.seeds for t in args.only for kind in LOSSES]
-        for seed, task, losses in cells:  # a stop leaves every task with as many seeds
+        asked = [(s, t, kind) for s in args.seeds for t in args.only for kind in LOSSES]
+        for seed, task, losses in asked:  # a stop leaves every task with as many seeds
             path = args.out / f"{task}_{losses}_{seed}.json"
             if not path.is_file():
                 facts = run_cell(args, task, losses, seed)
                 write_text(path, json.dumps(facts, indent=1) + "\n")
                 print(f"{path.stem}: PCK {facts['attention_pck']:.3f}", flush=True)
-        write_table(args.table, read_cells(args.out))
+    cells = read_cells(args.out)
+    if cells:
+        write_table(args.table, cells)
     write_page(args.page_file, args.table)
     return 0
 
