@@ -162,7 +162,7 @@ def test_two_tasks_train_in_one_run(tmp_path):
     references = [dict(role="agnostic"), dict(role="garment", dropout=0.1)]
     config.model.conditioner.references = references
     config.model.update(size=(32, 24), adapters=copy.deepcopy(ADAPTERS))
-    config.model.sampler.num_steps = 1
+    config.model.sampler.update(num_steps=1, guidance_scale=2.0)
     config.train_dataloader.update(batch_size=4)
     config.train_dataloader.dataset = dict(type="MixtureDataset", datasets=parts)
     config.test_dataloader.dataset = parts[1]

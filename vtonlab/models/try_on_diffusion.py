@@ -355,6 +355,8 @@ class TryOnDiffusion(BaseModel):
             start = self._noised_start(batch, start)
         if self.sampler.guided:
             without = self.conditioner.unconditional(conditions)
+            if "adapters" in conditions:  # of both predictions
+                without = {**without, "adapters": conditions["adapters"]}
             both = self._predictor(self.conditioner.joined(conditions, without))
             predict = self.sampler.guide(both)
         else:
