@@ -59,24 +59,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def read_preparation(file: str | None, convention: str | None):
-    """The estimators of a config, with the convention of the command line."""
-    from vtonlab.engine.config.inherit import read
-    from vtonlab.registry import ESTIMATORS
-
-    config = dict(type="Preparation")
-    if file is not None:
-        if not Path(file).is_file():
-            raise FileNotFoundError(f"--preparation {file} does not exist")
-        config = read(Path(file), import_custom_modules=True).get("preparation")
-        if not isinstance(config, dict):
-            raise ValueError(f"{file} has no `preparation = dict(type='Preparation', ...)`")
-    return ESTIMATORS.build(config | ({} if convention is None else {"convention": convention}))
-
-
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
-    from vtonlab.apis import prepare_folder
+    from vtonlab.apis import prepare_folder, read_preparation
     from vtonlab.engine.cli import FINDINGS, OK
     from vtonlab.utils.progress import Progress
 

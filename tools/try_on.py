@@ -41,6 +41,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--model", help="name of a shipped model, or a folder of one")
     parser.add_argument("--config")
     parser.add_argument("--checkpoint")
+    parser.add_argument("--preparation", metavar="FILE", help="config of the estimators")
     parser.add_argument("--device")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"))
     parser.add_argument("--seed", type=int, default=0)
@@ -83,7 +84,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     if args.receipt:
         return draw_receipt(args)
-    from vtonlab.apis import TryOnInferencer, read_pairs, try_on_folder
+    from vtonlab.apis import TryOnInferencer, read_pairs, read_preparation, try_on_folder
     from vtonlab.apis.receipts import identity
     from vtonlab.engine.cli import FINDINGS, OK
 
@@ -94,14 +95,18 @@ def main(argv: list[str] | None = None) -> int:
     pairs = read_pairs(
         args.person, args.garment, table=args.pairs, category=args.category, mask=args.mask
     )
-    model = args.model or args.config
-    inferencer = TryOnInferencer(model, args.checkpoint, device=args.device, dtype=args.dtype)
+    model, preparation = args.model or args.config, read_preparation(args.preparation)
+    inferencer = TryOnInferencer(
+        model, args.checkpoint, device=args.device, dtype=args.dtype, preparation=preparation
+    )
     weights = identity(model, args.checkpoint)["sha256"]  # new weights of a name draw anew
+    made = preparation.settings() if args.preparation else None
+    settings = dict(model=str(model), weights=weights, preparation=made)
     entries = try_on_folder(
         inferencer,
         pairs,
         args.out,
-        settings=dict(model=str(model), weights=weights),
+        settings=settings,
         seed=args.seed,
         num_steps=args.num_steps,
         guidance_scale=args.guidance_scale,

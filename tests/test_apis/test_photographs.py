@@ -51,6 +51,28 @@ def test_the_command(photographs, monkeypatch, capsys):
         try_on.main(argv)
 
 
+def test_the_command_with_own_estimators(photographs, monkeypatch, capsys):
+    """A folder of parses decides the mask, and what was drawn otherwise is not mixed with it."""
+    monkeypatch.syspath_prepend(str(ROOT))
+    from tools import try_on
+
+    Path("mine.py").write_text(
+        'preparation = dict(type="Preparation", parse=dict(type="ParseFiles", folder="parses"))\n'
+    )
+    parse = np.zeros(np.asarray(Image.open("anna.jpg")).shape[:2], np.uint8)
+    parse[600:, 200:500] = 5
+    Path("parses").mkdir()
+    Image.fromarray(parse).save("parses/anna.png")
+    argv = ["--person", "anna.jpg", "ben.jpg", "--garment", "shirt.jpg", "--out", "out"]
+    argv += ["--model", MODEL, "--num-steps", "1"]
+    assert try_on.main([*argv, "--preparation", "mine.py"]) == 1
+    said = capsys.readouterr().out
+    assert "refused: ben.jpg" in said and "parses has no map of ben" in said
+    assert "1 of 2 pairs are in out" in said
+    with pytest.raises(ValueError, match="drawn with another preparation"):
+        try_on.main(argv)
+
+
 def test_prepare_takes_any_form(photographs):
     found = prepare("anna.jpg", Image.open("shirt.jpg"), maps=["mask"])
     assert found.mask.shape == found.person.shape[:2] and 0.02 < found.mask.mean() < 0.8

@@ -7,7 +7,7 @@ import pytest
 from estimators_figure import photograph
 from PIL import Image
 
-from vtonlab.estimators import Preparation
+from vtonlab.estimators import Preparation, PreparationError
 from vtonlab.estimators.map_files import DensePoseFiles, ParseFiles, fitted_labels, read_parts
 from vtonlab.ops.labels import densepose_picture
 
@@ -97,7 +97,7 @@ def test_files_are_found_by_name_and_fit_their_photograph(parts, tmp_path):
     prepare = Preparation(densepose=dict(type="DensePoseFiles", folder=str(tmp_path)))
     pose = prepare(photograph(), maps=["pose"], name="anna").pose
     np.testing.assert_array_equal(pose, densepose_picture(parts.repeat(2, 0).repeat(2, 1)))
-    with pytest.raises(FileNotFoundError, match="has no map of ben"):
+    with pytest.raises(PreparationError, match="has no map of ben"):
         prepare(photograph(), maps=["pose"], name="ben")
     with pytest.raises(ValueError, match="finds its files by the photograph's name"):
         prepare(photograph(), maps=["pose"])

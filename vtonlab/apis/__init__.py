@@ -10,6 +10,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "looking": ["Look", "Match"],
         "models": ["init_model", "list_models"],
         "photographs": ["find_photographs", "prepare_folder"],
-        "preparing": ["prepare"],
+        "preparing": ["prepare", "read_preparation"],
     },
 )

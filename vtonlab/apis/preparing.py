@@ -46,6 +46,29 @@ def prepare(
     return preparation(read_image(file), garment, category, given=given, maps=maps, name=stem(file))
 
 
+def read_preparation(file: str | Path | None = None, convention: str | None = None) -> Preparation:
+    """The estimators that a config names: ``preparation = dict(type="Preparation", ...)``.
+
+    Args:
+        file: of the config; None: the default estimators.
+        convention: of masks, in the place of the config's.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file, no such name in it, or unknown settings.
+    """
+    from vtonlab.engine.config.inherit import read
+    from vtonlab.registry import ESTIMATORS
+
+    config = dict(type="Preparation")
+    if file is not None:
+        if not Path(file).is_file():
+            raise FileNotFoundError(f"--preparation {file} does not exist")
+        config = read(Path(file), import_custom_modules=True).get("preparation")
+        if not isinstance(config, dict):
+            raise ValueError(f"{file} has no `preparation = dict(type='Preparation', ...)`")
+    return ESTIMATORS.build(config | ({} if convention is None else {"convention": convention}))
+
+
 def as_file(picture: Picture, name: str) -> Source:
     """A path as it is, a picture in memory as a PNG in memory, named after its contents or, of a
     PIL picture, after the file it was opened from.

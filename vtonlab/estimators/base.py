@@ -24,7 +24,7 @@ HAND_POINTS = ("index", "pinky", "thumb")  # knuckles
 
 
 class PreparationError(ValueError):
-    """A photograph that cannot be prepared: nobody in it, or nothing to draw."""
+    """A photograph that cannot be prepared: nobody in it, nothing to draw, or no map of it."""
 
 
 @dataclass(frozen=True)
@@ -101,11 +101,10 @@ class MapFiles:
         """The file of the photograph ``name``.
 
         Raises:
-            FileNotFoundError: there is none.
-            ValueError: a picture that is no file has no name to find a map by.
+            PreparationError: there is none, or the picture is no file and has no name.
         """
         if name is None:
-            raise ValueError(
+            raise PreparationError(
                 f"{type(self).__name__} finds its files by the photograph's name: give a file, or "
                 "name=..., or the map itself"
             )
@@ -113,7 +112,7 @@ class MapFiles:
             if (path := Path(self.folder) / f"{name}{ending}").is_file():
                 return path
         wanted = ", ".join(f"{name}{ending}" for ending in self.endings[:3])
-        raise FileNotFoundError(f"{self.folder} has no map of {name} ({wanted}, ...)")
+        raise PreparationError(f"{self.folder} has no map of {name} ({wanted}, ...)")
 
     def read(self, path: Path) -> np.ndarray:
         """Labels (H, W) uint8 of a file."""
