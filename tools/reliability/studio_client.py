@@ -16,6 +16,10 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[2]
 SECRET = "canary-5b1e-of-this-machine"  # noqa: S105 - what nobody may read
+BEGINNINGS = (  # clicks that are noted first, so that they can be stopped while they wait
+    *(("start", "click"), ("open-receipt", "upload")),
+    *(("batch-start", "click"), ("batch-example", "click")),
+)
 PATIENCE = 240.0  # seconds for one answer
 
 
@@ -40,7 +44,9 @@ class Attacked:
         self.config = json.loads(self.ask("GET", "/config").text)
         names = {part["id"]: part["props"].get("elem_id") for part in self.config["components"]}
         self.events = {}  # (component, event) -> number of the function
+        self.next = {}  # number -> that of what the page asks for then
         for event in self.config["dependencies"]:
+            self.next.setdefault(event["trigger_after"], event["id"])
             for part, kind in event["targets"]:
                 self.events[names.get(part), kind] = event["id"]
 
@@ -84,14 +90,27 @@ class Attacked:
     def call(
         self, visitor: str, event: tuple[str, str] | int, data: list, event_data: Any = None
     ) -> Answer:
-        """Join the queue and wait for the last answer; all that was told, as one text."""
+        """Join the queue and wait for the last answer; all that was told, as one text.
+
+        Args:
+            event: number of a function, or a component and its event: what begins with a click and
+                is then computed is asked for as the page does, both.
+        """
         number = event if isinstance(event, int) else self.events[event]
+        if not isinstance(event, int) and event in BEGINNINGS:
+            begun = self.call(visitor, number, [None] * self._inputs(number))
+            if begun.status != 200:
+                return begun
+            number = self.next[number]
         body = dict(data=data, fn_index=number, session_hash=visitor, event_data=event_data)
         kind = {"Content-Type": "application/json"}
         joined = self.ask("POST", "/gradio_api/queue/join", json.dumps(body).encode(), kind)
         if joined.status != 200:
             return joined
         return self.ask("GET", f"/gradio_api/queue/data?session_hash={visitor}")
+
+    def _inputs(self, number: int) -> int:
+        return next(len(e["inputs"]) for e in self.config["dependencies"] if e["id"] == number)
 
     def file(self, path: str, **more: Any) -> dict:
         """A file as the page names it."""
