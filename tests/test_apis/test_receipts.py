@@ -83,6 +83,7 @@ def test_what_is_no_receipt_is_refused_by_name(inferencer, given):
         (lambda d: d.update(kind="x"), "it is no receipt"),
         (lambda d: d["settings"].pop("seed"), "lacks 'seed'"),
         (lambda d: d["settings"].update(num_steps="9"), "num_steps is '9'"),
+        (lambda d: d["settings"].update(num_steps=10**9), "num_steps is 1000000000"),
         (lambda d: d["pair"].update(category="hat"), "category 'hat'"),
         (lambda d: d["pair"].update(source_size=[0, 9]), "source_size"),
         (lambda d: d["shown"].pop("mask"), "has no mask"),

@@ -113,6 +113,8 @@ def test_a_path_in_a_request_must_lie_among_the_uploads(sessions):
         assert join([dict(deep=[dict(path=path)])])[0] == 403, path
     broken = dict(method="POST", body=b"{", content_type="application/json")
     assert ask(sessions, "/gradio_api/queue/join", **broken)[0] == 400
+    plain = dict(method="POST", body=b'{"path": "/etc/passwd"}', content_type="text/plain")
+    assert ask(sessions, "/gradio_api/queue/join", **plain)[0] == 403
 
 
 def test_bodies_are_bounded_whatever_they_claim(sessions):
@@ -134,6 +136,9 @@ def test_names_of_other_sites_and_their_pages_are_refused(sessions):
     for host in ("evil.example:7860", "", "127.0.0.1.evil.example"):
         assert ask(sessions, "/", host=host)[0] == 403
     assert ask(sessions, "/", sec_fetch_site="cross-site", sec_fetch_mode="cors")[0] == 403
+    link = dict(sec_fetch_site="cross-site", sec_fetch_mode="navigate")
+    assert ask(sessions, "/", **link)[0] == 200
+    assert ask(sessions, "/gradio_api/queue/join", "POST", b"{}", **link)[0] == 403
     open_to_all = Settings(host="0.0.0.0", password="long enough")
     assert ask(sessions, "/", settings=open_to_all, host="studio.example")[0] == 401
 

@@ -397,6 +397,32 @@ def drawn(studio: Attacked, visitor: str, number: int) -> str:
     return text[start : text.find('\\"', start)] if start >= 0 else "no picture: " + text[:300]
 
 
+def receipts(studio: Attacked) -> Outcome:
+    """Receipts that ask for a thousand million steps, or hold pictures that fill the memory."""
+    from vtonlab.apis.receipts import KIND, identity
+
+    def receipt(picture: bytes, steps: int) -> bytes:
+        text = base64.b64encode(picture).decode()
+        return json.dumps(
+            dict(
+                kind=KIND,
+                model=identity("coral_synthetic"),
+                settings=dict(seed=0, num_steps=steps, guidance_scale=1.0, repaint=True),
+                pair=dict(id="a", garment_id="b", category="upper_body", source_size=[96, 72]),
+                shown={name: text for name in ("person", "garment", "mask", "agnostic", "pose")},
+                picture_sha256="0",
+            )
+        ).encode()
+
+    answered, through = Counter(), []
+    for picture, steps in ((small_png(), 10**9), (small_png(), 999), (bomb_png(13_000, 13_000), 1)):
+        sent = [dict(name="r.json", path=studio.upload("r.json", receipt(picture, steps)))]
+        word = said(studio.call(fresh(), ("open-receipt", "upload"), [sent]))
+        answered[word] += 1
+        through += ["a receipt was drawn"] if word == "nothing" else []
+    return Outcome(3, through, answered)
+
+
 def many_visitors(studio: Attacked) -> Outcome:
     """A hundred names of visitors, one after the other: what is kept of them is bounded."""
     for number in range(100):
@@ -416,6 +442,7 @@ ATTACKS: dict[str, tuple[str, Callable[[Attacked], Outcome]]] = {
     "zips": ("zip bombs: 1 GiB in 5 MB, lying, nested, 100 001 members", zip_bombs),
     "names": ("zip members that lead out, links", zip_paths),
     "pickles": ("a pickle as checkpoint, as model, everywhere", pickles),
+    "receipts": ("receipts of 1e9 steps, of 169 megapixels", receipts),
     "bodies": ("100 GB claimed, 400 MB sent, JSON 100 000 deep", endless_bodies),
     "crowd": (f"{CROWD} try-ons at once", crowd),
     "visitors": ("100 visitors one after the other", many_visitors),

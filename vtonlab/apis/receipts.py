@@ -33,6 +33,8 @@ from vtonlab.version import __version__
 
 KIND = "vtonlab receipt 1"
 MAX_BYTES = 64 * 2**20  # of a file; 1024x768 takes 5
+MAX_PIXELS = 16_000_000  # of one of its pictures, which are of a model's size
+MAX_STEPS = 1000  # noise levels there are
 SETTINGS = ("seed", "num_steps", "guidance_scale", "repaint")
 MAPS = ("person", "garment", "mask", "agnostic", "pose")  # of a sample that photographs give
 _FORM = {
@@ -141,6 +143,8 @@ def read_receipt(source: Source) -> Receipt:
         pair, shown = data["pair"], data["shown"]
         if pair["category"] not in CATEGORIES:
             raise ValueError(f"category {pair['category']!r} is none of {', '.join(CATEGORIES)}")
+        if not 1 <= data["settings"]["num_steps"] <= MAX_STEPS:
+            raise ValueError(f"num_steps is {data['settings']['num_steps']}: 1 to {MAX_STEPS}")
         if min(pair["source_size"]) < 1:
             raise ValueError(f"source_size is {pair['source_size']}")
         unknown = [name for name in shown if name not in MAPS]
@@ -192,5 +196,5 @@ def _decoded(name: str, text: str) -> np.ndarray:
     except binascii.Error:
         raise ValueError(f"its {name} is no picture") from None
     mode = "mask" if name in MASKS else "rgb"
-    array = read_image(MemoryFile(f"its {name}", data), mode)
+    array = read_image(MemoryFile(f"its {name}", data), mode, MAX_PIXELS)
     return (array > 127).astype(np.uint8) if mode == "mask" else array

@@ -16,9 +16,10 @@ from vtonlab.studio.context import AT_ONCE, HIDDEN, LIGHT, ONE, QUIET, Studio
 from vtonlab.studio.examples import examples
 from vtonlab.studio.intake import received, unpack
 from vtonlab.studio.jobs import Done, watched
+from vtonlab.studio.models import MOST_STEPS
 from vtonlab.studio.parts import drop, html
 from vtonlab.studio.sessions import Session
-from vtonlab.studio.try_on import MOST_STEPS, NAMES
+from vtonlab.studio.try_on import NAMES
 from vtonlab.utils.bounded import read_json
 from vtonlab.utils.images import read_image
 from vtonlab.visualization.pages import save_png
@@ -197,6 +198,7 @@ class BatchTab:
                 )
 
         try:
+            shelf.calls(model, steps)
             for told in watched(session, work):
                 if isinstance(told, Done):
                     yield self._ended(session, told.answer)

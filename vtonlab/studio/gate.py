@@ -86,7 +86,7 @@ class Gate:
 
         try:
             headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
-            self._check_host(headers)
+            self._check_host(scope["method"], headers)
             await self._check_password(headers)
             self._check_place(scope)
             receive = await self._bounded(scope, headers, receive)
@@ -97,7 +97,7 @@ class Gate:
             if not begun:
                 await _refuse(answer, refused)
 
-    def _check_host(self, headers: dict[str, str]) -> None:
+    def _check_host(self, method: str, headers: dict[str, str]) -> None:
         """A page elsewhere must not reach a studio on this machine under a name of its own."""
         host = headers.get("host", "")
         name = (
@@ -106,7 +106,8 @@ class Gate:
         if self.settings.local and name not in LOCAL_HOSTS:
             raise Refused(403, "this studio answers to localhost and 127.0.0.1 alone")
         site = headers.get("sec-fetch-site", "same-origin")
-        if site == "cross-site" and headers.get("sec-fetch-mode") != "navigate":
+        link = method == "GET" and headers.get("sec-fetch-mode") == "navigate"
+        if site == "cross-site" and not link:
             raise Refused(403, "another site may not use this studio")
 
     async def _check_password(self, headers: dict[str, str]) -> None:
@@ -151,8 +152,8 @@ class Gate:
             self._check_room(int(claimed))
             return _counted(receive, most)
         body = await _read(receive, most)
-        if "json" in headers.get("content-type", "") and body:
-            self._check_json(body)
+        if body:
+            self._check_json(body)  # whatever it says it is
         return _replayed(body, receive)
 
     def _check_room(self, more: int) -> None:

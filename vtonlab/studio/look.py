@@ -72,8 +72,11 @@ class LookTab:
         if session.drawn is None:
             return EMPTY, gr.skip(), gr.skip(), gr.skip()
         session.place = FIRST
-        found = self._look(session, session.drawn.model, None, None)
         picture = views.tap(session.drawn.result.picture, *FIRST)
+        try:
+            found = self._look(session, session.drawn.model, None, None)
+        except Exception:  # `again`, which comes next, says why
+            return picture, gr.update(choices=[], value=None), gr.skip(), gr.skip()
         heads = gr.update(choices=_heads(found), value=MEAN)
         return picture, gr.update(choices=list(found.layers), value=found.layer), heads, found.sigma
 

@@ -10,6 +10,8 @@ from vtonlab.apis.receipts import identity
 from vtonlab.apis.watching import Usual, calls, usual
 from vtonlab.estimators import Preparation
 
+MOST_STEPS = 100  # of one picture
+
 
 @dataclass
 class Offer:
@@ -26,6 +28,7 @@ class Offer:
     model: str
     checkpoint: str | None = None
     inferencer: TryOnInferencer | None = field(default=None, repr=False)
+    identity: dict[str, str] | None = None
 
 
 class Shelf:
@@ -100,14 +103,21 @@ class Shelf:
         return usual(self[name])
 
     def calls(self, name: str, num_steps: int) -> int:
-        """How many steps it tells of, where so many were asked for."""
+        """How many steps it tells of, where so many were asked for.
+
+        Raises:
+            ValueError: more than anybody waits for here.
+        """
+        if not 1 <= num_steps <= MOST_STEPS:
+            raise ValueError(f"{num_steps} steps: 1 to {MOST_STEPS} are drawn here")
         with self.lock:
             return calls(self[name], num_steps)
 
     def identity_of(self, name: str) -> dict[str, str]:
         """Name and hash of its weights."""
         offer = self.offers[name]
-        return identity(offer.model, offer.checkpoint)
+        offer.identity = offer.identity or identity(offer.model, offer.checkpoint)
+        return offer.identity
 
     def of_receipt(self, model: dict[str, str]) -> str:
         """The name here of the model that a receipt was drawn with.

@@ -26,13 +26,13 @@ from vtonlab.studio.examples import example, examples
 from vtonlab.studio.intake import in_memory, photograph, received
 from vtonlab.studio.jobs import Done, watched
 from vtonlab.studio.masks import canvas, painted
+from vtonlab.studio.models import MOST_STEPS
 from vtonlab.studio.parts import brush, drop, html, photo
 from vtonlab.studio.sessions import Session
 from vtonlab.visualization.pages import save_png
 
 NAMES = {"upper_body": "Top", "lower_body": "Trousers or skirt", "dresses": "Dress"}
 EMPTY = views.hint("The dressed person appears here", "Choose a person and a garment, then Try on.")
-MOST_STEPS = 100
 
 
 @dataclass(frozen=True)
