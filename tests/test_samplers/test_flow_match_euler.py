@@ -81,7 +81,7 @@ def test_flux2s_shift_is_the_pipelines():
     even = np.linspace(1, 1 / steps, steps)
     expected = math.exp(mu) / (math.exp(mu) + (1 / even - 1))
     np.testing.assert_allclose(sampler.sigmas(length)[:-1].numpy(), expected, rtol=1e-5)
-    with pytest.raises(ValueError, match="True, False or 'flux2'"):
+    with pytest.raises(ValueError, match="True, False, 'flux2' or"):
         FlowMatchEulerSampler(dynamic_shifting="flux3")
 
 
