@@ -26,6 +26,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium"),
 ]
+OLD = "document.querySelectorAll('#stage .slide').forEach(e => e.dataset.old = 1)"
 WIDE, PHONE = dict(width=1440, height=1000), dict(width=390, height=844)
 
 
@@ -83,8 +84,7 @@ class Visit:
         self.page.keyboard.press("Tab")
 
     def draw(self) -> str:
-        old = "document.querySelectorAll('#stage .slide').forEach(e => e.dataset.old = 1)"
-        self.page.evaluate(old)
+        self.page.evaluate(OLD)
         self.page.click("#start")
         self.page.wait_for_selector("#stage .slide:not([data-old])")
         return self.page.get_attribute("#stage .slide img:not(.over)", "src")
@@ -216,9 +216,9 @@ def test_the_brush_decides_what_is_drawn_and_the_receipt_draws_it_again(wide, tm
     wide.draw()
     assert wide.download("#save-mask").read_bytes() == first
     page.click("#receipts button.label-wrap")
+    page.evaluate(OLD)
     page.locator("#receipts input[data-kind=files]").set_input_files(receipt)
-    page.wait_for_function("document.querySelector('#stage').innerText.includes('seed')")
-    page.wait_for_timeout(1500)
+    page.wait_for_selector("#stage .slide:not([data-old])")
     assert wide.download("#save-picture").read_bytes() == result
     assert json.loads(receipt.read_text())["model"]["name"] == "coral_synthetic"
 
