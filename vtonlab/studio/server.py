@@ -50,9 +50,7 @@ def make_app(shelf: Shelf, settings: Settings) -> tuple[Gate, Sessions]:
     from vtonlab.studio.page import STYLE, build_page, icon, theme
 
     page = build_page(shelf, settings, sessions)
-    outer = FastAPI(
-        docs_url=None, redoc_url=None, openapi_url=None, lifespan=_swept(sessions.sweep)
-    )
+    outer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=_swept(sessions))
     gradio.mount_gradio_app(
         outer,
         page,
@@ -81,8 +79,10 @@ _ENVIRONMENT = {
 }
 
 
-def _swept(sweep: Callable[[], None]) -> Callable:
-    """A lifespan that calls ``sweep`` from time to time."""
+def _swept(sessions: Sessions) -> Callable:
+    """A lifespan that sweeps from time to time and leaves nothing: after a SIGTERM no ``finally``
+    outside of it is reached.
+    """
 
     @contextlib.asynccontextmanager
     async def lifespan(app) -> AsyncIterator[None]:
@@ -90,13 +90,14 @@ def _swept(sweep: Callable[[], None]) -> Callable:
 
         def run() -> None:
             while not over.wait(_SWEEP):
-                sweep()
+                sessions.sweep()
 
         threading.Thread(target=run, name="studio sweep", daemon=True).start()
         try:
             yield
         finally:
             over.set()
+            sessions.close()
 
     return lifespan
 
