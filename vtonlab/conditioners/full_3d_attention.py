@@ -146,10 +146,10 @@ class Full3DAttentionConditioner(Conditioner):
             sizes = dict(panels=self.panels, guidance_scale=scale)
             return family.panels(backbone, streams, canvas, sigmas, text, **sizes)
 
-        to_record = self._record_builder(backbone, (height // 2, width // 2), conditions["text"])
         if not layers:
             sample = run()
             return Prediction(sample[..., : noisy.shape[-1]])
+        to_record = self._record_builder(backbone, (height // 2, width // 2), conditions["text"])
         with AttentionRecorder(backbone, layers=layers, to_record=to_record) as recorder:
             sample = run()
         return Prediction(sample[..., : noisy.shape[-1]], recorder.records)

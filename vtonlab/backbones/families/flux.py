@@ -29,9 +29,7 @@ class FluxFamily(BackboneFamily):
 
     def panels(self, backbone, streams, canvas, sigmas, text, *, panels, guidance_scale) -> Tensor:
         """Tokens hold the noisy latents, the canvas's, then its mask channels (FLUX.1-Fill)."""
-        channels = streams.shape[1]
-        parts = [streams, canvas[:, :channels], canvas[:, channels:]]
-        tokens = torch.cat([pack_latents(part) for part in parts], dim=2)
+        tokens = pack_latents(torch.cat([streams, canvas], dim=1))
         height, width = streams.shape[-2:]
         ids = panel_position_ids((height // 2, width // 2 // panels), panels)
         output = self._call(backbone, tokens, ids, sigmas, text, guidance_scale)
