@@ -25,9 +25,12 @@ import tools.environment  # noqa: F401
 import argparse
 import csv
 import json
+import re
 import shutil
 import statistics
 import time
+
+from tools.docs.tables import table as csv_table
 
 TASKS = {  # name on the page, config; a role beside the garment has metrics of its own
     "mask_free": ("mask-free try-on", "configs/kontext/dit_synthetic.py"),
@@ -45,6 +48,7 @@ FACTS = ("task", "losses", "seed", "iterations", "batch", "people", "seconds")
 ORIGIN = ("config", "config_hash", "commit", "device")
 TABLE, PAGE = Path("docs/tables/tasks.csv"), Path("docs/tasks.md")
 MARKS = "<!-- tasks: begin -->", "<!-- tasks: end -->"
+CELLS = re.compile(r"(<!-- table: tables/tasks.csv -->\n).*?(<!-- end -->)", re.S)
 JUDGED = dict(split="bench", seed=25)  # of nothing else here
 
 
@@ -209,7 +213,7 @@ def origin_of(rows: list[dict[str, str]]) -> str:
 
 
 def write_page(page: Path, table: Path) -> None:
-    """The table between the page's marks.
+    """The table between the page's marks, and all cells below it.
 
     Raises:
         ValueError: a page without the marks, or a table without rows.
@@ -221,7 +225,8 @@ def write_page(page: Path, table: Path) -> None:
         raise ValueError(f"{page} needs {MARKS[0]} and {MARKS[1]} once, and {table} rows")
     head, rest = text.split(MARKS[0])
     tail = rest.split(MARKS[1])[1]
-    page.write_text(f"{head}{MARKS[0]}\n\n{table_of(rows)}\n\n{MARKS[1]}{tail}", encoding="utf-8")
+    cells = CELLS.sub(lambda found: f"{found[1]}\n{csv_table(table)}\n{found[2]}", tail)
+    page.write_text(f"{head}{MARKS[0]}\n\n{table_of(rows)}\n\n{MARKS[1]}{cells}", encoding="utf-8")
 
 
 def main() -> int:
