@@ -447,6 +447,6 @@ def test_golden_trace(config, tmp_path):
     path = RECORD.path_of(config)
     assert path.exists(), f"{config} has no trace yet: run `python tests/golden/record.py`"
     expected = json.loads(path.read_text())["trace"]
-    assert {len(series) for series in expected.values()} == {RECORD.steps_of(config)}
+    assert {len(series) for series in expected.values()} == {RECORD.STEPS}
     different = RECORD.differences(expected, RECORD.trace(config, tmp_path))
     assert not different, "; ".join(different)
