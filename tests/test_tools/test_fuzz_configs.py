@@ -38,6 +38,9 @@ def test_no_traceback_and_no_hang(tmp_path, capsys):
 
 CASES = {  # what was a traceback, a hang, or accepted
     "a number for a scope": ("default_scope", 0.5, "default_scope.*wanted one of"),
+    "a dictionary for a scope": ("default_scope", {"a": 1}, "default_scope.*wanted one of"),
+    "a list for a scope": ("default_scope", ["vtonlab"], "default_scope.*wanted one of"),
+    "a warm-up from nothing": ("param_scheduler.0.start_factor", 0, r"scheduler\.0\.start_factor"),
     "a text for a loader": ("test_dataloader", "banana", "test_dataloader.*dictionary"),
     "a number for a type": ("model.attention_losses.entropy.type", 3, r"entropy\.type.*registered"),
     "a diffusers module": ("model.backbone.type", "utils", r"model\.backbone\.type.*not reg"),

@@ -128,6 +128,8 @@ def _check_schedule(config: Config) -> None:
             negative = isinstance(value, (int, float)) and value < 0 and name != "last_step"
             if negative:
                 raise ValueError(f"param_scheduler.{place}.{name}={value}: nothing below 0")
+            if name == "start_factor" and value == 0:  # each step's rate is a multiple of the last
+                raise ValueError(f"param_scheduler.{place}.start_factor=0: above 0 (such as 1e-3)")
         if not one.get("begin", 0) < one.get("end", math.inf):
             raise ValueError(
                 f"param_scheduler.{place}: begin={one.get('begin', 0)} is not before "

@@ -147,7 +147,7 @@ def check_config(config: Mapping[str, Any]) -> None:
     """
     node = _as_dict(config)
     scope, known = node.get("default_scope"), {"mmengine", *mm.MODELS.children}
-    if scope is not None and scope not in known:
+    if scope is not None and not (isinstance(scope, str) and scope in known):
         raise ValueError(
             f"config key 'default_scope' is {scope!r}: wanted one of {', '.join(sorted(known))}"
         )
