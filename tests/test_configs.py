@@ -306,16 +306,7 @@ def test_is_read_and_strictly_checked(path):
         check_config(misspelt)
 
 
-# Variants of a config that is trained here, which their own parts' tests cover too.
-SLOW = [
-    *(f"configs/kontext/dit_synthetic_{n}.py" for n in ("baseline", "try_off_baseline", "worn")),
-    *("configs/kontext/dit_vitonhd_try_off.py", "configs/kontext/dit_pairs_worn.py"),
-    *("configs/kontext/dit_deepfashion_pose.py", "configs/qwen_edit/dit_pairs_outfit.py"),
-]
-TRAINED = [pytest.param(p, marks=pytest.mark.slow) if p in SLOW else p for p in CONFIGS]
-
-
-@pytest.mark.parametrize("path", TRAINED)
+@pytest.mark.parametrize("path", CONFIGS)
 def test_builds_and_trains_two_steps(path, tmp_path):
     config = SHRINK.get(path, shrink_synthetic)(path, tmp_path)
     config.train_cfg.max_iters = 2
