@@ -11,6 +11,7 @@ from vtonlab.studio.gate import Gate
 from vtonlab.studio.models import Shelf
 from vtonlab.studio.sessions import Sessions
 from vtonlab.studio.settings import Settings
+from vtonlab.utils.compat import checks_files
 
 LEAST_PASSWORD = 8
 PASSWORD = "VTONLAB_STUDIO_PASSWORD"  # noqa: S105 - the variable's name
@@ -67,7 +68,7 @@ def make_app(shelf: Shelf, settings: Settings) -> tuple[Gate, Sessions]:
         mcp_server=False,
         enable_monitoring=False,
     )
-    page.has_launched = True  # or Gradio would not look where a request's files lie
+    checks_files(page)
     return Gate(outer, settings, sessions), sessions
 
 

@@ -7,6 +7,7 @@ What differs from ``mmengine.runner.Runner`` (0.10.7; upstream #1655, #1520):
   the config text inside a checkpoint;
 - ``load_or_resume``: the newest *valid* checkpoint;
 - ``resume``: refuses another number of samples per iteration and shows how the config changed.
+- ``wrap_model``: looks once for synchronised normalisation, not once a module for mmcv's;
 - the start of a run is one screen; the rest of what is said goes to the log file.
 
 A model may say ``checkpoint_meta()`` (facts that a checkpoint must share with it),

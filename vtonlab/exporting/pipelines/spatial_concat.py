@@ -26,8 +26,8 @@ from vtonlab.exporting.pipelines.pictures import (
 )
 
 
-class KeepsInput(AttnProcessor2_0):
-    """On self-attention of the reference UNet: attends as always, and keeps what came in."""
+class OfReference(AttnProcessor2_0):
+    """On self-attention of either UNet: attends as always, once it has met the reference."""
 
     def __init__(self, name):
         super().__init__()
@@ -43,29 +43,22 @@ class KeepsInput(AttnProcessor2_0):
         reference=None,
     ):
         if reference is not None:
-            reference[self.name] = hidden_states
+            encoder_hidden_states = self.meet(reference, hidden_states)
         return super().__call__(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
 
 
-class SeesReference(AttnProcessor2_0):
-    """On self-attention of the UNet: attends to its own tokens, then to the reference's."""
+class KeepsInput(OfReference):
+    """Of the reference UNet: keeps what came in."""
 
-    def __init__(self, name):
-        super().__init__()
-        self.name = name
+    def meet(self, reference, tokens):
+        reference[self.name] = tokens
 
-    def __call__(
-        self,
-        attn,
-        hidden_states,
-        encoder_hidden_states=None,
-        attention_mask=None,
-        temb=None,
-        reference=None,
-    ):
-        if reference is not None:
-            encoder_hidden_states = torch.cat([hidden_states, reference[self.name]], dim=1)
-        return super().__call__(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
+
+class SeesReference(OfReference):
+    """Of the UNet: attends to its own tokens, then to the reference's."""
+
+    def meet(self, reference, tokens):
+        return torch.cat([tokens, reference[self.name]], dim=1)
 
 
 class GivesBack:
