@@ -4,6 +4,7 @@ Missing masks and poses are made (`python tools/get_estimators.py` fetches the s
 A killed job goes on where it stopped when the same command is given again.
 
 Example:
+    python tools/try_on.py --person anna.jpg --garment shirt.jpg --out out      # with a shipped toy
     python tools/try_on.py --person anna.jpg --garment shirt.jpg --out out \\
         --config configs/coral/dit_synthetic.py --checkpoint model.safetensors
     python tools/try_on.py --person people/ --garment shop/ --out out --model work_dirs/my_run
@@ -23,6 +24,8 @@ import tools.environment  # noqa: F401
 # isort: split
 import argparse
 
+SHIPPED = "coral_synthetic"
+
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
@@ -38,7 +41,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--mask", help="of the one person: white where the picture is generated")
     parser.add_argument("--category", choices=CATEGORIES, help="default: the model's, upper_body")
     parser.add_argument("--out", required=True)
-    parser.add_argument("--model", help="name of a shipped model, or a folder of one")
+    parser.add_argument("--model", help=f"a shipped model, or a folder of one (default {SHIPPED})")
     parser.add_argument("--config")
     parser.add_argument("--checkpoint")
     parser.add_argument("--preparation", metavar="FILE", help="config of the estimators")
@@ -88,8 +91,11 @@ def main(argv: list[str] | None = None) -> int:
     from vtonlab.apis.receipts import identity
     from vtonlab.engine.cli import FINDINGS, OK
 
-    if (args.model is None) == (args.config is None):
+    if args.model and args.config:
         raise ValueError("give either --model NAME or FOLDER, or --config with --checkpoint")
+    if not (args.model or args.config):
+        args.model = SHIPPED
+        print(f"with {SHIPPED}, the toy that ships; your own: --model", file=sys.stderr)
     if bool(args.pairs) == bool(args.person or args.garment):
         raise ValueError("give either --person and --garment, or --pairs")
     pairs = read_pairs(

@@ -43,12 +43,13 @@ def test_the_command(photographs, monkeypatch, capsys):
     from tools import try_on
 
     argv = ["--person", "anna.jpg", "shirt.jpg", "--garment", "shirt.jpg", "--out", "out"]
-    assert try_on.main([*argv, "--model", MODEL, "--num-steps", "1"]) == 1  # a shirt is no person
-    said = capsys.readouterr().out
+    assert try_on.main([*argv, "--num-steps", "1"]) == 1  # a shirt is no person
+    said, aside = capsys.readouterr()
+    assert f"with {MODEL}, the toy that ships" in aside
     assert "refused: shirt.jpg" in said and "1 of 2 pairs are in out" in said
     assert sorted(p.name for p in Path("out/masks").iterdir()) == ["anna__shirt.png"]
     with pytest.raises(ValueError, match="either --model NAME or FOLDER, or --config"):
-        try_on.main(argv)
+        try_on.main([*argv, "--model", MODEL, "--config", "x.py"])
 
 
 def test_the_command_with_own_estimators(photographs, monkeypatch, capsys):
