@@ -1,10 +1,9 @@
-"""The joint DiT of the synthetic benchmark, and the people it dresses: bold prints, 128x96 pixels.
+"""The joint DiT of the synthetic benchmark: what its base and every method on it share."""
 
-What the base (configs/bases/dit_bold.py) and every method that is fine-tuned from it share.
-"""
+from mmengine.config import read_base
 
-size = (128, 96)
-cache_dir = "work_dirs/cache"
+with read_base():
+    from .bold import *
 
 model = dict(
     type="TryOnDiffusion",
@@ -36,29 +35,4 @@ model = dict(
     sampler=dict(type="FlowMatchEulerSampler", num_steps=1, shift=6.0),
     mask_loss_weight=5.0,
     probe=dict(layers=["*"], sigma=0.5),  # all blocks
-)
-
-bold = dict(
-    type="SyntheticTryOn",
-    size=size,
-    categories=["upper_body"],
-    textures="bold",
-    hardness=(0.0, 0.5),  # from A-pose to bent arms and turned bodies
-    maps=["flow", "correspondences"],
-    cache_dir=cache_dir,
-)
-loader = dict(
-    num_workers=0,
-    sampler=dict(type="EvalSampler"),
-    collate_fn=dict(type="collate_samples"),
-)
-val_dataloader = dict(**loader, batch_size=16, dataset=dict(**bold, split="val", length=32))
-val_cfg = dict()
-test_dataloader = dict(**loader, batch_size=16, dataset=dict(**bold, split="test", length=64))
-test_cfg = dict()
-
-optim_wrapper = dict(
-    type="FiniteOptimWrapper",
-    optimizer=dict(type="AdamW", lr=1.5e-3, betas=(0.9, 0.99), weight_decay=0.01),
-    clip_grad=dict(max_norm=1.0),
 )
