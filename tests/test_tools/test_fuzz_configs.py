@@ -70,6 +70,7 @@ CASES = {  # what was a traceback, a hang, or accepted
     "a layer that is not there": ("model.probe.layers", ["block.9"], r"model\.probe\.layers.*are"),
     "another test size": ("test_dataloader.dataset.size", (96, 72), "64x48.*96x72.*must agree"),
     "categories": ("model.categories", ["dresses"], r"categories.*upper_body.*dresses"),
+    "no category": ("model.categories", [], "model.categories is empty"),
 }
 
 

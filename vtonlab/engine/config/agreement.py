@@ -97,6 +97,8 @@ def _is_size(value: Any) -> bool:
 
 def _compare_categories(model: Mapping, path: str, dataset: Mapping) -> None:
     known = _argument(model, MODELS, "categories")
+    if isinstance(known, (list, tuple)) and not known:
+        raise ValueError("model.categories is empty: name what the model dresses, or leave it out")
     kind = DATASETS.get(dataset["type"]) if isinstance(dataset.get("type"), str) else None
     if not known or kind is None or "categories" not in parameters_of(kind)[0]:
         return
