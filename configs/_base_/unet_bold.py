@@ -9,7 +9,7 @@ from mmengine.config import read_base
 with read_base():
     from .bold import *
 
-fine = [f"up_blocks.2.attentions.{n}.transformer_blocks.0.attn1" for n in range(2)]  # 32x24
+read = [f"up_blocks.2.attentions.{n}.transformer_blocks.0.attn1" for n in range(2)]  # 32x24
 
 model = dict(
     type="TryOnDiffusion",
@@ -34,5 +34,5 @@ model = dict(
     noise_schedule=dict(type="DDPMSchedule", network_predicts="clean", loss_on="clean", shift=6.0),
     sampler=dict(type="DDIMSampler", num_steps=1, timestep_spacing="trailing"),
     mask_loss_weight=5.0,
-    probe=dict(layers=fine, sigma=0.5),
+    probe=dict(layers=read, sigma=0.5),
 )

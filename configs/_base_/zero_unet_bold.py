@@ -5,7 +5,7 @@ from mmengine.config import read_base
 with read_base():
     from .bold import *
 
-fine = [f"blocks.{n}.transformer.transformer_blocks.0.attn2" for n in range(2)]  # 32x24
+read = [f"blocks.{n}.transformer.transformer_blocks.0.attn2" for n in range(4)]  # 16x12, 32x24
 
 model = dict(
     type="TryOnDiffusion",
@@ -14,9 +14,9 @@ model = dict(
         type="UNet2DConditionModel",
         in_channels=16,
         out_channels=16,
-        block_out_channels=(48, 64),
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "UpBlock2D"),
+        block_out_channels=(48, 64, 64),
+        down_block_types=("DownBlock2D",) * 3,
+        up_block_types=("UpBlock2D",) * 3,
         layers_per_block=1,
         cross_attention_dim=32,
         attention_head_dim=4,  # diffusers' name for the number of heads
@@ -42,5 +42,5 @@ model = dict(
     noise_schedule=dict(type="DDPMSchedule", network_predicts="clean", loss_on="clean", shift=6.0),
     sampler=dict(type="DDIMSampler", num_steps=1, timestep_spacing="trailing"),
     mask_loss_weight=5.0,
-    probe=dict(layers=fine, sigma=0.5),
+    probe=dict(layers=read, sigma=0.5),
 )

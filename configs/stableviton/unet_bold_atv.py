@@ -10,5 +10,5 @@ with read_base():
     from .unet_bold import *
 
 model.attention_losses = dict(
-    smoothness=dict(type="AttentionTVLoss", layers=fine, weight=0.05),
+    smoothness=dict(type="AttentionTVLoss", layers=read, weight=0.05),
 )
