@@ -13,7 +13,7 @@ train_dataloader = dict(
     sampler=dict(type="ResumableSampler"),
     collate_fn=dict(type="collate_samples"),
     dataset=dict(
-        **bold,
+        **{**bold, "maps": ["flow", "correspondences", "worn_mask"]},
         split="train",
         length=1000,
         transforms=[

@@ -32,8 +32,9 @@ SHOWN = {
 BOUNDS = ("l1_inside_fill", "l1_inside_copy")
 BACKBONES = {
     "Full3DAttentionConditioner": "joint DiT",
-    "ReferenceTokensConditioner": "reference UNet",
+    "SpatialConcatConditioner/unet": "reference UNet",
     "ZeroCrossAttentionConditioner": "zero cross-attention UNet",
+    "SpatialConcatConditioner/self": "one UNet, side by side",
 }
 LOSSES = {
     "": "none",
@@ -46,9 +47,9 @@ LOSSES = {
 LEAD = """# The synthetic benchmark
 
 Where an idea for try-on is tried in minutes: rendered people with bold prints, 128x96 pixels,
-whose correspondence is known exactly. Every row fine-tunes the same shipped base (`base_dit`: it
-inpaints and copies from a reference picture, and has never seen a garment worn) and is scored on
-people of `bench`, on whom nothing was chosen; choices were made on `val`.
+whose correspondence is known exactly. Every row fine-tunes the shipped base of its backbone
+(`configs/bases`: they inpaint with a reference picture, and have never seen a shop picture worn)
+and is scored on people of `bench`, on whom nothing was chosen; choices were made on `val`.
 
 **Share of the way**: 0 is the true mean colour of the mask, 1 is copying 4x4 patches of the
 garment to where the truth says (both computed for these very people). *Print* is the same on the
@@ -62,8 +63,8 @@ A row of your own, on the same base and people (give the same command again afte
 
 <!-- needs: a config of your own -->
 ```sh
-python tools/benchmark/synthetic.py configs/_base_/benchmark/rows.py --out work_dirs/bench \\
-    --split bench --row mine dit configs/my/dit.py
+python tools/benchmark/synthetic.py configs/_base_/benchmark/unet.py --out work_dirs/bench \\
+    --split bench --row mine unet configs/my/unet.py
 python tools/benchmark/synthetic_page.py --add "Mine" work_dirs/bench
 ```
 """
@@ -147,7 +148,8 @@ def kind_of(job: dict) -> list[str]:
 
     model = load_config(job["config"], job["options"]).model
     losses = ", ".join(sorted(loss.type for loss in model.attention_losses.values()))
-    conditioner = model.conditioner.type
+    reference = model.conditioner.get("reference")
+    conditioner = model.conditioner.type + (f"/{reference}" if reference else "")
     return [BACKBONES.get(conditioner, conditioner), LOSSES.get(losses, losses)]
 
 
