@@ -1,4 +1,4 @@
-"""The people of the synthetic benchmark, 128x96 pixels with bold prints, and how toys learn on them.
+"""People of the synthetic benchmark, 128x96 pixels in bold prints, and how toys learn on them.
 
 What all bases (configs/bases) and all methods that are fine-tuned from them share.
 """

@@ -5,9 +5,10 @@ from mmengine.config import read_base
 with read_base():
     from .._base_.default_runtime import *
     from .._base_.dit_bold import *
-    from .._base_.base_tasks import *
+    from .._base_.inpainting_bold import *
 
 iterations = 4000
+val_dataloader = val_cfg = None
 
 train_cfg = dict(type="ResumableTrainLoop", max_iters=iterations)
 param_scheduler = [

@@ -1,13 +1,14 @@
-"""The base of the synthetic benchmark's reference UNet: inpainting with a reference picture."""
+"""The base of the synthetic benchmark's reference UNet."""
 
 from mmengine.config import read_base
 
 with read_base():
     from .._base_.default_runtime import *
+    from .._base_.inpainting_bold import *
     from .._base_.unet_bold import *
-    from .._base_.base_tasks import *
 
 iterations = 3000
+val_dataloader = val_cfg = None
 
 train_dataloader.update(batch_size=8, num_workers=0, persistent_workers=False)
 train_dataloader.dataset.datasets[0].update(length=2000)

@@ -6,8 +6,8 @@ from mmengine.config import read_base
 
 with read_base():
     from .._base_.default_runtime import *
-    from .._base_.unet_bold import *
     from .._base_.fine_tune_bold import *
+    from .._base_.unet_bold import *
 
 load_from = "zoo:base_unet"
 

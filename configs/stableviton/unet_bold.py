@@ -6,7 +6,7 @@ from mmengine.config import read_base
 
 with read_base():
     from .._base_.default_runtime import *
-    from .._base_.zero_unet_bold import *
     from .._base_.fine_tune_bold import *
+    from .._base_.zero_unet_bold import *
 
 load_from = "zoo:base_zero_unet"

@@ -112,18 +112,24 @@ def test_a_photograph_replaced_in_mid_run_is_noticed(tmp_path):
     assert len(store.read("p", "g", photos)) == 1
 
 
-def test_two_runs_in_one_folder_are_told_of_each_other(tmp_path):
+def test_two_runs_in_one_folder_are_told_of_each_other(tmp_path, monkeypatch):
     """Each job that fills a folder takes its lock first, and says who holds it."""
     from vtonlab.apis.folder_job import try_on_folder
+    from vtonlab.estimators.folder import prepare_photographs
+    from vtonlab.evaluation.evaluate import evaluate_folder
     from vtonlab.evaluation.judge import Judge
 
+    for name in ("open_truth", "wanted_maps", "check_predictions"):
+        monkeypatch.setattr(f"vtonlab.evaluation.evaluate.{name}", lambda *_: None)
     judge = Judge.__new__(Judge)  # whose constructor asks for pictures
     judge.path = tmp_path / "judge_answers.jsonl"
-    jobs = {
-        "--out": lambda: try_on_folder(None, [], tmp_path, settings={}),
-        "results folder": judge.run,
-    }
+    jobs = [
+        ("--out", lambda: try_on_folder(None, [], tmp_path, settings={})),
+        ("--out", lambda: prepare_photographs([], tmp_path, None)),
+        ("--out", lambda: evaluate_folder("", {}, None, "paired", tmp_path)),
+        ("results folder", judge.run),
+    ]
     with held(tmp_path) as pid:
-        for option, job in jobs.items():
+        for option, job in jobs:
             with pytest.raises(ValueError, match=rf"in use by process {pid} on .*{option}"):
                 job()

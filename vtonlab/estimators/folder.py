@@ -19,6 +19,7 @@ from vtonlab.structures.pair_store import write_atomic
 from vtonlab.utils.bounded import read_json_lines
 from vtonlab.utils.images import read_image
 from vtonlab.utils.journal import append, mend
+from vtonlab.utils.locking import WorkDirLock
 
 SPLITS = ("train", "test")
 PREVIEW = 384  # pixels high
@@ -63,7 +64,8 @@ def prepare_photographs(
         ``people`` (names), ``refused`` (name -> why) and ``warnings`` (name -> sentences).
 
     Raises:
-        ValueError: nobody could be prepared, or garments that the layout has no place for.
+        ValueError: nobody could be prepared, garments that the layout has no place for, or another
+            process prepares into ``out``.
     """
     written = LAYOUTS[layout]
     unfit = [person for person in people if person.category not in written.categories]
@@ -75,23 +77,23 @@ def prepare_photographs(
         )
     report = {"people": [], "refused": {}, "warnings": {}}
     journal = out / f"prepared_{split}.jsonl"
-    before = _journal(journal)
-    out.mkdir(parents=True, exist_ok=True)
-    for done, person in enumerate(people, 1):
-        name, entry = person.name, before.get(person.name)
-        if entry is None:
-            entry = _prepare_one(person, out, preparation, written, split, size, previews)
-            append(journal, entry)
-        if entry["refused"]:
-            report["refused"][name] = entry["refused"]
-        else:
-            report["people"].append(name)
-        if entry["warnings"]:
-            report["warnings"][name] = entry["warnings"]
-        if progress is not None:
-            progress(done, len(before), len(people))
-    written.write_lists(out, [who for s in SPLITS for who in _prepared(out, s)])
-    write_atomic(out / "report.json", json.dumps(report, indent=1).encode())
+    with WorkDirLock(out, "--out"):
+        before = _journal(journal)
+        for done, person in enumerate(people, 1):
+            name, entry = person.name, before.get(person.name)
+            if entry is None:
+                entry = _prepare_one(person, out, preparation, written, split, size, previews)
+                append(journal, entry)
+            if entry["refused"]:
+                report["refused"][name] = entry["refused"]
+            else:
+                report["people"].append(name)
+            if entry["warnings"]:
+                report["warnings"][name] = entry["warnings"]
+            if progress is not None:
+                progress(done, len(before), len(people))
+        written.write_lists(out, [who for s in SPLITS for who in _prepared(out, s)])
+        write_atomic(out / "report.json", json.dumps(report, indent=1).encode())
     if not report["people"]:
         first = next(iter(report["refused"].items()))
         raise ValueError(f"none of {len(people)} could be prepared, such as {first[0]}: {first[1]}")

@@ -15,6 +15,7 @@ from vtonlab.evaluation.scoring import BOOTSTRAP_SEED, Scores, score_pictures
 from vtonlab.evaluation.truth import MAPS, Truth, open_truth
 from vtonlab.ops.resize import Size
 from vtonlab.registry import METRICS
+from vtonlab.utils.locking import WorkDirLock
 
 Progress = Callable[[int, int, int], None]
 
@@ -59,30 +60,32 @@ def evaluate_folder(
         progress: called with (done, 0, total).
 
     Raises:
-        ValueError, FileNotFoundError: data or pictures that do not fit; nothing was computed.
+        ValueError, FileNotFoundError: data or pictures that do not fit, or another process fills
+            ``out``; nothing was computed.
     """
     start = time.time()
     truth = open_truth(data, setting, wanted_maps(protocol, setting, paste), exclude)
     files = check_predictions(pred, truth, protocol)
-    scores = score_pictures(protocol, truth, files, setting, paste=paste, progress=progress)
-    rows = with_files(scores.rows, truth, Path(out), scored=files, generated=files)
-    shown = Path(pred).absolute()
-    results = {
-        "system": name or shown.name,
-        **score_facts(scores, protocol, setting, truth),
-        "repaint": "pasted back" if paste else "unknown",
-        "seeds": seeds(protocol, setting),
-        "sampler": None,
-        "config": None,
-        "checkpoint": None,
-        "sha256": None,
-        "pictures": {
-            **{"generated": str(shown), "repainted": None, "scored": str(shown)},
-            **{"names": naming(files, truth.pairs), "encoding": encoding(files)},
-        },
-        "run": run_facts(start),
-    }
-    write_results(out, results, rows)
+    with WorkDirLock(out, "--out"):
+        scores = score_pictures(protocol, truth, files, setting, paste=paste, progress=progress)
+        rows = with_files(scores.rows, truth, Path(out), scored=files, generated=files)
+        shown = Path(pred).absolute()
+        results = {
+            "system": name or shown.name,
+            **score_facts(scores, protocol, setting, truth),
+            "repaint": "pasted back" if paste else "unknown",
+            "seeds": seeds(protocol, setting),
+            "sampler": None,
+            "config": None,
+            "checkpoint": None,
+            "sha256": None,
+            "pictures": {
+                **{"generated": str(shown), "repainted": None, "scored": str(shown)},
+                **{"names": naming(files, truth.pairs), "encoding": encoding(files)},
+            },
+            "run": run_facts(start),
+        }
+        write_results(out, results, rows)
     return results
 
 

@@ -30,7 +30,6 @@ train_dataloader = dict(
         ],
     ),
 )
-val_dataloader = val_cfg = None
 test_evaluator = [dict(type="AttentionPCK"), dict(type="ImageErrors")]  # what it makes of a try-on
 
 custom_hooks = [dict(type="EMAHook", ema_type="WarmupEMA", momentum=0.005)]
