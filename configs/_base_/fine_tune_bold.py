@@ -5,7 +5,7 @@ from mmengine.config import read_base
 with read_base():
     from .bold import *
 
-iterations = 400
+iterations = 300
 
 train_dataloader = dict(
     batch_size=8,
@@ -25,12 +25,12 @@ train_dataloader = dict(
 val_evaluator = [dict(type="AttentionPCK"), dict(type="ImageErrors")]
 test_evaluator = [dict(type="AttentionPCK"), dict(type="ImageErrors")]
 
-train_cfg = dict(type="ResumableTrainLoop", max_iters=iterations, val_interval=200)
+train_cfg = dict(type="ResumableTrainLoop", max_iters=iterations, val_interval=150)
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.02, begin=0, end=50, by_epoch=False),
     dict(type="CosineAnnealingLR", eta_min=5e-5, begin=50, end=iterations, by_epoch=False),
 ]
 custom_hooks = [
     dict(type="EMAHook", ema_type="WarmupEMA", momentum=0.02),
-    dict(type="SampleGridHook", interval=200),
+    dict(type="SampleGridHook", interval=150),
 ]

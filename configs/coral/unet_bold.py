@@ -22,7 +22,7 @@ model.attention_losses = dict(
         layers=read,
         weight=0.05,
         t_max=None,
-        start_iter=200,
+        start_iter=150,
         warmup_iters=100,
     ),
 )

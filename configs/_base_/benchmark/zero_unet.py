@@ -1,4 +1,4 @@
-"""Losses on the UNet with zero cross-attention, 400 iterations of 8 people each, from one base."""
+"""Losses on the UNet with zero cross-attention, 300 iterations of 8 people each, from one base."""
 
 from pathlib import Path
 from runpy import run_path
@@ -11,4 +11,4 @@ bases = {
         config="configs/bases/zero_unet_bold.py", box="base_zero_unet", aligned=read[0]
     )
 }
-rows = make("zero_unet", "configs/stableviton/unet_bold.py", read, 200)
+rows = make("zero_unet", "configs/stableviton/unet_bold.py", read, 150)
