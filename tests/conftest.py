@@ -61,6 +61,33 @@ def registries_as_before():
         registered.reopen()
 
 
+@pytest.fixture(scope="session")
+def drawn_samples() -> dict:
+    return {}
+
+
+@pytest.fixture(autouse=True)
+def people_are_drawn_once(request, drawn_samples, monkeypatch):
+    """Of a synthetic sample, which is a function of its settings and number alone, as
+    tests/test_synthetic shows (where nothing is kept), a process keeps a copy.
+    """
+    module = sys.modules.get("vtonlab.synthetic.dataset")
+    if module is None or request.path.parent.name == "test_synthetic":
+        return
+    draw = module.SyntheticTryOn.draw
+
+    def kept(self, index: int) -> dict:
+        key = (repr(self.cache_key()), index)
+        if key not in drawn_samples:
+            drawn = draw(self, index)
+            if sum(array.nbytes for array in drawn.values()) > 2_000_000:
+                return drawn
+            drawn_samples[key] = drawn
+        return {name: array.copy() for name, array in drawn_samples[key].items()}
+
+    monkeypatch.setattr(module.SyntheticTryOn, "draw", kept)
+
+
 @pytest.fixture
 def real_data() -> Path:
     """Folder of real photographs (``VTONLAB_REAL_DATA``); without it the test is skipped."""

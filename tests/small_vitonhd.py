@@ -1,5 +1,8 @@
 """A tree of rendered people with matches, as ``train.py`` finds a prepared data set."""
 
+import functools
+import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,12 +14,23 @@ from vtonlab.structures.match_store import MatchStore
 from vtonlab.synthetic.writer import Settings, write_dataset
 from vtonlab.synthetic.writer_layouts import build_layout
 
+_FOLDERS = tempfile.TemporaryDirectory()  # trees, each rendered once
+
+
+@functools.cache
+def _tree(count: int, size: tuple[int, int], layout: str) -> Path:
+    root = Path(_FOLDERS.name) / f"{layout}-{count}-{size[0]}x{size[1]}"
+    settings = Settings(layout, count, size)
+    write_dataset(build_layout(settings), settings, root)
+    return root
+
 
 def write_tree(root: Path, count: int = 4, size: tuple[int, int] = (128, 96),
                layout: str = "vitonhd") -> Path:  # fmt: skip
-    """``count`` pairs altogether, two of them for testing."""
-    settings = Settings(layout, count, size)
-    write_dataset(build_layout(settings), settings, root)
+    """``count`` pairs altogether, two of them for testing; a copy of the tree that is rendered once
+    a process.
+    """
+    shutil.copytree(_tree(count, tuple(size), layout), root)
     return root
 
 

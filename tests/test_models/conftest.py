@@ -58,7 +58,7 @@ def sample(number: int, matched: bool = True, height: int = 32, width: int = 24)
     person, garment, pose = rng.integers(0, 256, (3, height, width, 3), dtype=np.uint8)
     points = torch.from_numpy(rng.uniform(0.2, 0.8, (12, 2)).astype(np.float32))
     matches = Correspondences(points, points.flip(0), torch.ones(12))
-    flow = torch.rand(height, width, 2)
+    flow = torch.rand(height, width, 2, generator=torch.Generator().manual_seed(number))
     iuv, garment_iuv = rng.integers(0, 25, (2, height, width, 3), dtype=np.uint8)
     return dict(
         id=f"p{number}",

@@ -77,9 +77,9 @@ class DDPMSchedule:
         self.alphas_cumprod = torch.from_numpy(alphas)  # (T,) float64
         self._alphas_on: dict[torch.device, Tensor] = {}
 
-    def draw(self, generator: torch.Generator) -> Tensor:
-        """One noise level t / T, a scalar tensor in [0, 1), on the CPU."""
-        level = torch.rand((), generator=generator)
+    def draw(self, generator: torch.Generator, shape: tuple[int, ...] = ()) -> Tensor:
+        """Noise levels t / T in [0, 1), of that ``shape`` (one, a scalar), on the CPU."""
+        level = torch.rand(shape, generator=generator)
         level = self.shift * level / (1 + (self.shift - 1) * level)
         return (level * self.num_timesteps).floor().clamp(max=self.num_timesteps - 1) / (
             self.num_timesteps

@@ -43,12 +43,12 @@ class FlowMatchingSchedule:
             raise ValueError(f"shift={shift}: a number within [0.001, 1000] is needed")
         self.density, self.shift, self.mean, self.std = density, shift, mean, std
 
-    def draw(self, generator: torch.Generator) -> Tensor:
-        """One noise level, a scalar tensor in (0, 1), on the CPU."""
+    def draw(self, generator: torch.Generator, shape: tuple[int, ...] = ()) -> Tensor:
+        """Noise levels in (0, 1), of that ``shape`` (one, a scalar), on the CPU."""
         if self.density == "uniform":
-            sigma = torch.rand((), generator=generator)
+            sigma = torch.rand(shape, generator=generator)
         else:
-            sigma = torch.sigmoid(self.mean + self.std * torch.randn((), generator=generator))
+            sigma = torch.sigmoid(self.mean + self.std * torch.randn(shape, generator=generator))
         return self.shift * sigma / (1 + (self.shift - 1) * sigma)
 
     def timesteps(self, sigmas: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """Closed registries: names that are registered, and no others.
 
 mmengine's ``Registry.get`` imports and returns whatever a dotted name leads to, a plain one too
-(``type="antigravity"`` imports that module), and ``_scope_`` imports a package. Here is the one
-place that switches this off, for mmengine's registries as for ours (listed in
+(``type="antigravity"`` imports that module: never here), and ``_scope_`` imports a package. Here is
+the one place that switches this off, for mmengine's registries as for ours (listed in
 `vtonlab.engine.running.upstream`).
 """
 
@@ -84,7 +84,10 @@ def _switch_known(self: Registry, scope: str | None) -> Iterator[Registry]:
 
 
 def _resolve_by_name(obj_name: str):
-    return None if _closed else _import_by_name(obj_name)
+    """What a dotted name leads to. A plain one could only be a module, which is no class; looking
+    for it on the disk, in one registry after another, was most of what checking a config took.
+    """
+    return None if _closed or "." not in obj_name else _import_by_name(obj_name)
 
 
 Registry.get = _get_registered

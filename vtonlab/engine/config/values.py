@@ -5,6 +5,7 @@ they speak of.
 """
 
 import collections.abc as abc
+import functools
 import inspect
 import math
 import sys
@@ -54,6 +55,7 @@ def parameters_of(target: Any) -> tuple[dict[str, inspect.Parameter], bool]:
     return found, open_ended
 
 
+@functools.cache  # a config is checked several times on its way
 def _keywords(function: Any) -> tuple[dict[str, inspect.Parameter], bool]:
     parameters = inspect.signature(function).parameters.values()
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)

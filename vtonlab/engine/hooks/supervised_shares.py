@@ -20,7 +20,7 @@ def supervised_shares(model: nn.Module) -> dict[str, float]:
     if schedule is None:
         return {}
     generator = torch.Generator().manual_seed(0)
-    sigmas = torch.stack([schedule.draw(generator) for _ in range(DRAWS)])
+    sigmas = schedule.draw(generator, (DRAWS,))
     timesteps = schedule.timesteps(sigmas)
     shown = _share_shown(model, generator)
     return {
