@@ -313,9 +313,8 @@ def test_builds_and_trains_two_steps(path, tmp_path):
     config = without_validation(config)
     config.visualizer.vis_backends = [dict(type="LocalVisBackend")]
     config.log_level = "ERROR"
-    hooks = config.get("custom_hooks", [])  # their own tests watch what these two cost here
+    hooks = config.get("custom_hooks", [])  # its own tests watch what the estimate costs here
     config.custom_hooks = [hook for hook in hooks if hook["type"] != "MemoryReportHook"]
-    del config.default_hooks.dead_losses
     config = finalize(config, work_dir=str(tmp_path / "run"))
     runner = train(copy.deepcopy(config))
     assert runner.iter == 2
