@@ -30,7 +30,7 @@ def write_tree(root: Path, count: int = 4, size: tuple[int, int] = (128, 96),
     """``count`` pairs altogether, two of them for testing; a copy of the tree that is rendered once
     a process.
     """
-    shutil.copytree(_tree(count, tuple(size), layout), root)
+    shutil.copytree(_tree(count, tuple(size), layout), root, dirs_exist_ok=True)
     return root
 
 
