@@ -8,18 +8,20 @@ from mmengine.config import read_base
 with read_base():
     from ..leffa.unet_bold_baseline import *
 
+copies = read[1:]  # the base copies through the last block
+
 model.attention_losses = dict(
     correspondence=dict(
         type="CorrespondenceDistillationLoss",
         form="cross_entropy",
         head_reduction="none",
-        layers=read,
-        weight=0.1,
+        layers=copies,
+        weight=0.5,
         t_max=None,
     ),
     entropy=dict(
         type="AttentionEntropyLoss",
-        layers=read,
+        layers=copies,
         weight=0.05,
         t_max=None,
         start_iter=150,

@@ -4,19 +4,22 @@ Read by the grids beside it; no grid itself.
 """
 
 
-def losses(layers: list[str], half: int) -> dict[str, dict]:
-    """Row -> its attention losses on ``layers``; ``half`` is half of the iterations."""
+def losses(layers: list[str], half: int, coral: dict) -> dict[str, dict]:
+    """Row -> its attention losses on ``layers``; ``half`` is half of the iterations, ``coral`` what
+    CORAL's two do otherwise (``layers``, ``weight`` of the distillation).
+    """
     shared = dict(layers=layers, t_max=None)
+    at = dict(layers=coral.get("layers", layers), t_max=None)
     flow = dict(temperature=1.0, upsample=False, min_grid_ratio=1 / 32)
     distilled = dict(
         type="CorrespondenceDistillationLoss",
         form="cross_entropy",
         head_reduction="none",
-        weight=0.1,
-        **shared,
+        weight=coral.get("weight", 0.1),
+        **at,
     )
     sharpened = dict(
-        type="AttentionEntropyLoss", weight=0.05, start_iter=half, warmup_iters=100, **shared
+        type="AttentionEntropyLoss", weight=0.05, start_iter=half, warmup_iters=100, **at
     )
     return {
         "none": dict(),
@@ -30,11 +33,18 @@ def losses(layers: list[str], half: int) -> dict[str, dict]:
     }
 
 
-def rows(base: str, config: str, layers: list[str], half: int, controls: bool = False) -> dict:
+def rows(
+    base: str,
+    config: str,
+    layers: list[str],
+    half: int,
+    coral: dict | None = None,
+    controls: bool = False,
+) -> dict:
     """One row for each loss, fine-tuning ``base`` by ``config``; ``controls``: CORAL's losses with
     garment points of other people, and with another person's correspondences.
     """
-    made = losses(layers, half)
+    made = losses(layers, half, coral or {})
     found = {
         name: dict(base=base, config=config, options={"model.attention_losses": these}, ship=True)
         for name, these in made.items()

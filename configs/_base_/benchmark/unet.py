@@ -7,4 +7,14 @@ make = run_path(str(Path(__file__).with_name("losses.py")))["rows"]
 fine = [f"up_blocks.2.attentions.{n}.transformer_blocks.0.attn1" for n in range(2)]
 
 bases = {"unet": dict(config="configs/bases/unet_bold.py", box="base_unet", aligned=fine[1])}
-rows = make("unet", "configs/leffa/unet_bold_baseline.py", fine, 150, controls=True)
+coral = dict(layers=fine[1:], weight=0.5)  # as configs/coral/unet_bold.py, chosen on `val`
+rows = make("unet", "configs/leffa/unet_bold_baseline.py", fine, 150, coral, controls=True)
+
+longer = {"train_cfg.max_iters": 900, "param_scheduler.1.end": 900}
+for name, config in (("none", "leffa/unet_bold_baseline"), ("CORAL", "coral/unet_bold")):
+    options = longer | (
+        {"model.attention_losses.entropy.start_iter": 450} if name == "CORAL" else {}
+    )
+    rows[f"{name}, longer"] = dict(
+        base="unet", config=f"configs/{config}.py", options=options, seeds=[0], ship=True
+    )
