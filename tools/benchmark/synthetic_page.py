@@ -73,9 +73,8 @@ UNEQUAL = """\
 long each was trained. Don't read it as if the losses alone made it.
 """
 NOT_HERE = """\
-Not begun: bases of the two UNets; the control with another sample's correspondences; the ablation
-tables of 3D-GCL's, Leffa's and CORAL's papers; systems other than CORAL on a base; longer training
-of the pair that ships."""
+Not begun: the controls on the UNets and with another sample's correspondences; the ablation tables
+of 3D-GCL's, Leffa's and CORAL's papers; a base for 3D-GCL; longer training of what ships."""
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
