@@ -2,6 +2,7 @@ import json
 import signal
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -136,3 +137,21 @@ def test_a_whole_grid_and_its_second_start(grid, monkeypatch, capsys):
     before = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/run.json")}
     assert synthetic.main() == 0 and "drawing 0 people" in capsys.readouterr().out
     assert before == {path: path.stat().st_mtime_ns for path in out.glob("runs/*/run.json")}
+
+
+@pytest.mark.parametrize("name", ["dit", "unet", "zero_unet"])
+def test_a_row_of_a_grid_trains_the_losses_of_its_name(name):
+    """Each on layers that its model reads, from the base that ships for it."""
+    from vtonlab.engine.config.load import load_config
+    from vtonlab.zoo import card
+
+    bases, rows = synthetic.read_grid(asked(Path(f"configs/_base_/benchmark/{name}.py")))
+    assert card(bases[name]["box"]).config == bases[name]["config"]
+    for row, settings in rows.items():
+        config = load_config(settings["config"], settings["options"])
+        losses = config.model.attention_losses
+        assert bool(losses) == (not row.startswith("none"))
+        read = set(config.model.probe.layers)
+        assert all("*" in read or set(loss.layers) <= read for loss in losses.values())
+        if "train_cfg.max_iters" not in settings["options"] and row == "CORAL":
+            assert losses.entropy.start_iter == config.train_cfg.max_iters // 2

@@ -78,3 +78,14 @@ def test_shipped_weights_bring_what_is_known_of_their_training(tmp_path):
     (tmp_path / "weights/none_seed1.safetensors").touch()
     job = synthetic.trained_before(tmp_path, "none", 1)
     assert job["commit"] == "abc1234" and job["trained"]["training_seconds"] == 31.0
+
+
+def test_a_row_is_told_by_its_backbone_and_losses():
+    for system, kind in {
+        "leffa": ["reference UNet", "flow"],
+        "coral": ["reference UNet", "CORAL's two"],
+        "sift_vton": ["zero cross-attention UNet", "keypoints"],
+        "catvton": ["one UNet, side by side", "none"],
+    }.items():
+        job = dict(config=f"configs/{system}/unet_bold.py", options={})
+        assert synthetic_page.kind_of(job) == kind
