@@ -106,6 +106,22 @@ def test_what_the_config_says_anyway_is_not_run_twice(grid):
     assert f"| {mean:.4f} ± " in row and f"{difference:+.4f} [" in row
 
 
+def test_other_configs_are_compared_with_it(grid):
+    from vtonlab.utils.source import commit
+
+    text = Path("toy_run.py").read_text()
+    Path("shorter.py").write_text(text.replace("max_iters=4", "max_iters=3"))
+    code, out, err = grid("--vary", "config", "shorter.py")
+    assert code == 0, err
+    results = json.loads(Path("grid/results.json").read_text())
+    assert [r["change"] for r in results] == [{}, {"config": "shorter.py"}]
+    assert results[0]["metrics"]["l1"] != results[1]["metrics"]["l1"]
+    assert Path("grid/config=shorter.py_seed0/iter_3.pth").is_file()
+    assert out.rstrip().endswith(f"Config `toy_run.py`, commit {commit()}.")
+    code, _, err = grid("--vary", "config", "nowhere.py")
+    assert code == 2 and "nowhere.py" in err
+
+
 def test_a_run_that_fails_is_named_and_the_grid_goes_on(grid, monkeypatch):
     import torch
 

@@ -1,16 +1,20 @@
 """Train and test a config again and again with one setting changed, and tell what that does.
 
-Each `--vary KEY VALUE...` changes one key, all others as in the config; `--product` tries every
-combination instead; each of them with every seed of `--seeds`. A run is trained, tested and written
-into a folder named after its changes. Runs that have a result are passed over and one that was cut
-short is resumed: give the same command again after a stop, or with more values or seeds. A run that
-fails (out of memory, a number that is not finite) is named and the others go on.
+Each `--vary KEY VALUE...` changes one key, all others as in the config (the key `config` stands for
+the file: other configs are compared with it); `--product` tries every combination instead; each of
+them with every seed of `--seeds`. A run is trained, tested and written into a folder named after
+its changes. Runs that have a result are passed over and one that was cut short is resumed: give the
+same command again after a stop, or with more values or seeds. A run that fails (out of memory, a
+number that is not finite) is named and the others go on.
 
 Example:
     python tools/benchmark/ablate.py configs/leffa/unet_synthetic.py --out work_dirs/figure5 \\
         --vary model.attention_losses.flow.weight 0 0.1 1 10 \\
         --vary model.attention_losses.flow.t_max 250 500 1000 --seeds 0 1 2 \\
         --metrics attention_pck l1_inside --cfg-options train_cfg.max_iters=400
+    python tools/benchmark/ablate.py configs/gcl3d/warp_synthetic_neither.py --out work_dirs/abl \\
+        --vary config configs/gcl3d/warp_synthetic_correlation.py configs/gcl3d/warp_synthetic.py \\
+        --metrics end_point_error warp_miou
 
 Writes `table.md`, `results.json` and `plot.png` into `--out`. The table has one row a change: mean
 and standard deviation over seeds, and the difference from the unchanged config, seed by seed and
@@ -116,19 +120,26 @@ def name_of(change: Mapping[str, Any], seed: int) -> str:
     return f"{safe}_seed{seed}"
 
 
+def load(args: argparse.Namespace, change: Change):
+    """The config with a change and the options of the command line."""
+    from vtonlab.engine.config.load import load_config
+
+    options = {key: value for key, value in change.items() if key != "config"}
+    return load_config(change.get("config", args.config), {**args.cfg_options, **options})
+
+
 def run_one(args: argparse.Namespace, change: Change, seed: int, folder: Path) -> dict:
     """Train (or go on training) and test one run: ``metrics``, and ``pairs``: metric -> pair ->
     number, of those that the test notes pair by pair.
     """
     from vtonlab.engine.checkpoints.files import find_latest
-    from vtonlab.engine.config.load import finalize, load_config
+    from vtonlab.engine.config.load import finalize
     from vtonlab.engine.running.training import train
     from vtonlab.engine.testing.run import test
     from vtonlab.evaluation.results import read_results
 
     def config():
-        made = load_config(args.config, {**args.cfg_options, **change})
-        return finalize(made, work_dir=str(folder), seed=seed)
+        return finalize(load(args, change), work_dir=str(folder), seed=seed)
 
     training = config()
     latest = find_latest(folder)
@@ -151,16 +162,17 @@ def run_all(args: argparse.Namespace) -> Iterator[dict]:
     """Every run as ``change``, ``seed``, and ``metrics`` and ``pairs``, or ``failed``."""
     from vtonlab.engine.config.agreement import check_agreement
     from vtonlab.engine.config.check import check_config
-    from vtonlab.engine.config.load import finalize, load_config
+    from vtonlab.engine.config.load import finalize
+    from vtonlab.utils.source import commit
 
-    base = load_config(args.config, args.cfg_options)._cfg_dict.to_dict()
+    base = load(args, {})._cfg_dict.to_dict()
     changes: list[Change] = []
     for change in changes_of(args.vary, args.product):
         change = real_change(change, base)
         if change not in changes:
             changes.append(change)
     for change in changes:  # all of them, before the first is trained
-        config = load_config(args.config, {**args.cfg_options, **change})
+        config = load(args, change)
         check_config(finalize(config, work_dir=str(args.out)))
         check_agreement(config)
     runs = [(change, seed) for change in changes for seed in args.seeds]
@@ -175,7 +187,8 @@ def run_all(args: argparse.Namespace) -> Iterator[dict]:
             )
         print(f"[{number + 1}/{len(runs)}] {folder.name}", flush=True)
         if "metrics" not in known:
-            known = plain({**wanted, "seed": seed}) | attempt(args, change, seed, folder)
+            facts = {**wanted, "seed": seed, "commit": commit()}
+            known = plain(facts) | attempt(args, change, seed, folder)
             folder.mkdir(parents=True, exist_ok=True)
             written.write_text(json.dumps(known, indent=2, default=float) + "\n")
         yield known
@@ -241,7 +254,7 @@ def _has(result: dict, metric: str) -> bool:
 
 
 def table(results: list[dict], metrics: list[str]) -> str:
-    """Markdown: one row for each change, then what failed."""
+    """Markdown: one row for each change, then what failed, and how the numbers were made."""
     import statistics
 
     head = [part for metric in metrics for part in (metric, "difference [95 %]")]
@@ -260,6 +273,9 @@ def table(results: list[dict], metrics: list[str]) -> str:
         lines.append(f"| {' | '.join(cells)} |")
     failed = [r for r in results if "failed" in r]
     lines += ["", *(f"{name_of(r['change'], r['seed'])} failed: {r['failed']}" for r in failed)]
+    options = "".join(f" {k}={v}" for k, v in results[0].get("options", {}).items())
+    commits = " ".join(sorted({str(r.get("commit")) for r in results}))
+    lines += ["", f"Config `{results[0].get('config')}`{options}, commit {commits}."]
     return "\n".join(lines).rstrip() + "\n"
 
 
