@@ -334,3 +334,29 @@ def test_autocast(dtype):
     total.backward()
     assert total.isfinite()
     assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+
+
+def test_garment_positions_add_the_sine_code_of_each_place_to_the_keys():
+    from vtonlab.conditioners.zero_cross_attention import _positions
+
+    code = _positions(torch.zeros(2, 8, 4, 6)).double()
+    y, x, rates = 3 / (4 / 16), 5 / (6 / 16), torch.tensor([1.0, 0.01]).double()  # of 16x16 places
+    wanted = [
+        torch.sin(x * rates),
+        torch.cos(x * rates),
+        torch.sin(y * rates),
+        torch.cos(y * rates),
+    ]
+    torch.testing.assert_close(code[:, 3, 5], torch.cat(wanted), rtol=1e-5, atol=1e-6)
+    keys = []
+    for with_code in (False, True):
+        model = make_model(conditioner=conditioner(garment_positions=with_code)).eval()
+        noisy, levels, conditions = inputs(model, make_batch(model))
+        layer = model.conditioner.readable(model.backbone)[-1]
+        with torch.no_grad():
+            read = model.conditioner(model.backbone, noisy, levels, conditions, [layer]).records
+        keys.append(read[0].key)
+    to_k = model.conditioner.cross.get_submodule(layer).to_k
+    places = _positions(torch.zeros(1, to_k.in_features, *read[0].key_grid)).flatten(1).mT
+    added = to_k(places).unflatten(-1, (2, -1)).transpose(0, 1)  # by head
+    torch.testing.assert_close(keys[1] - keys[0], added.expand_as(keys[0]), rtol=1e-4, atol=1e-5)

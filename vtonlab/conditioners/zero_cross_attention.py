@@ -43,6 +43,8 @@ class ZeroCrossAttentionConditioner(Conditioner):
             torchvision does); False without, as StableVITON's did.
         encoder_sees: ``"person_and_garment"`` (released code) or ``"garment"`` (paper), METHODS.md
             D1.
+        garment_positions: add the sine code of its place to each garment feature. The papers' deep
+            encoder knows where on the garment it is by its depth; a toy's shallow one does not.
         num_heads: of the zero cross-attention.
         drops: what is withheld for guidance: the ``"token"``, replaced by the learned vector, and
             the spatial ``"features"``, whose blocks are then skipped (SIFT-VTON samples so).
@@ -62,6 +64,7 @@ class ZeroCrossAttentionConditioner(Conditioner):
         mask_shows: str = "generate",
         antialias: bool = True,
         encoder_sees: str = "person_and_garment",
+        garment_positions: bool = False,
         num_heads: int = 8,
         drops: Sequence[str] = DROPS,
         training_drops: Sequence[str] | None = None,
@@ -75,7 +78,7 @@ class ZeroCrossAttentionConditioner(Conditioner):
         _check("mask_shows", mask_shows, ("generate", "keep"))
         _check("encoder_sees", encoder_sees, ("person_and_garment", "garment"))
         self.inputs, self.mask_shows, self.encoder_sees = tuple(inputs), mask_shows, encoder_sees
-        self.antialias = antialias
+        self.antialias, self.garment_positions = antialias, garment_positions
         self.num_heads, self.drops = num_heads, tuple(drops)
         self.training_drops = self.drops if training_drops is None else tuple(training_drops)
         self.image_encoder = BACKBONES.build(image_encoder).requires_grad_(False)
@@ -204,6 +207,8 @@ class ZeroCrossAttentionConditioner(Conditioner):
         features = self.encoder(
             stream[:shown], conditions["garment"], sigmas[:shown] * 1000.0, token[:shown]
         )
+        if self.garment_positions:
+            features = [feature + _positions(feature) for feature in features]
         kept = None
         if conditions["dropped"] is not None and "features" in conditions["drops"]:
             kept = ~conditions["dropped"][:shown]
@@ -237,6 +242,15 @@ class ZeroCrossAttentionConditioner(Conditioner):
         size = like.shape[-2:]
         shrunk = F.interpolate(shown, size, mode="bilinear", antialias=self.antialias)
         return shrunk.to(like.dtype)
+
+
+def _positions(feature: Tensor) -> Tensor:
+    """(C, h, w), the sine code of each place of a feature (B, C, h, w), as ViT and DETR have it."""
+    from diffusers.models.embeddings import get_2d_sincos_pos_embed
+
+    channels, size = feature.shape[1], tuple(feature.shape[-2:])
+    code = get_2d_sincos_pos_embed(channels, size, device=feature.device, output_type="pt")
+    return code.to(feature.dtype).mT.reshape(channels, *size)
 
 
 def _record_builder(grids: list[tuple[int, int]]):
