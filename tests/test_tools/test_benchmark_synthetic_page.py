@@ -65,6 +65,17 @@ def test_unequal_steps_are_said_aloud_and_a_part_is_replaced_by_its_title(write)
         write("C", [run("none", 0, [0.1])], "--split", "val")
 
 
+def test_runs_of_earlier_commands_are_shown_too(write, tmp_path):
+    for row, seed in (("none", 1), ("none", 0), ("CORAL", 1)):
+        folder = tmp_path / "runs" / f"{row}_seed{seed}"
+        folder.mkdir(parents=True)
+        (folder / "run.json").write_text(json.dumps(run(row, seed, [0.2, 0.2])))
+    page = write("Grown", [run("CORAL", 0, [0.1, 0.1])])  # the last command's
+    assert page.index("| CORAL | 0 1 |") < page.index("| none | 0 1 |")
+    page = write("Grown", [run("CORAL", 0, [0.1, 0.1])], "--only", "none", "CORAL")
+    assert page.index("| none | 0 1 |") < page.index("| CORAL | 0 1 |")
+
+
 def test_the_page_of_the_docs_is_that_of_the_kept_numbers():
     parts = json.loads(synthetic_page.KEPT.read_text())
     assert synthetic_page.PAGE.read_text() == synthetic_page.page(parts)
