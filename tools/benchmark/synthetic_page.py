@@ -86,7 +86,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--add", nargs=2, metavar=("TITLE", "FOLDER"), help="--out of tools/benchmark/synthetic.py"
     )
     parser.add_argument("--split", default="bench", help="of people, of --add")
-    parser.add_argument("--only", nargs="+", metavar="ROW", help="these rows of --add, in this order")
+    parser.add_argument("--only", nargs="+", metavar="ROW", help="these rows of --add, so ordered")
     parser.add_argument("--note", default="", help="a paragraph under the title of --add")
     parser.add_argument("--kept", type=Path, default=KEPT, help="file of the parts")
     parser.add_argument("--page", type=Path, default=PAGE)
