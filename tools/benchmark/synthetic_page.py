@@ -192,8 +192,17 @@ def section(part: dict) -> str:
     heads = ["row", "seeds", "iterations", "share of the way", "against none", *SHOWN.values()]
     heads += ["seconds", "config", "commit, device"]
     lines += [f"| {' | '.join(heads)} |", "|" + " --- |" * len(heads)]
-    lines += [line(name, runs, rows.get(NONE)) for name, runs in rows.items()]
+    lines += [line(name, runs, none_beside(name, rows)) for name, runs in rows.items()]
     return "\n".join(lines) + "\n"
+
+
+def none_beside(name: str, rows: dict[str, list[dict]]) -> list[dict] | None:
+    """The runs without losses that a row is compared with: ``none, longer`` for ``CORAL, longer``,
+    where there is one.
+    """
+    _, comma, recipe = name.partition(",")
+    twin = NONE + comma + recipe
+    return rows.get(twin if twin in rows and twin != name else NONE)
 
 
 def line(name: str, runs: list[dict], none: list[dict] | None) -> str:
