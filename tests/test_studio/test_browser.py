@@ -220,7 +220,7 @@ def test_the_brush_decides_what_is_drawn_and_the_receipt_draws_it_again(wide, tm
     page.locator("#receipts input[data-kind=files]").set_input_files(receipt)
     page.wait_for_selector("#stage .slide:not([data-old])")
     assert wide.download("#save-picture").read_bytes() == result
-    assert json.loads(receipt.read_text())["model"]["name"] == "coral_synthetic"
+    assert json.loads(receipt.read_text())["model"]["name"] == "coral_unet_synthetic"
 
 
 def test_the_brush_by_keyboard(wide):
