@@ -12,7 +12,7 @@ from vtonlab.apis import list_models, prepare
 from vtonlab.estimators import PreparationError
 
 ROOT = Path(__file__).parents[2]
-MODEL = "coral_synthetic"
+MODEL = "coral_unet_synthetic"
 
 
 @pytest.fixture
