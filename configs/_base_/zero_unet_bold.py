@@ -26,6 +26,7 @@ model = dict(
     conditioner=dict(
         type="ZeroCrossAttentionConditioner",
         encoder_sees="garment",  # as the paper; the released code's also sees the person
+        garment_positions=True,  # by itself so shallow an encoder does not know where it is
         num_heads=2,
         drops=["token"],
         image_encoder=dict(
