@@ -28,11 +28,11 @@ import time
 from pathlib import Path
 
 CONFIGS = {
-    "baseline": "configs/coral/dit_bold_baseline.py",
-    "coral": "configs/coral/dit_bold.py",
-    "shuffled": "configs/coral/dit_bold.py",
+    "baseline": "configs/leffa/unet_bold_baseline.py",
+    "coral": "configs/coral/unet_bold.py",
+    "shuffled": "configs/coral/unet_bold.py",
 }
-SHIPPED = {"shipped_baseline": "baseline_synthetic", "shipped_coral": "coral_synthetic"}
+SHIPPED = {"shipped_baseline": "baseline_unet_synthetic", "shipped_coral": "coral_unet_synthetic"}
 NAMES = {  # in the page's order, which is that of its colours
     "shipped_baseline": "baseline, shipped",
     "shipped_coral": "CORAL, shipped",
@@ -289,8 +289,13 @@ def story(summary: dict, commands: list[str], size: tuple[int, int]):
         figures=[
             (
                 f"{coral['share_of_the_way']:.0%}",
-                f"of the way from one colour to copying by the true correspondence, CORAL{where} "
+                f"of the way from one colour to copying the garment, CORAL{where} "
                 f"(baseline {baseline['share_of_the_way']:.0%})",
+                orange,
+            ),
+            (
+                f"{coral['share_of_the_print']:.0%}",
+                f"of it on the printed cloth alone (baseline {baseline['share_of_the_print']:.0%})",
                 orange,
             ),
             (
@@ -334,10 +339,11 @@ def story(summary: dict, commands: list[str], size: tuple[int, int]):
     )
 
 
-LEAD = """Small diffusion models dress rendered people. All are one network, fine-tuned from one
-base by the same pictures in the same number of steps. <b style="color:#e4572e">CORAL</b> was also
-told, while it learned, which point of the garment each point of the body wears: its two attention
-losses. The <b style="color:#64748b">baseline</b> was not. Two ship with vtonlab."""
+LEAD = """Small diffusion models dress rendered people. All are one network, a UNet whose finest
+attention reads a garment 4x4 pixels at a time, fine-tuned from one base by the same pictures.
+<b style="color:#e4572e">CORAL</b> was also told, while it learned, which point of the garment each
+point of the body wears: its two attention losses. The <b style="color:#64748b">baseline</b> was
+not. Two ship with vtonlab, trained for longer."""
 HERE = """ Two more were trained on this machine in {minutes} minutes."""
 CONTROL_LEAD = """ A third, the <b>shuffled control</b>, was told as much, but points of other
 people's garments."""
@@ -353,7 +359,7 @@ to swipe between two models."""
 CURVES = """What the models trained here learned: both remove noise alike, and one is told where
 the garment lies."""
 SCORES = """{pictures} held-out people, {queries} visible points. The most attended cell is that of
-the head-averaged map of the supervised block, at noise level 0.5, under attention given the
+the head-averaged map of the block that finds most, at noise level 0.5, under attention given the
 garment. Pictures are scored as generated, before the photograph is pasted back. Painting the true
 mean colour into the mask would score an error of {fill}, copying by the true correspondence
 {copy}. One seed of small models; docs/benchmark.md has more, with intervals."""

@@ -24,7 +24,7 @@ import tools.environment  # noqa: F401
 # isort: split
 import argparse
 
-SHIPPED = "coral_synthetic"
+SHIPPED = "coral_unet_synthetic"
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

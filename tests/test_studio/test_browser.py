@@ -186,6 +186,10 @@ def test_look_by_keyboard_at_layers_heads_levels_and_a_second_model(wide):
     names = page.locator(".looked h4").all_inner_texts()
     assert len(set(names)) == 2
     wide.shot("look_two")
+    choose("#other", 3)  # a DiT beside the UNet: its own block, all its heads
+    wide.page.wait_for_selector("#looked-two code:has-text('single_transformer_blocks.2.attn')")
+    assert "mean of all heads" in page.inner_text("#looked-two figcaption")
+    assert "head 1" in page.inner_text("#looked-one figcaption")
 
 
 def test_the_brush_decides_what_is_drawn_and_the_receipt_draws_it_again(wide, tmp_path):
@@ -220,7 +224,7 @@ def test_the_brush_decides_what_is_drawn_and_the_receipt_draws_it_again(wide, tm
     page.locator("#receipts input[data-kind=files]").set_input_files(receipt)
     page.wait_for_selector("#stage .slide:not([data-old])")
     assert wide.download("#save-picture").read_bytes() == result
-    assert json.loads(receipt.read_text())["model"]["name"] == "coral_synthetic"
+    assert json.loads(receipt.read_text())["model"]["name"] == "coral_unet_synthetic"
 
 
 def test_the_brush_by_keyboard(wide):

@@ -50,7 +50,7 @@ def test_without_gradio_the_line_that_installs_it_is_said(monkeypatch, tmp_path)
 
 def test_models_are_chosen_by_the_name_they_were_started_with():
     shelf = Shelf()
-    assert shelf.usual == "coral_synthetic" and "baseline_synthetic" in shelf.offers
+    assert shelf.usual == "coral_unet_synthetic" and "baseline_synthetic" in shelf.offers
     for name in ("../x", "/etc/passwd", "work_dirs/run"):
         with pytest.raises(ValueError, match="no model"):
             shelf[name]

@@ -65,6 +65,27 @@ def test_unequal_steps_are_said_aloud_and_a_part_is_replaced_by_its_title(write)
         write("C", [run("none", 0, [0.1])], "--split", "val")
 
 
+def test_longer_rows_are_compared_with_the_longer_row_without_losses(write):
+    errors = {"none": 0.2, "none, longer": 0.15, "CORAL, longer": 0.13, "CORAL, other": 0.19}
+    page = write("Longer", [run(row, 0, [error, error]) for row, error in errors.items()])
+    told = {row: line.split("|")[5].strip().split(" ")[0] for row in errors for line in
+            page.splitlines() if line.startswith(f"| {row} |")}  # fmt: skip
+    assert told == {
+        "none": "", "none, longer": "+25.0", "CORAL, longer": "+10.0", "CORAL, other": "+5.0"
+    }  # fmt: skip
+
+
+def test_runs_of_earlier_commands_are_shown_too(write, tmp_path):
+    for row, seed in (("none", 1), ("none", 0), ("CORAL", 1)):
+        folder = tmp_path / "runs" / f"{row}_seed{seed}"
+        folder.mkdir(parents=True)
+        (folder / "run.json").write_text(json.dumps(run(row, seed, [0.2, 0.2])))
+    page = write("Grown", [run("CORAL", 0, [0.1, 0.1])])  # the last command's
+    assert page.index("| CORAL | 0 1 |") < page.index("| none | 0 1 |")
+    page = write("Grown", [run("CORAL", 0, [0.1, 0.1])], "--only", "none", "CORAL")
+    assert page.index("| none | 0 1 |") < page.index("| CORAL | 0 1 |")
+
+
 def test_the_page_of_the_docs_is_that_of_the_kept_numbers():
     parts = json.loads(synthetic_page.KEPT.read_text())
     assert synthetic_page.PAGE.read_text() == synthetic_page.page(parts)

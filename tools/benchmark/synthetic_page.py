@@ -86,7 +86,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--add", nargs=2, metavar=("TITLE", "FOLDER"), help="--out of tools/benchmark/synthetic.py"
     )
     parser.add_argument("--split", default="bench", help="of people, of --add")
-    parser.add_argument("--only", nargs="+", metavar="ROW", help="these rows of --add")
+    parser.add_argument("--only", nargs="+", metavar="ROW", help="these rows of --add, so ordered")
     parser.add_argument("--note", default="", help="a paragraph under the title of --add")
     parser.add_argument("--kept", type=Path, default=KEPT, help="file of the parts")
     parser.add_argument("--page", type=Path, default=PAGE)
@@ -103,14 +103,27 @@ def part_of(args: argparse.Namespace) -> dict:
         ValueError: no scores on that split.
     """
     title, folder = args.add
-    results = json.loads((Path(folder) / "results.json").read_text(encoding="utf-8"))
-    rows = [r for r in results if args.split in r.get("scores", {})]
+    rows = [r for r in results_of(Path(folder)) if args.split in r.get("scores", {})]
     rows = [r for r in rows if not args.only or r["job"]["row"] in args.only]
     if not rows:
         raise ValueError(f"{folder}/results.json has no scores on people of {args.split!r}")
+    if args.only:
+        rows.sort(key=lambda r: args.only.index(r["job"]["row"]))
     return dict(
         title=title, note=args.note, split=args.split, runs=[kept(r, args.split) for r in rows]
     )
+
+
+def results_of(out: Path) -> list[dict]:
+    """What the last command left, then runs of earlier ones with other rows or seeds."""
+    results = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    known = [(r["job"]["row"], r["job"]["seed"]) for r in results]
+    for path in sorted(out.glob("runs/*/run.json")):
+        run = json.loads(path.read_text(encoding="utf-8"))
+        if (run["job"]["row"], run["job"]["seed"]) not in known:
+            results.append(run)
+    order = list(dict.fromkeys(r["job"]["row"] for r in results))
+    return sorted(results, key=lambda r: (order.index(r["job"]["row"]), r["job"]["seed"]))
 
 
 def kept(result: dict, split: str) -> dict:
@@ -179,8 +192,17 @@ def section(part: dict) -> str:
     heads = ["row", "seeds", "iterations", "share of the way", "against none", *SHOWN.values()]
     heads += ["seconds", "config", "commit, device"]
     lines += [f"| {' | '.join(heads)} |", "|" + " --- |" * len(heads)]
-    lines += [line(name, runs, rows.get(NONE)) for name, runs in rows.items()]
+    lines += [line(name, runs, none_beside(name, rows)) for name, runs in rows.items()]
     return "\n".join(lines) + "\n"
+
+
+def none_beside(name: str, rows: dict[str, list[dict]]) -> list[dict] | None:
+    """The runs without losses that a row is compared with: ``none, longer`` for ``CORAL, longer``,
+    where there is one.
+    """
+    _, comma, recipe = name.partition(",")
+    twin = NONE + comma + recipe
+    return rows.get(twin if twin in rows and twin != name else NONE)
 
 
 def line(name: str, runs: list[dict], none: list[dict] | None) -> str:

@@ -24,6 +24,7 @@ PLACES = (
     (0.5, 0.635),
     (0.17, 0.475),
 )  # of the garment: collar, rim of the disc, sleeve
+SHIPPED = {"baseline": "baseline_unet_synthetic", "CORAL": "coral_unet_synthetic"}
 COLOURS = ("#e4572e", "#2e86de", "#8e44ad")
 INK, FAINT = "#1f2430", "#8a93a3"
 
@@ -486,7 +487,39 @@ def noise_levels(args: argparse.Namespace, large: dict, small: dict):
     return page
 
 
-DRAWN = (hero, hero_narrow, attention_record, correspondences, conditioners, losses, noise_levels)
+def dressed(args: argparse.Namespace, large: dict, small: dict):
+    """The first test people of the demo, dressed by its two shipped models."""
+    import torch
+
+    from vtonlab.apis import init_model
+    from vtonlab.engine.checkpoints.models import test_config
+    from vtonlab.registry import DATASETS
+    from vtonlab.structures.sample import collate
+    from vtonlab.zoo import card
+
+    data = test_config(card(SHIPPED["CORAL"]).config).test_dataloader.dataset.to_dict()
+    people = DATASETS.build(data | dict(cache_dir=None, maps=None))
+    samples = [people[number] for number in range(3)]
+    columns = {name: [s[name] for s in samples] for name in ("agnostic", "garment")}
+    for name, weights in SHIPPED.items():
+        model = init_model(weights)
+        with torch.no_grad():
+            drawn = model.predict(model.data_preprocessor(collate(samples), False))
+        columns[name] = [result["image"] for result in drawn]
+    columns["the truth"] = [sample["person"] for sample in samples]
+    page = figure(9.2, 7.45)
+    for n, (name, shown) in enumerate(columns.items()):
+        for row, image in enumerate(shown):
+            title = {"agnostic": "person"}.get(name, name) if row == 0 else ""
+            axes = panel(page, (0.004 + 0.2 * n, 0.649 - 0.3225 * row, 0.192, 0.316), title=title)
+            axes.imshow(image, extent=(0, 1, 1, 0), aspect="auto", interpolation="bicubic")
+    return page
+
+
+DRAWN = (
+    *(hero, hero_narrow, dressed, attention_record, correspondences, conditioners),
+    *(losses, noise_levels),
+)
 
 
 def save(page, path: Path) -> None:

@@ -204,7 +204,8 @@ class TryOnWarping(BaseModel):
 
     def densepose(self, batch: dict, key: str) -> Tensor:
         """``iuv`` or ``garment_iuv`` (B, 3, H, W): scaled label, U and V in [0, 1]."""
-        maps = _needed(batch, key).float()
+        dtype = torch.promote_types(batch["garment"].dtype, torch.float32)
+        maps = _needed(batch, key).to(dtype)
         return torch.cat([maps[:, :1] * self.label_scale, maps[:, 1:] / 255], 1)
 
     def _coarse_warp(self, record: AttentionRecord, batch: dict) -> tuple[Tensor, Tensor]:

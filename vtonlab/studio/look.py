@@ -1,5 +1,6 @@
 """*Look*: tap the dressed person, and see where in the garment that place looked."""
 
+from html import escape
 from typing import Any
 
 import gradio as gr
@@ -120,15 +121,14 @@ class LookTab:
         try:
             first = self._view(session, session.drawn.model, layer, number, sigma)
             if other != NOBODY:
-                second = self._view(session, other, layer, number, sigma)
+                where = self._alike(session, other, layer, number, sigma)
+                second = self._view(session, other, *where)
         except Exception as error:
             problem = views.problem(self.studio.said(error))
         return first, second, problem
 
     def _look(self, session: Session, model: str, layer: str | None, sigma: float | None) -> Look:
-        """One reading, kept as long as the result; another model's own layer where ours is none of
-        its.
-        """
+        """One reading, kept as long as the result."""
         asked = (model, layer, sigma)
         if asked not in session.looks:
             shelf = self.studio.shelf
@@ -138,6 +138,18 @@ class LookTab:
                 found = inferencer.look(result, layer=layer, sigma=sigma, seed=seed)
             session.looks[asked] = session.looks[model, found.layer, found.sigma] = found
         return session.looks[asked]
+
+    def _alike(
+        self, session: Session, model: str, layer: str, head: int | None, sigma: float
+    ) -> tuple[str, int | None, float]:
+        """Layer, head and noise level to ask another model at: the same where it has them, else its
+        own layer, and the mean of the heads.
+        """
+        own = self._look(session, model, None, sigma)
+        if layer not in own.layers:
+            return own.layer, None, sigma
+        heads = self._look(session, model, layer, sigma).heads
+        return layer, None if head is None or head >= heads else head, sigma
 
     def _view(
         self, session: Session, model: str, layer: str, head: int | None, sigma: float
@@ -151,7 +163,8 @@ class LookTab:
         picture = _coloured(garment, heat)
         text = (
             f"<b>{match.confidence:.0%}</b> sure of this place, of the <b>{match.share:.0%}</b> of "
-            "its attention that went to the garment."
+            f"its attention that went to the garment. Block <code>{escape(found.layer)}</code>, "
+            f"{'mean of all heads' if head is None else f'head {head}'}."
         )
         return views.looked(model, picture, (match.x + 0.5) / across, (match.y + 0.5) / down, text)
 

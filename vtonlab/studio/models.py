@@ -68,7 +68,7 @@ class Shelf:
                 self[offer.name]
         for name, card in shipped.items():
             self.offers[name] = Offer(name, card.title, name)
-        first = [Path(model).stem for model in models] + ["coral_synthetic"]
+        first = [Path(model).stem for model in models] + ["coral_unet_synthetic"]
         self.usual = next(name for name in (*first, *self.offers) if name in self.offers)
 
     def _free(self, name: str) -> str:

@@ -307,8 +307,8 @@ const attention = (() => {
     c.fillStyle = "rgba(16,19,26,.58)"; c.fillRect(0, 0, width, height);
     const cells = new ImageData(kw, kh);
     for (let k = 0; k < n; k++) {
-      const v = maps.maps[start + k] / 255, s = Math.sqrt(v);
-      cells.data.set([255, Math.round(96 + 150 * v), Math.round(40 + 90 * v * v), Math.round(v > .02 ? 235 * s : 0)], 4 * k);
+      const s = maps.maps[start + k] / 255, v = s * s; // bytes are roots
+      cells.data.set([255, Math.round(96 + 150 * v), Math.round(40 + 90 * v * v), Math.round(235 * s)], 4 * k);
     }
     const small = make("canvas", { width: kw, height: kh }); small.getContext("2d").putImageData(cells, 0, 0);
     c.imageSmoothingEnabled = images.garment.height > 200; c.drawImage(small, 0, 0, width, height);
