@@ -4,11 +4,10 @@ from pathlib import Path
 from runpy import run_path
 
 make = run_path(str(Path(__file__).with_name("losses.py")))["rows"]
-read = [f"blocks.{n}.transformer.transformer_blocks.0.attn2" for n in range(4)]
+fine = "blocks.3.transformer.transformer_blocks.0.attn2"  # the base copies through it
 
 bases = {
-    "zero_unet": dict(
-        config="configs/bases/zero_unet_bold.py", box="base_zero_unet", aligned=read[0]
-    )
+    "zero_unet": dict(config="configs/bases/zero_unet_bold.py", box="base_zero_unet", aligned=fine)
 }
-rows = make("zero_unet", "configs/stableviton/unet_bold.py", read, 150)
+coral = dict(weight=0.5)  # as on the reference UNet
+rows = make("zero_unet", "configs/stableviton/unet_bold.py", [fine], 150, coral)
