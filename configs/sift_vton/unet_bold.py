@@ -9,5 +9,5 @@ with read_base():
     from ..stableviton.unet_bold import *
 
 model.attention_losses = dict(
-    keypoints=dict(type="KeypointAttentionLoss", layers=read[3:], weight=0.2, t_max=None),
+    keypoints=dict(type="KeypointAttentionLoss", layers=read[3:], weight=0.1, t_max=None),
 )
