@@ -92,7 +92,8 @@ class ZeroCrossAttentionConditioner(Conditioner):
         """Widen the backbone's input with zeros, copy its encoder, and size the blocks by it.
 
         Raises:
-            ValueError: of no family of UNets, or one for tokens of another width.
+            ValueError: of no family of UNets, one for tokens of another width, or of widths that
+                `garment_positions` cannot encode.
         """
         family_of(backbone, "unet", type(self).__name__)
         width = self.image_encoder.proj_out.out_features
@@ -106,6 +107,12 @@ class ZeroCrossAttentionConditioner(Conditioner):
         fit_input_channels(backbone, latent + more)
         self.encoder = SpatialEncoder(backbone, latent_channels=latent, sees=self.encoder_sees)
         self.cross = ZeroCrossAttention(backbone, num_heads=self.num_heads)
+        odd = [p.garment_dim for p in self.cross.places if p.garment_dim % 4]
+        if self.garment_positions and odd:
+            raise ValueError(
+                f"garment_positions needs widths that 4 divides, the UNet has {odd[0]}: change its "
+                "block_out_channels or leave garment_positions out"
+            )
 
     def recorded(self, backbone: nn.Module) -> nn.Module:
         """The zero cross-attention blocks."""
