@@ -73,8 +73,8 @@ UNEQUAL = """\
 long each was trained. Don't read it as if the losses alone made it.
 """
 NOT_HERE = """\
-Not begun: the controls on the zero cross-attention UNet, and another sample's correspondences; more
-seeds of rows that have one; the ablation tables of Leffa's and CORAL's papers (3D-GCL's:
+Not begun: the controls on the UNets and with another sample's correspondences; more seeds of rows
+that have one; the ablation tables of Leffa's and CORAL's papers (3D-GCL's:
 configs/gcl3d); a base for 3D-GCL; rows of CatVTON."""
 
 
