@@ -360,6 +360,9 @@ def test_garment_positions_add_the_sine_code_of_each_place_to_the_keys():
     places = _positions(torch.zeros(1, to_k.in_features, *read[0].key_grid)).flatten(1).mT
     added = to_k(places).unflatten(-1, (2, -1)).transpose(0, 1)  # by head
     torch.testing.assert_close(keys[1] - keys[0], added.expand_as(keys[0]), rtol=1e-4, atol=1e-5)
+
+
+def test_garment_positions_want_widths_that_they_can_encode():
     narrow = UNET | dict(block_out_channels=(16, 30, 48, 48), norm_num_groups=2)
     with pytest.raises(ValueError, match="widths that 4 divides, the UNet has 30"):
         make_model(backbone=narrow, conditioner=conditioner(garment_positions=True))

@@ -117,8 +117,10 @@ def test_a_pair_does_not_depend_on_its_batch(make, batch_of):
 
     def warp(numbers):
         batch = batch_of(model, numbers)
-        is_float = lambda value: torch.is_tensor(value) and value.is_floating_point()  # noqa: E731
-        return model.warp({k: v.double() if is_float(v) else v for k, v in batch.items()})
+        for name, value in batch.items():
+            if torch.is_tensor(value) and value.is_floating_point():
+                batch[name] = value.double()
+        return model.warp(batch)
 
     with torch.no_grad():
         whole, alone = warp((0, 1)), warp((1,))

@@ -111,7 +111,7 @@ def test_other_configs_are_compared_with_it(grid):
 
     text = Path("toy_run.py").read_text()
     Path("shorter.py").write_text(text.replace("max_iters=4", "max_iters=3"))
-    code, out, err = grid("--vary", "config", "shorter.py")
+    code, out, err = grid("--vary", "config", "shorter.py", "toy_run.py")  # itself is no change
     assert code == 0, err
     results = json.loads(Path("grid/results.json").read_text())
     assert [r["change"] for r in results] == [{}, {"config": "shorter.py"}]

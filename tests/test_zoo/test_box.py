@@ -60,8 +60,9 @@ def test_a_shipped_model_dresses_people_by_its_name(name, tmp_path):
     config = finalize(load_config(shipped.config, options), work_dir=str(tmp_path))
     results = test(config, str(weights_path(shipped.name)), tmp_path / "test")
     assert results["images"] == 2 and set(shipped.scores) <= set(results["metrics"])
-    half = shipped.scores["attention_pck"] / 2  # two people are few; guessing scores 0.005 or 0.02
-    assert results["metrics"]["attention_pck"] > half > 0.1
+    metrics = results["metrics"]  # of two people, who are few
+    least = max(shipped.scores["attention_pck"] / 2, 10 * metrics["attention_pck_chance"])
+    assert metrics["attention_pck"] > least
 
 
 def test_a_base_is_found_by_its_name_in_a_config():

@@ -125,7 +125,7 @@ def load(args: argparse.Namespace, change: Change):
     from vtonlab.engine.config.load import load_config
 
     options = {key: value for key, value in change.items() if key != "config"}
-    return load_config(change.get("config", args.config), {**args.cfg_options, **options})
+    return load_config(str(change.get("config", args.config)), {**args.cfg_options, **options})
 
 
 def run_one(args: argparse.Namespace, change: Change, seed: int, folder: Path) -> dict:
@@ -165,7 +165,7 @@ def run_all(args: argparse.Namespace) -> Iterator[dict]:
     from vtonlab.engine.config.load import finalize
     from vtonlab.utils.source import commit
 
-    base = load(args, {})._cfg_dict.to_dict()
+    base = load(args, {})._cfg_dict.to_dict() | {"config": args.config}
     changes: list[Change] = []
     for change in changes_of(args.vary, args.product):
         change = real_change(change, base)

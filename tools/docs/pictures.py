@@ -24,7 +24,6 @@ PLACES = (
     (0.5, 0.635),
     (0.17, 0.475),
 )  # of the garment: collar, rim of the disc, sleeve
-SHIPPED = {"baseline": "baseline_unet_synthetic", "CORAL": "coral_unet_synthetic"}
 COLOURS = ("#e4572e", "#2e86de", "#8e44ad")
 INK, FAINT = "#1f2430", "#8a93a3"
 
@@ -86,7 +85,8 @@ def panel(page, box: tuple[float, float, float, float], image=None, title: str =
     axes = page.add_axes(box)
     axes.set_axis_off()
     if image is not None:
-        axes.imshow(image, extent=(0, 1, 1, 0), aspect="auto", interpolation="antialiased")
+        way = words.get("interpolation", "antialiased")
+        axes.imshow(image, extent=(0, 1, 1, 0), aspect="auto", interpolation=way)
     axes.set_xlim(0, 1)
     axes.set_ylim(1, 0)
     if title:
@@ -491,28 +491,29 @@ def dressed(args: argparse.Namespace, large: dict, small: dict):
     """The first test people of the demo, dressed by its two shipped models."""
     import torch
 
+    from tools.demo import NAMES, SHIPPED
     from vtonlab.apis import init_model
     from vtonlab.engine.checkpoints.models import test_config
     from vtonlab.registry import DATASETS
     from vtonlab.structures.sample import collate
     from vtonlab.zoo import card
 
-    data = test_config(card(SHIPPED["CORAL"]).config).test_dataloader.dataset.to_dict()
+    data = test_config(card(SHIPPED["shipped_coral"]).config).test_dataloader.dataset.to_dict()
     people = DATASETS.build(data | dict(cache_dir=None, maps=None))
     samples = [people[number] for number in range(3)]
-    columns = {name: [s[name] for s in samples] for name in ("agnostic", "garment")}
+    columns = {"person": [sample["agnostic"] for sample in samples]}
+    columns["garment"] = [sample["garment"] for sample in samples]
     for name, weights in SHIPPED.items():
         model = init_model(weights)
         with torch.no_grad():
             drawn = model.predict(model.data_preprocessor(collate(samples), False))
-        columns[name] = [result["image"] for result in drawn]
+        columns[NAMES[name].removesuffix(", shipped")] = [result["image"] for result in drawn]
     columns["the truth"] = [sample["person"] for sample in samples]
     page = figure(9.2, 7.45)
     for n, (name, shown) in enumerate(columns.items()):
         for row, image in enumerate(shown):
-            title = {"agnostic": "person"}.get(name, name) if row == 0 else ""
-            axes = panel(page, (0.004 + 0.2 * n, 0.649 - 0.3225 * row, 0.192, 0.316), title=title)
-            axes.imshow(image, extent=(0, 1, 1, 0), aspect="auto", interpolation="bicubic")
+            box = (0.004 + 0.2 * n, 0.649 - 0.3225 * row, 0.192, 0.316)
+            panel(page, box, image, "" if row else name, interpolation="bicubic")
     return page
 
 
