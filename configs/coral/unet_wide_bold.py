@@ -1,0 +1,10 @@
+"""CORAL's losses on the reference UNet that ships: from the wide base, ten times longer."""
+
+from mmengine.config import read_base
+
+with read_base():
+    from ..leffa.unet_wide_bold_baseline import *
+    from .unet_bold import model as narrow
+
+model.attention_losses = narrow.attention_losses
+model.attention_losses.entropy.update(start_iter=iterations // 2)
