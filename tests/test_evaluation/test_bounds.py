@@ -114,3 +114,19 @@ def test_the_print_is_measured_on_the_visible_garment_alone():
         )
         assert metric.compute_metrics([row])["share_of_the_print"] == pytest.approx(share, abs=1e-9)
     assert row["l1_inside_copy"] < row["l1_inside_plain"] < row["l1_inside_fill"]
+
+
+def test_what_the_garment_owes_and_what_it_does_not_add_up(sample):
+    """The mask's error is that of its cloth and that of the rest, by their areas; copying has no
+    error in the rest.
+    """
+    target, mask, flow = sample["person"], sample["mask"], sample["flow"]
+    noisy = np.random.default_rng(0).integers(0, 256, target.shape, np.uint8)
+    known = dict(target=target, mask=mask, flow=flow, garment=sample["garment"])
+    row = ImageErrors().score(known | dict(image=noisy))
+    inside = mask.astype(bool)
+    cloth = (flow.visible.numpy() & inside).sum() / inside.sum()
+    parts = cloth * row["l1_cloth"] + (1 - cloth) * row["l1_rest"]
+    assert row["l1_inside"] == pytest.approx(parts, rel=1e-12)
+    copied = copied_picture(sample["garment"], target, mask, flow)
+    assert ImageErrors().score(known | dict(image=copied))["l1_rest"] == 0

@@ -77,12 +77,15 @@ class ImageErrors(PairMetric):
     with the visible garment in its mean colour would score, and ``share_of_the_print`` is
     ``(plain - error) / (plain - copy)`` over the visible garment inside the mask alone: 0 is one
     colour there, 1 is copying by the truth. The error there is ``l1_cloth``; that on the visible
-    cloth of further garments is ``l1_cloth_2`` and so on.
+    cloth of further garments is ``l1_cloth_2`` and so on. ``l1_rest`` is the error in the mask
+    beside the visible garment (skin, background, what is worn below), where copying scores 0: no
+    attention to the garment can draw it.
     """
 
     names = ("l1_inside", "ssim_inside", "psnr_outside", "l1_inside_fill")
     of_flow = ("l1_inside_copy", "l1_inside_plain", "print_contrast", "print_orientation")
     of_cloth = ("l1_cloth", "l1_cloth_copy", "l1_cloth_plain")
+    of_truth = (*of_flow, *of_cloth, "l1_rest")
     directions = {
         "l1_inside": "down",
         "ssim_inside": "up",
@@ -100,7 +103,7 @@ class ImageErrors(PairMetric):
         image, target, mask = sample["image"], sample["target"], sample["mask"]
         known = "flow" in sample and "garment" in sample
         if not mask.any():
-            return dict.fromkeys((*self.names, *(self.of_flow + self.of_cloth if known else ())))
+            return dict.fromkeys((*self.names, *(self.of_truth if known else ())))
         outside = psnr_outside(image, target, mask) if not mask.all() else None
         scores = dict(
             l1_inside=l1_inside(image, target, mask),
@@ -121,6 +124,8 @@ class ImageErrors(PairMetric):
                 name: l1_inside(drawing, target, cloth) if cloth.any() else None
                 for name, drawing in drawings
             }
+            rest = mask.astype(bool) & ~cloth
+            scores["l1_rest"] = l1_inside(image, target, rest) if rest.any() else None
             scores |= more_cloth(sample)
         return scores
 
@@ -128,10 +133,7 @@ class ImageErrors(PairMetric):
         """Means over pictures, the share of the way that follows, and how many pictures."""
         found = super().compute_metrics(results)
         if any("l1_inside_copy" in row for row in results):
-            found |= {
-                name: mean([row.get(name) for row in results])
-                for name in (*self.of_flow, *self.of_cloth)
-            }
+            found |= {name: mean([row.get(name) for row in results]) for name in self.of_truth}
             error, fill, copy = (
                 found[name] for name in ("l1_inside", "l1_inside_fill", "l1_inside_copy")
             )
