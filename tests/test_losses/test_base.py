@@ -137,6 +137,31 @@ def test_layers_are_averaged_or_summed(naive, name):
 
 
 @every_loss
+def test_chosen_heads_are_as_if_there_were_no_others(naive, name):
+    """The loss is that of a record of these heads alone; the others get no gradient."""
+    case, tensors, batch = scene(naive)
+    times = torch.zeros(4)
+    one = {k: v[:, 1:].detach().requires_grad_() for k, v in tensors.items()}
+    sinks = {"sink_dims": {NAME: (1, 4)}} if name == "flow_sinks" else {}
+    wanted = build(name, **sinks)([case.record(one)], batch, timesteps=times, step=0)
+    second = build(name, heads=[1], **sinks)
+    found = second([case.record(tensors)], batch, timesteps=times, step=0)
+    for key, value in found.items():
+        torch.testing.assert_close(value, wanted[key])
+    for kind in ("query", "key"):
+        (grad,) = torch.autograd.grad(found["loss"], tensors[kind], retain_graph=True)
+        (alone,) = torch.autograd.grad(wanted["loss"], one[kind], retain_graph=True)
+        assert grad[:, :1].abs().max() == 0
+        torch.testing.assert_close(grad[:, 1:], alone)
+    every = build(name, heads=[0, 1])([case.record(tensors)], batch, timesteps=times, step=0)
+    assert (
+        every["loss"] == build(name)([case.record(tensors)], batch, timesteps=times, step=0)["loss"]
+    )
+    with pytest.raises(ValueError, match=r"heads=\[2\]: .*'blocks.0.attn' has heads 0 to 1"):
+        build(name, heads=[2])([case.record(tensors)], batch, timesteps=times, step=0)
+
+
+@every_loss
 def test_half_precision_under_autocast_is_computed_in_float32(naive, name):
     case, tensors, batch = scene(naive, dtype=torch.float32)
     half = {k: v.detach().bfloat16() for k, v in tensors.items()}
@@ -175,6 +200,9 @@ def test_settings_that_cannot_be_meant():
         AttentionEntropyLoss(layers="blocks.*")
     with pytest.raises(ValueError, match="layers is empty"):
         AttentionEntropyLoss(layers=[])
+    for heads in ([], [0, 0], [-1]):
+        with pytest.raises(ValueError, match=r"heads=\[.*\]: numbers from 0 on, each once"):
+            AttentionEntropyLoss(heads=heads)
     with pytest.raises(ValueError, match="layer_reduction must be one of 'mean', 'sum'"):
         AttentionEntropyLoss(layer_reduction="max")
     with pytest.raises(TypeError, match="lambda_ent"):

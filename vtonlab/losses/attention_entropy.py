@@ -44,6 +44,7 @@ class AttentionEntropyLoss(AttentionLoss):
         layer_reduction: str = "mean",
         sample_reduction: str = "mean",
         reference: str = "garment",
+        heads: Sequence[int] | None = None,
     ) -> None:
         super().__init__(
             weight=weight,
@@ -55,6 +56,7 @@ class AttentionEntropyLoss(AttentionLoss):
             layer_reduction=layer_reduction,
             sample_reduction=sample_reduction,
             reference=reference,
+            heads=heads,
         )
         self.choose("queries", queries, ("correspondences", "mask"))
         self.queries = queries

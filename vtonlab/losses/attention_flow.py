@@ -58,8 +58,8 @@ class AttentionFlowLoss(AttentionLoss):
         temperature: divides the logits in the loss only.
         min_grid_ratio: supervise layers with query grid height / picture height above this.
         inclusive_ratio: also those exactly at the ratio.
-        sink_dims: ``{layer name: (heads, head_dim)}``, one set of sinks for each supervised layer;
-            None for no sinks.
+        sink_dims: ``{layer name: (heads, head_dim)}``, one set of sinks for each supervised layer
+            and supervised head; None for no sinks.
         num_sinks: sinks per layer and head.
         renormalize: False lets the sinks keep their share, which pulls the flow to the centre.
         region: "worn_mask", "mask" or "auto": the first of them that the batch has.
@@ -90,6 +90,7 @@ class AttentionFlowLoss(AttentionLoss):
         layer_reduction: str = "sum",
         sample_reduction: str = "mean",
         reference: str = "garment",
+        heads: Sequence[int] | None = None,
     ) -> None:
         super().__init__(
             weight=weight,
@@ -101,6 +102,7 @@ class AttentionFlowLoss(AttentionLoss):
             layer_reduction=layer_reduction,
             sample_reduction=sample_reduction,
             reference=reference,
+            heads=heads,
         )
         if min_grid_ratio < 0:
             raise ValueError(f"min_grid_ratio={min_grid_ratio}: 0 (every grid) or more is needed")

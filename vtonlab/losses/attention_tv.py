@@ -76,6 +76,7 @@ class AttentionTVLoss(AttentionLoss):
         layer_reduction: str = "mean",
         sample_reduction: str = "mean",
         reference: str = "garment",
+        heads: Sequence[int] | None = None,
     ) -> None:
         super().__init__(
             weight=weight,
@@ -87,6 +88,7 @@ class AttentionTVLoss(AttentionLoss):
             layer_reduction=layer_reduction,
             sample_reduction=sample_reduction,
             reference=reference,
+            heads=heads,
         )
         self.choose("pair_count", pair_count, ("sample", "batch"))
         self.choose("mask_read_at", mask_read_at, ("centre", "corner"))

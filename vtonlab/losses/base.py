@@ -10,7 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from vtonlab.losses.queries import QuerySet, evenly_spread
-from vtonlab.losses.record_views import known_garment_mass, mean_logit, take_queries
+from vtonlab.losses.record_views import (
+    known_garment_mass,
+    mean_logit,
+    take_heads,
+    take_queries,
+)
 from vtonlab.losses.supervised_batch import SupervisedBatch
 from vtonlab.losses.weights import check_weight
 from vtonlab.structures.attention_record import AttentionRecord
@@ -38,6 +43,8 @@ class AttentionLoss(nn.Module):
         warmup_iters: steps over which the weight then grows linearly to its full value.
         head_reduction: "mean" supervises the head-averaged map, "none" each head (their losses are
             averaged), "mean_logit" the map of the head-averaged logits.
+        heads: numbers of the heads to supervise, from 0 on; None supervises all. A head that is
+            left out may go on looking at the person.
         layer_reduction: "mean" or "sum" over the supervised layers.
         sample_reduction: "mean" over the samples of the batch, or "sum" as in SIFT-VTON's released
             code (the effective weight then grows with the batch).
@@ -64,6 +71,7 @@ class AttentionLoss(nn.Module):
         layer_reduction: str = "mean",
         sample_reduction: str = "mean",
         reference: str = "garment",
+        heads: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         if isinstance(layers, str):
@@ -73,6 +81,8 @@ class AttentionLoss(nn.Module):
         self.choose("head_reduction", head_reduction, self.head_reductions)
         self.choose("layer_reduction", layer_reduction, ("mean", "sum"))
         self.choose("sample_reduction", sample_reduction, ("mean", "sum"))
+        if heads is not None and (not heads or len({*heads}) < len(heads) or min(heads) < 0):
+            raise ValueError(f"heads={list(heads)}: numbers from 0 on, each once, or None for all")
         check_weight("weight", weight)
         for name, value in (("start_iter", start_iter), ("warmup_iters", warmup_iters)):
             if not 0 <= value < math.inf:
@@ -88,6 +98,7 @@ class AttentionLoss(nn.Module):
         self.layer_reduction = layer_reduction
         self.sample_reduction = sample_reduction
         self.reference = reference
+        self.heads = None if heads is None else tuple(heads)
 
     def forward(
         self,
@@ -113,7 +124,7 @@ class AttentionLoss(nn.Module):
             supervised queries, at most ``MASS_QUERIES`` of each sample, evenly spread).
         """
         batch = SupervisedBatch.of(batch, len(timesteps)).of_reference(self.reference)
-        chosen = self.select(records, batch)
+        chosen = [take_heads(record, self.heads) for record in self.select(records, batch)]
         self._check_sizes(chosen, timesteps)
         with torch.autocast(chosen[0].query.device.type, enabled=False):
             results = [self.sample_values(self.merged(r), batch) for r in chosen]

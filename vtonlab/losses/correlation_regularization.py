@@ -78,6 +78,7 @@ class CorrelationRegularizationLoss(AttentionLoss):
         layer_reduction: str = "mean",
         sample_reduction: str = "mean",
         reference: str = "garment",
+        heads: Sequence[int] | None = None,
     ) -> None:
         super().__init__(
             weight=weight,
@@ -89,6 +90,7 @@ class CorrelationRegularizationLoss(AttentionLoss):
             layer_reduction=layer_reduction,
             sample_reduction=sample_reduction,
             reference=reference,
+            heads=heads,
         )
         self.choose("truth", truth, SOURCES)
         self.choose("support", support, ("target_cells", "all"))

@@ -79,6 +79,7 @@ class CorrespondenceDistillationLoss(AttentionLoss):
         layer_reduction: str = "mean",
         sample_reduction: str = "mean",
         reference: str = "garment",
+        heads: Sequence[int] | None = None,
     ) -> None:
         super().__init__(
             weight=weight,
@@ -90,6 +91,7 @@ class CorrespondenceDistillationLoss(AttentionLoss):
             layer_reduction=layer_reduction,
             sample_reduction=sample_reduction,
             reference=reference,
+            heads=heads,
         )
         self.choose("form", form, ("regression", "cross_entropy"))
         self.choose("distance", distance, ("l1", "l2", "huber"))

@@ -47,6 +47,7 @@ class KeypointAttentionLoss(AttentionLoss):
         layer_reduction: str = "mean",
         sample_reduction: str = "mean",
         reference: str = "garment",
+        heads: Sequence[int] | None = None,
     ) -> None:
         super().__init__(
             weight=weight,
@@ -58,6 +59,7 @@ class KeypointAttentionLoss(AttentionLoss):
             layer_reduction=layer_reduction,
             sample_reduction=sample_reduction,
             reference=reference,
+            heads=heads,
         )
         self.choose("interpolation", interpolation, ("nearest", "bilinear"))
         self.interpolation = interpolation

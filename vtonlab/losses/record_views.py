@@ -23,6 +23,7 @@ def _like(record: AttentionRecord, **changes) -> AttentionRecord:
 # Views of a record live as long as it does: one training step.
 _views: WeakKeyDictionary[AttentionRecord, list] = WeakKeyDictionary()
 _masses: WeakKeyDictionary[AttentionRecord, Tensor] = WeakKeyDictionary()
+_heads: WeakKeyDictionary[AttentionRecord, dict] = WeakKeyDictionary()
 
 
 def take_samples(record: AttentionRecord, batch: SupervisedBatch) -> AttentionRecord:
@@ -34,6 +35,31 @@ def take_samples(record: AttentionRecord, batch: SupervisedBatch) -> AttentionRe
     return _like(
         record, **{name: None if p is None else batch.rows(p) for name, p in parts.items()}
     )
+
+
+def take_heads(record: AttentionRecord, heads: tuple[int, ...] | None) -> AttentionRecord:
+    """Some heads of a record, shared by all who ask for them; itself for None.
+
+    Raises:
+        ValueError: the layer has no head of such a number.
+    """
+    count = record.query.shape[1]
+    if heads is None or heads == tuple(range(count)):
+        return record
+    if max(heads) >= count:
+        raise ValueError(
+            f"heads={list(heads)}: attention record {record.name!r} has heads 0 to {count - 1}"
+        )
+    kept = _heads.setdefault(record, {})
+    key = heads, torch.is_grad_enabled()
+    if key not in kept:
+        names = ("query", "key", "context_key")
+        parts = {name: getattr(record, name) for name in names}
+        some = list(heads)
+        kept[key] = _like(
+            record, **{name: None if p is None else p[..., some, :, :] for name, p in parts.items()}
+        )
+    return kept[key]
 
 
 def take_queries(record: AttentionRecord, queries: QuerySet) -> AttentionRecord:
