@@ -35,18 +35,21 @@ def flows() -> list[FlowField]:
 
 def test_true_share_equals_the_map_at_the_cells_around_the_truth():
     attention, found = record(), true_shares(record(), flows())
-    maps = attention.probs().mean(1)
+    maps = attention.probs()
+    assert found.shape == (2, 3, 12)
     for place, flow in enumerate(flows()):
         points, known = flow.to_grid(GRID)
         for query in range(12):
-            expected = 0.0
+            expected = torch.zeros(3, dtype=torch.float64)
             x, y = (points[query].double() * torch.tensor([3, 4]) - 0.5).tolist()
             x, y = min(max(x, 0), 2), min(max(y, 0), 3)
             for key in range(12):
                 near = abs(key % 3 - x) < 1 - 1e-6 and abs(key // 3 - y) < 1 - 1e-6
-                expected += maps[place, query, key].item() * near
-            wanted = expected if known[query] else 0.0
-            assert found[place, query].item() == pytest.approx(wanted, abs=1e-6)  # float32 sums
+                expected += maps[place, :, query, key] * near
+            wanted = expected if known[query] else 0 * expected
+            torch.testing.assert_close(  # float32 sums
+                found[place, :, query].double(), wanted, atol=1e-6, rtol=0
+            )
 
 
 def test_drawn_error_equals_patches_mixed_by_the_map():
@@ -99,3 +102,25 @@ def test_sharp_attention_on_the_truth_scores_perfectly():
     assert scores["effective_cells"] == pytest.approx(12, rel=1e-5)
     assert scores["true_share"] == pytest.approx(1 / 12, rel=1e-5)
     assert math.isfinite(scores["drawn_error"]) and scores["drawn_error"] > 0.1
+
+
+def test_the_head_that_copies_is_named():
+    """One head looks at its true cell, the other everywhere: the mean tells of neither."""
+    flow, eye = flows()[0], torch.eye(12)[None, None]
+    both = AttentionRecord(
+        name="block",
+        query=torch.cat([0 * eye, eye], 1),
+        key=torch.cat([eye, eye], 1),
+        query_grid=GRID,
+        key_grid=GRID,
+        scale=60.0,
+    )
+    picture = torch.rand(1, 3, *SIZE) * 2 - 1
+    results = [dict(id="a", flow=flow)]
+    add_attention(results, [both], dict(flow=[flow], garment=picture, person=picture))
+    metric = AttentionPCK()
+    metric.process({}, results)
+    scores = metric.compute_metrics(metric.results)
+    assert scores["attention_pck_head"] == 1
+    assert scores["true_share_head"] == pytest.approx(1.0)
+    assert scores["true_share"] == pytest.approx((1 + 1 / 12) / 2)

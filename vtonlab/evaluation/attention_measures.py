@@ -11,10 +11,11 @@ from vtonlab.structures.correspondences import bilinear_cells
 
 
 def true_shares(record: AttentionRecord, flows: Sequence[FlowField]) -> Tensor:
-    """Share of the head-averaged attention, given the garment, on the up to four cells around each
-    query's true point: (B, Nq) on the CPU, 0 where the truth is unknown.
+    """Share of each head's attention, given the garment, on the up to four cells around each
+    query's true point: (B, H, Nq) on the CPU, 0 where the truth is unknown.
     """
-    shares = torch.zeros(len(flows), record.query.shape[2])
+    _, heads, count, _ = record.query.shape
+    shares = torch.zeros(len(flows), count, heads)
     places, queries, keys = [], [], []
     for place, flow in enumerate(flows):
         points, known = flow.to_grid(record.query_grid)
@@ -28,8 +29,8 @@ def true_shares(record: AttentionRecord, flows: Sequence[FlowField]) -> Tensor:
     if len(place):
         device = record.query.device
         found = record.log_prob(place.to(device), query.to(device), key.to(device))
-        shares.index_put_((place, query), found.exp().mean(1).cpu().float(), accumulate=True)
-    return shares
+        shares.index_put_((place, query), found.exp().cpu().float(), accumulate=True)
+    return shares.mT
 
 
 def drawn_errors(

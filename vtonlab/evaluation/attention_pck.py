@@ -45,9 +45,11 @@ class AttentionPCK(PairMetric):
     the ``chance`` level; ``attention_pck_any_layer`` is the best of all layers that were read.
 
     PCK asks where attention is centred. How sharp it is, over the same queries of the same layer:
-    ``true_share``, attention given the garment on the (bilinear) true cells; ``effective_cells``,
-    exp of its entropy; and ``drawn_error``, the error on visible garment pixels of the picture that
-    attention alone would draw, each key giving its garment patch.
+    ``true_share``, the head mean's attention given the garment on the (bilinear) true cells, and
+    ``true_share_head`` that of the head which has most, ``attention_pck_head``, counted from 0;
+    ``effective_cells``, exp of the head mean's entropy; and ``drawn_error``, the error on visible
+    garment pixels of the picture that attention alone would draw, each key giving its garment
+    patch.
 
     Args:
         layers: names of the supervised layers; None takes all that the probe reads.
@@ -64,6 +66,7 @@ class AttentionPCK(PairMetric):
         "attention_pck_any_layer": "up",
         "garment_mass": "up",
         "true_share": "up",
+        "true_share_head": "up",
         "effective_cells": "down",
         "drawn_error": "down",
     }
@@ -118,7 +121,7 @@ class AttentionPCK(PairMetric):
             chance=float(chance_level(truth[valid], key_grid, self.tolerance).sum()),
         )
         if "true_share" in attention:
-            row["true_share"] = float(attention["true_share"][valid].sum())
+            row["heads"] = attention["true_share"][:, valid].sum(1).tolist()
             row["effective_cells"] = float(attention["entropy"][valid].exp().sum())
         if "drawn" in attention:
             row["drawn"], row["pixels"] = attention["drawn"].tolist()
@@ -128,10 +131,13 @@ class AttentionPCK(PairMetric):
         """Layers pooled over pictures; every visible query weighs the same."""
         layers = {}
         for name in results[0]:
-            total = {k: sum(r[name][k] for r in results) for k in results[0][name]}
+            keys = [k for k in results[0][name] if k != "heads"]
+            total = {k: sum(r[name][k] for r in results) for k in keys}
             count = max(total["queries"], 1)
             per_query = [k for k in total if k not in ("queries", "drawn", "pixels")]
             layers[name] = {k: total[k] / count for k in per_query}
+            if "heads" in results[0][name]:
+                layers[name] |= _of_heads([r[name]["heads"] for r in results], count)
             if "drawn" in total:
                 layers[name]["drawn_error"] = total["drawn"] / max(total["pixels"], 1)
         best = self._best(layers)
@@ -143,7 +149,8 @@ class AttentionPCK(PairMetric):
             "garment_mass": layers[best]["mass"],
             "attention_pck_queries": sum(r[best]["queries"] for r in results),
         }
-        sharpness = ("true_share", "effective_cells", "drawn_error")
+        sharpness = ("true_share", "true_share_head", "attention_pck_head")
+        sharpness += ("effective_cells", "drawn_error")
         metrics |= {key: layers[best][key] for key in sharpness if key in layers[best]}
         metrics |= {f"attention_pck/{name}": layer["right"] for name, layer in layers.items()}
         return {self._named(name): value for name, value in metrics.items()}
@@ -177,3 +184,13 @@ class AttentionPCK(PairMetric):
                 f"AttentionPCK.layers {list(self.layers)} is none of the probe's {list(layers)}"
             )
         return max(supervised, key=lambda name: layers[name]["right"])
+
+
+def _of_heads(shares: list[list[float]], count: int) -> dict[str, float]:
+    """What the heads have on the true cells, from their sums over each picture's queries."""
+    heads = torch.tensor(shares, dtype=torch.float64).sum(0) / count
+    return dict(
+        true_share=float(heads.mean()),
+        true_share_head=float(heads.max()),
+        attention_pck_head=int(heads.argmax()),
+    )

@@ -76,7 +76,7 @@ def add_attention(results: list[dict], records: Iterable[AttentionRecord], batch
     """Write ``attention`` into the results: layer -> ``argmax`` (Nq,) int64 garment key of the head
     mean, ``mass`` and ``entropy`` (Nq,), and ``grids``.
 
-    Where the batch knows the true ``flow``, also ``true_share`` (Nq,) and, unless a grid does not
+    Where the batch knows the true ``flow``, also ``true_share`` (H, Nq) and, unless a grid does not
     divide the pictures, ``drawn`` (2,): sum of the error and number of pixels of
     :func:`vtonlab.evaluation.attention_measures.drawn_errors`.
 
