@@ -30,7 +30,8 @@ MOST_BYTES = 4_000_000
 SCORES = (
     "l1_inside", "l1_inside_fill", "l1_inside_copy", "l1_inside_plain", "share_of_the_way",
     "share_of_the_print", "ssim_inside", "psnr_outside", "print_contrast", "print_orientation",
-    "attention_pck", "true_share", "true_share_head", "effective_cells", "drawn_error", "garment_mass",
+    "attention_pck", "true_share", "true_share_head", "effective_cells", "drawn_error",
+    "garment_mass",
 )  # fmt: skip
 
 
