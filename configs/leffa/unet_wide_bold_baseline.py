@@ -1,4 +1,4 @@
-"""The reference UNet that ships, without attention losses: from the wide base, 4000 iterations."""
+"""The reference UNet that ships, without attention losses: from the wide base, 3000 iterations."""
 
 from mmengine.config import read_base
 
@@ -6,10 +6,11 @@ with read_base():
     from .unet_bold_baseline import *
 
 load_from = "zoo:base_unet_wide"
-iterations = 4000
+iterations = 3000
 
 model.backbone.update(block_out_channels=(64, 40, 32))
-train_dataloader.dataset.update(length=4000)
+model.conditioner.update(inputs=["mask", "agnostic", "pose_latents"])
+train_dataloader.dataset.update(length=3000)
 train_cfg.update(max_iters=iterations, val_interval=1000)
 param_scheduler[1].update(end=iterations)
 custom_hooks[1].update(interval=1000)

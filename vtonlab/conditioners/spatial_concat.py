@@ -11,6 +11,7 @@ noisy latents      noised person               noised garment
 ``mask``           1 = to be generated         0
 ``agnostic``       latents of the agnostic     latents of the clean garment
 ``pose``           pose picture, not encoded   0
+``pose_latents``   latents of the pose picture 0
 =================  ==========================  =====================================
 """
 
@@ -36,7 +37,8 @@ from vtonlab.conditioners.base import Conditioner, Encode, Prediction
 from vtonlab.registry import CONDITIONERS
 from vtonlab.structures import AttentionRecord
 
-INPUTS = ("mask", "agnostic", "pose")
+INPUTS = ("mask", "agnostic", "pose", "pose_latents")
+PAPERS = INPUTS[:3]
 
 
 @CONDITIONERS.register_module()
@@ -50,7 +52,8 @@ class SpatialConcatConditioner(Conditioner):
     Args:
         reference: ``"unet"`` or ``"self"``.
         inputs: what the network sees beside the noisy latents, in channel order: any of ``mask``,
-            ``agnostic`` and ``pose``.
+            ``agnostic``, ``pose`` (as Leffa does) and ``pose_latents`` (ours: a body's outline
+            finer than a latent pixel, at as many channels as latents have).
         cross_attention: ``"skip"`` removes text cross-attention; ``"residual"`` adds the normed
             input instead, which released weights were trained with.
         reference_timestep: the reference UNet runs at this timestep (0..1000), so that sampling
@@ -64,7 +67,7 @@ class SpatialConcatConditioner(Conditioner):
         self,
         *,
         reference: str = "unet",
-        inputs: Sequence[str] = INPUTS,
+        inputs: Sequence[str] = PAPERS,
         cross_attention: str = "skip",
         reference_timestep: float | None = None,
     ) -> None:
@@ -106,7 +109,7 @@ class SpatialConcatConditioner(Conditioner):
     @property
     def needs(self) -> tuple[str, ...]:
         """Maps of the person that the network is shown."""
-        return self.inputs
+        return tuple(dict.fromkeys(name.removesuffix("_latents") for name in self.inputs))
 
     def enable_gradient_checkpointing(self) -> None:
         """Recompute the reference UNet's blocks in the backward pass too."""
@@ -132,6 +135,7 @@ class SpatialConcatConditioner(Conditioner):
             "mask": lambda: F.interpolate(batch["mask"], size=size).to(garment.dtype),
             "agnostic": lambda: encode(batch["agnostic"]),
             "pose": lambda: F.interpolate(batch["pose"], size=size).to(garment.dtype),
+            "pose_latents": lambda: encode(batch["pose"]),
         }
         given = {name: parts[name]() for name in self.inputs}
         if self.shows_garment_beside:
@@ -249,7 +253,7 @@ class SpatialConcatConditioner(Conditioner):
 
 def _channels(latent: int, name: str) -> int:
     """Of one input, for latents of ``latent`` channels."""
-    return {"mask": 1, "agnostic": latent, "pose": 3}[name]
+    return {"mask": 1, "pose": 3}.get(name, latent)
 
 
 def _grid(backbone: nn.Module, name: str, latent_size: Sequence[int]) -> tuple[int, int]:

@@ -111,7 +111,7 @@ def spatial_concat(model: TryOnDiffusion) -> dict[str, Any]:
     return _settings(model) | dict(
         inputs=",".join(conditioner.inputs),
         cross_attention=conditioner.cross_attention,
-        shows_pose="pose" in conditioner.inputs,
+        shows_pose="pose" in conditioner.needs,
         reference_timestep=conditioner.reference_timestep,
         guidance_scale=sampler.guidance_scale,
         guidance_rescale=sampler.guidance_rescale,

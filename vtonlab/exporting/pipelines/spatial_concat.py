@@ -187,6 +187,8 @@ class TryOnPipeline(DiffusionPipeline):
                 inputs = self.config.settings["inputs"].split(",")
                 first = inputs[: inputs.index("agnostic")].count("mask")
                 first += 3 * inputs[: inputs.index("agnostic")].count("pose")
+                before = inputs[: inputs.index("agnostic")].count("pose_latents")
+                first += before * garment.shape[1]
                 given[:, first : first + garment.shape[1], given.shape[2] // 2 :] = 0.0
             return garment, given
         settings = self.config.settings
@@ -196,6 +198,9 @@ class TryOnPipeline(DiffusionPipeline):
         for name in settings["inputs"].split(","):
             if name == "agnostic":
                 part, beside = encode(self.vae, batch[name], settings, generators), garment
+            elif name == "pose_latents":
+                part = encode(self.vae, batch["pose"], settings, generators)
+                beside = torch.zeros_like(part)
             else:
                 part = F.interpolate(batch[name], size=size).to(garment)
                 beside = torch.zeros_like(part)
