@@ -187,6 +187,23 @@ def test_channels_of_the_person_half_and_of_the_garment_half():
     assert torch.equal(halves["self"], torch.cat([person, garment], 2))  # person above garment
 
 
+def test_a_pose_may_be_shown_as_latents():
+    """In its place among the inputs, zero beside the garment; the data set gives one pose."""
+    batch, inputs = make_batch(), ["pose_latents", "agnostic", "pose"]
+    for reference in ("unet", "self"):
+        conditioner, spy = make(reference=reference, inputs=inputs)[0], _Spy()
+        run(conditioner, spy, batch)
+        given = spy.sample[:, LATENT:]
+        parts = encode(batch["pose"]), encode(batch["agnostic"]), batch["pose"][:, :, ::2, ::2]
+        person, below = torch.cat(parts, 1), given[:, :, 8:]
+        assert torch.equal(given[:, :, :8], person) and conditioner.needs == ("pose", "agnostic")
+    garment = torch.zeros_like(person)
+    garment[:, LATENT : 2 * LATENT] = encode(batch["garment"])
+    assert torch.equal(below, garment)
+    nothing = conditioner.unconditional(conditioner.prepare(batch, encode))["given"]
+    assert torch.equal(nothing[:, :, :8], person) and not nothing[:, :, 8:].any()
+
+
 def test_target_stacks_person_and_garment_for_one_unet_alone():
     batch = make_batch()
     person, garment = encode(batch["person"]), encode(batch["garment"])
@@ -197,7 +214,12 @@ def test_target_stacks_person_and_garment_for_one_unet_alone():
 
 @pytest.mark.parametrize(
     ("inputs", "channels"),
-    [(["mask", "agnostic", "pose"], 12), (["pose"], 7), (["mask", "agnostic"], 9)],
+    [
+        (["mask", "agnostic", "pose"], 12),
+        (["pose"], 7),
+        (["mask", "agnostic"], 9),
+        (["mask", "agnostic", "pose_latents"], 13),
+    ],
 )
 def test_input_channels_of_sd15(inputs, channels):
     """Try-on 12, pose transfer 7, CatVTON 9; new ones start at zero, the reference keeps four."""

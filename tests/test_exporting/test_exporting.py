@@ -106,7 +106,7 @@ def drawn(model, given: dict):
 
 def shown(name: str) -> dict:
     given = pair(name)
-    if name.startswith("catvton"):
+    if name == "catvton":
         given.pop("pose")
     return given
 
