@@ -6,5 +6,8 @@ with read_base():
     from ..leffa.unet_wide_bold_baseline import *
     from .unet_bold import model as narrow
 
+copying = [0]  # the head that the base copies by; the other goes on looking at the person
+
 model.attention_losses = narrow.attention_losses
-model.attention_losses.entropy.update(start_iter=iterations // 2)
+model.attention_losses.correspondence.update(heads=copying)
+model.attention_losses.entropy.update(heads=copying, start_iter=iterations // 2)
