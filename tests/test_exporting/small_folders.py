@@ -43,7 +43,10 @@ _UNET_TOY = {
     "model.backbone.block_out_channels": (16, 16),
     "model.backbone.attention_head_dim": 2,
     "model.conditioner.inputs": ["pose_latents", "mask", "agnostic"],
-    "model.sampler": dict(type="PLMSSampler", num_steps=STEPS, guidance_scale=2.0),
+    "model.noise_schedule.shift": 6.0,
+    "model.sampler": dict(
+        type="DDIMSampler", num_steps=STEPS, timestep_spacing="training", guidance_scale=2.0
+    ),
 }
 FAMILIES = {
     "coral": Family("coral/dit_vitonhd", "flux", (64, 48), {**_FLOAT32, **_LORA, **_PROMPT}),

@@ -95,6 +95,53 @@ def test_timesteps_of_stable_diffusion():
     assert seen == [999, 749, 499, 249]
 
 
+def ddim_by_formula(predict, latents, alphas, times):
+    """Eq. 12 of arXiv 2010.02502 without noise, to alpha_bar_0; float64."""
+    for time, after in zip(times, [*times[1:], 0], strict=True):
+        epsilon = predict(latents, torch.full((len(latents),), time / 1000))
+        clean = (latents - (1 - alphas[time]).sqrt() * epsilon) / alphas[time].sqrt()
+        latents = alphas[after].sqrt() * clean + (1 - alphas[after]).sqrt() * epsilon
+    return latents
+
+
+def test_levels_as_training_draws_them():
+    """Spaced by the schedule's shift; DDIM all the same."""
+    noise = torch.randn(2, 3, 4, 4, dtype=torch.float64)
+    schedule = DDPMSchedule(shift=6.0, network_predicts="clean")
+    asked = []
+
+    def predict(latents, sigmas):
+        asked.append(round(1000 * sigmas[0].item()))
+        return torch.sin(3 * latents) * (1.1 - sigmas[0])
+
+    def run(schedule, number, spacing, sampler=DDIMSampler):
+        made = sampler(num_steps=number, timestep_spacing=spacing)
+        made.fit(schedule)
+        asked.clear()
+        return made(predict, noise, 1, [torch.Generator().manual_seed(n) for n in range(2)])
+
+    found = run(schedule, 4, "training")
+    times = [999, 946, 856, 666]  # 6 s / (1 + 5 s) of 1, 3/4, 1/2, 1/4
+    assert asked == times
+    wanted = ddim_by_formula(predict, noise, schedule.alphas_cumprod, times)
+    # it steps in float32: latents of up to 40, a few roundings each
+    torch.testing.assert_close(found.double(), wanted, rtol=0, atol=2e-4)
+    run(schedule, 4, "training", DDPMSampler)
+    assert asked == times
+    run(schedule, 1000, "training")
+    assert asked == sorted(set(asked), reverse=True) and asked[-1] < 10
+    for shift, number in ((6.0, 1), (1.0, 4)):  # where levels are trailing's, so is the picture
+        even = DDPMSchedule(shift=shift)
+        torch.testing.assert_close(
+            run(even, number, "training").double(),
+            run(even, number, "trailing").double(), rtol=0, atol=2e-4,
+        )  # fmt: skip
+    with pytest.raises(ValueError, match=r"eta=1\.0 with timestep_spacing='training'"):
+        DDIMSampler(eta=1.0, timestep_spacing="training")
+    with pytest.raises(ValueError, match="PLMSSampler steps evenly"):
+        PLMSSampler(timestep_spacing="training").fit(schedule)
+
+
 @pytest.mark.parametrize("sampler", [DDPMSampler, lambda **k: DDIMSampler(eta=1.0, **k)])
 def test_drawn_noise_is_the_pairs_own(sampler):
     """A sample is the same alone and in a batch, and differs with its generator."""

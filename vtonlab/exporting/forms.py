@@ -108,6 +108,7 @@ def spatial_concat(model: TryOnDiffusion) -> dict[str, Any]:
         raise NoCounterpart(f"{type(sampler).__name__} steps a scheduler in a way of its own")
     if sampler.timestep_spacing == "stride":
         raise NoCounterpart("its sampler's timestep_spacing='stride' is none of diffusers'")
+    trained = sampler.timestep_spacing == "training"
     return _settings(model) | dict(
         inputs=",".join(conditioner.inputs),
         cross_attention=conditioner.cross_attention,
@@ -116,6 +117,7 @@ def spatial_concat(model: TryOnDiffusion) -> dict[str, Any]:
         guidance_scale=sampler.guidance_scale,
         guidance_rescale=sampler.guidance_rescale,
         eta=getattr(sampler, "eta", 0.0),
+        levels_shift=sampler.noise_schedule.shift if trained else None,
     )
 
 

@@ -10,7 +10,7 @@ from vtonlab.registry import SAMPLERS
 from vtonlab.samplers.base import DiffusionSampler, Predict
 
 _FAINT = 1e-3  # share of the signal below which a clean picture is not guessed brighter
-SPACINGS = ("leading", "trailing", "linspace", "stride")
+SPACINGS = ("leading", "trailing", "linspace", "stride", "training")
 
 
 class EpsilonSampler(DiffusionSampler):
@@ -19,10 +19,13 @@ class EpsilonSampler(DiffusionSampler):
     Args:
         num_steps: steps; PLMS asks the network once more, for its first step.
         timestep_spacing: ``"leading"`` with an offset of 1 (Stable Diffusion: 50 steps go 981, 961,
-            ..., 1), ``"trailing"`` (starts at 999; better with few steps), ``"linspace"``, or
-            ``"stride"``: every ``1000 // num_steps``-th as CompVis's code does, which is
-            ``"leading"`` where 1000 can be divided and else more steps that start higher: 30 asked
-            for give 31 from 991, not 30 from 958.
+            ..., 1), ``"trailing"`` (starts at 999; better with few steps), ``"linspace"``,
+            ``"training"``: trailing among the levels that training draws, which the schedule's
+            ``shift`` leans to the noisy end, so that no level is asked for that the network hardly
+            knows (DDIM without noise, and DDPM; one step is trailing's), or ``"stride"``: every
+            ``1000 // num_steps``-th as CompVis's code does, which is ``"leading"`` where 1000 can
+            be divided and else more steps that start higher: 30 asked for give 31 from 991, not 30
+            from 958.
         guidance_scale, guidance_rescale, start, average: see :class:`DiffusionSampler`.
     """
 
@@ -87,7 +90,7 @@ class EpsilonSampler(DiffusionSampler):
             beta_start=schedule.beta_start,
             beta_end=schedule.beta_end,
             beta_schedule="scaled_linear",
-            timestep_spacing="leading" if self._leads else self.timestep_spacing,
+            timestep_spacing=self._diffusers_spacing,
             steps_offset=1 if self._leads else 0,
         )
 
@@ -99,7 +102,15 @@ class EpsilonSampler(DiffusionSampler):
     def _leads(self) -> bool:
         return self.timestep_spacing in ("leading", "stride")
 
+    @property
+    def _diffusers_spacing(self) -> str:
+        other = {"stride": "leading", "training": "trailing"}
+        return other.get(self.timestep_spacing, self.timestep_spacing)
+
     def _set(self, scheduler):
+        if self.timestep_spacing == "training":
+            scheduler.set_timesteps(timesteps=self.training_timesteps())
+            return scheduler
         scheduler.set_timesteps(self.num_steps)
         if self.timestep_spacing == "stride":
             total = self.noise_schedule.num_timesteps
@@ -107,6 +118,13 @@ class EpsilonSampler(DiffusionSampler):
             more = torch.tensor([*more][::-1], dtype=scheduler.timesteps.dtype)
             scheduler.timesteps = self._prepend(scheduler.timesteps, more)
         return scheduler
+
+    def training_timesteps(self) -> list[int]:
+        """From the noisiest down, even shares of what training draws, each once."""
+        total, shift = self.noise_schedule.num_timesteps, self.noise_schedule.shift
+        shares = (step / self.num_steps for step in range(self.num_steps, 0, -1))
+        levels = (shift * share / (1 + (shift - 1) * share) for share in shares)
+        return [*dict.fromkeys(max(round(level * total) - 1, 0) for level in levels)]
 
     def _prepend(self, timesteps: Tensor, more: Tensor) -> Tensor:
         """``timesteps`` after the higher ones of ``more``."""
@@ -126,6 +144,10 @@ class PLMSSampler(EpsilonSampler):
 
     def fit(self, noise_schedule) -> None:
         super().fit(noise_schedule)
+        if self.timestep_spacing == "training":
+            raise ValueError(
+                "PLMSSampler steps evenly: timestep_spacing='training' is DDIMSampler's"
+            )
         if noise_schedule.zero_terminal_snr:
             raise ValueError("PLMSSampler has no zero_terminal_snr: use DDIMSampler or DDPMSampler")
 
@@ -168,15 +190,24 @@ class DDIMSampler(EpsilonSampler):
             start=start,
             average=average,
         )
+        if eta and timestep_spacing == "training":
+            raise ValueError(
+                f"eta={eta} with timestep_spacing='training': 0 is needed, or a DDPMSampler"
+            )
         self.eta = eta
 
     def scheduler(self):
-        from diffusers import DDIMScheduler
+        from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
 
+        if self.timestep_spacing == "training":  # at first order DDIM, at any timesteps
+            settings = dict(solver_order=1, final_sigmas_type="sigma_min") | self._terminal()
+            return self._set(DPMSolverMultistepScheduler(**settings, **self._betas()))
         settings = self._betas() | self._terminal()
         return self._set(DDIMScheduler(clip_sample=False, set_alpha_to_one=False, **settings))
 
     def step_arguments(self, generators: list[torch.Generator] | None) -> dict:
+        if self.timestep_spacing == "training":
+            return {}
         return dict(eta=self.eta, generator=generators if self.eta else None)
 
 

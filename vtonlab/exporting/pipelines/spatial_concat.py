@@ -154,7 +154,7 @@ class TryOnPipeline(DiffusionPipeline):
             garment, given = torch.cat([garment, nothing]), torch.cat([given, without])
         shape = given[: len(generators), : garment.shape[1]]
         latents = draw_noise(shape, generators)
-        self.scheduler.set_timesteps(num_inference_steps or settings["num_steps"])
+        self._set_timesteps(num_inference_steps or settings["num_steps"])
         extra = self._step_arguments(generators)
         features = None
         for number, timestep in enumerate(self.progress_bar(self.scheduler.timesteps)):
@@ -169,6 +169,17 @@ class TryOnPipeline(DiffusionPipeline):
             self.vae, latents, self._person, arrays, settings, repaint, output_type
         )
         return ImagePipelineOutput(images=images)
+
+    def _set_timesteps(self, steps):
+        """The scheduler's own, or spread as training draws noise levels."""
+        shift = self.config.settings["levels_shift"]
+        if shift is None:
+            return self.scheduler.set_timesteps(steps)
+        total = self.scheduler.config.num_train_timesteps
+        shares = [step / steps for step in range(steps, 0, -1)]
+        levels = [shift * share / (1 + (shift - 1) * share) for share in shares]
+        times = dict.fromkeys(max(round(level * total) - 1, 0) for level in levels)
+        return self.scheduler.set_timesteps(timesteps=[*times])
 
     @property
     def _one_canvas(self):
