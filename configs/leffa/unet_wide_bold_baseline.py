@@ -10,6 +10,7 @@ iterations = 3000
 
 model.backbone.update(block_out_channels=(64, 40, 32))
 model.conditioner.update(inputs=["mask", "agnostic", "pose_latents"])
+model.sampler.update(timestep_spacing="training")
 train_dataloader.dataset.update(length=3000)
 train_cfg.update(max_iters=iterations, val_interval=1000)
 param_scheduler[1].update(end=iterations)

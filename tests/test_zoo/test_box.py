@@ -85,6 +85,9 @@ def drawn(model, batch, steps, average):
 def test_more_steps_are_not_worse_in_the_mean(name, tmp_path):
     """One picture of many steps is one guess and further from the truth than the mean of all, which
     one step draws; the mean of guesses of 4, 12 or 30 steps is not worse beyond noise.
+
+    What is left of the guesses' spread in a mean of K is taken out as if errors were normal:
+    ``alone^2 = middle^2 + v`` and ``mean^2 = middle^2 + v / K``.
     """
     from vtonlab.apis import init_model
     from vtonlab.registry import DATASETS
@@ -101,5 +104,6 @@ def test_more_steps_are_not_worse_in_the_mean(name, tmp_path):
         for steps in (4, 12, 30):
             alone, mean = drawn(model, batch, steps, 1), drawn(model, batch, steps, PICTURES)
             assert mean.mean() < alone.mean()  # convexity: the mean is no worse than its parts
-            noise = (alone - mean).clip(0).mean() / PICTURES  # what is left of their spread
-            assert mean.mean() <= few.mean() + noise + 2 * (mean - few).std() / PEOPLE**0.5
+            left = (alone**2 - mean**2).clip(0) / (PICTURES - 1)
+            middle = np.sqrt(mean**2 - left)
+            assert middle.mean() <= few.mean() + 2 * (middle - few).std() / PEOPLE**0.5
