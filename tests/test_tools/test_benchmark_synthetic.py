@@ -139,7 +139,7 @@ def test_a_whole_grid_and_its_second_start(grid, monkeypatch, capsys):
     assert before == {path: path.stat().st_mtime_ns for path in out.glob("runs/*/run.json")}
 
 
-@pytest.mark.parametrize("name", ["dit", "unet", "zero_unet", "catvton"])
+@pytest.mark.parametrize("name", ["dit", "unet", "zero_unet", "catvton", "unet_wide"])
 def test_a_row_of_a_grid_trains_the_losses_of_its_name(name):
     """Each on layers that its model reads, from the base that ships for it."""
     from vtonlab.engine.config.load import load_config
