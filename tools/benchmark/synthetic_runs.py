@@ -103,7 +103,7 @@ def _run(job: dict, folder: Path, stop_at: float) -> dict:
             if done:
                 training.resume, training.load_from = True, None
             train_until(training, stop_at)
-        seconds = time.time() - start
+        seconds = None if done else time.time() - start  # of the part before a stop nobody knows
         checkpoint = find_latest(folder)
     if checkpoint is None:
         raise RuntimeError("stopped before its first step: give it more time")
