@@ -73,9 +73,9 @@ UNEQUAL = """\
 long each was trained. Don't read it as if the losses alone made it.
 """
 NOT_HERE = """\
-Not begun: CORAL's controls on the UNets; the losses on the joint DiT but CORAL's two; more seeds of
-rows that have one; the ablation tables of Leffa's and CORAL's papers (3D-GCL's: configs/gcl3d); a
-base for 3D-GCL; rows of CatVTON (its grid is there)."""
+Not begun: CORAL's control with another sample's correspondences on the UNets; the losses on the
+joint DiT but CORAL's two; more seeds of rows that have one; the ablation tables of Leffa's and
+CORAL's papers (3D-GCL's: configs/gcl3d); a base for 3D-GCL; rows of CatVTON (its grid is there)."""
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
