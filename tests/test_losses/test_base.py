@@ -200,8 +200,8 @@ def test_settings_that_cannot_be_meant():
         AttentionEntropyLoss(layers="blocks.*")
     with pytest.raises(ValueError, match="layers is empty"):
         AttentionEntropyLoss(layers=[])
-    for heads in ([], [0, 0], [-1]):
-        with pytest.raises(ValueError, match=r"heads=\[.*\]: numbers from 0 on, each once"):
+    for heads in ([], [0, 0], [-1], 1, "1", [0.5], [True]):
+        with pytest.raises(ValueError, match=r"heads=.*: a list of numbers from 0 on, each once"):
             AttentionEntropyLoss(heads=heads)
     with pytest.raises(ValueError, match="layer_reduction must be one of 'mean', 'sum'"):
         AttentionEntropyLoss(layer_reduction="max")

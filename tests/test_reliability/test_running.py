@@ -15,7 +15,7 @@ from vtonlab.engine import NonFiniteError, build_runner
 from vtonlab.engine.cli import sentence
 from vtonlab.engine.config.load import finalize
 from vtonlab.engine.hooks import SaveOnSignalHook
-from vtonlab.engine.running.loops import LoaderError
+from vtonlab.engine.running.loops import LoaderError, ResumableTrainLoop
 from vtonlab.engine.running.training import train
 from vtonlab.utils.locking import WorkDirLock
 
@@ -125,6 +125,28 @@ def test_r36_a_dead_worker_ends_the_run(toy_config):
     assert toy_config.train_dataloader.timeout == 300  # one that hangs does not wait for ever
     with pytest.raises(LoaderError, match=r"a loader worker died .*iteration \d+ .*num_workers"):
         train(toy_config)
+
+
+def test_r36_torch_s_late_word_of_a_death_is_heard_in_time():
+    """The connection breaks first, and the signal that raises comes a moment later."""
+
+    def late(signum, frame):
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
+
+    def broken():
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        raise ConnectionResetError(104, "Connection reset by peer")
+        yield
+
+    before = signal.signal(signal.SIGALRM, late)
+    loop = object.__new__(ResumableTrainLoop)
+    loop._iter, loop._max_iters = 5, 10
+    try:
+        with pytest.raises(LoaderError, match=r"before iteration 6 .*reset by peer"):
+            loop._next(broken())
+        assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    finally:
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_r26_a_bad_sample_is_an_error_and_never_replaced(toy_config):

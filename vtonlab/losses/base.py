@@ -81,8 +81,8 @@ class AttentionLoss(nn.Module):
         self.choose("head_reduction", head_reduction, self.head_reductions)
         self.choose("layer_reduction", layer_reduction, ("mean", "sum"))
         self.choose("sample_reduction", sample_reduction, ("mean", "sum"))
-        if heads is not None and (not heads or len({*heads}) < len(heads) or min(heads) < 0):
-            raise ValueError(f"heads={list(heads)}: numbers from 0 on, each once, or None for all")
+        if heads is not None and not _are_heads(heads):
+            raise ValueError(f"heads={heads!r}: a list of numbers from 0 on, each once, or None")
         check_weight("weight", weight)
         for name, value in (("start_iter", start_iter), ("warmup_iters", warmup_iters)):
             if not 0 <= value < math.inf:
@@ -262,6 +262,13 @@ class AttentionLoss(nn.Module):
             "active": active.sum() / size,
             "garment_mass": mass.mean(),
         }
+
+
+def _are_heads(heads) -> bool:
+    """Whether these are numbers of heads, each once."""
+    if not isinstance(heads, (list, tuple)) or not heads:
+        return False
+    return all(type(head) is int and head >= 0 for head in heads) and len({*heads}) == len(heads)
 
 
 def where_seen(record: AttentionRecord, values: Tensor) -> Tensor:

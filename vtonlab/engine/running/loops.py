@@ -1,11 +1,15 @@
 """The training loop whose resumed run equals the uninterrupted one to the bit."""
 
+import time
+
 from mmengine.optim import OptimWrapperDict
 from mmengine.runner import BaseLoop
 from torch.utils.data import DataLoader
 
 from vtonlab.engine.running.errors import LoaderError
 from vtonlab.registry import LOOPS
+
+WORKER_DEATH_S = 1.0  # within which the system reports a worker whose connection broke
 
 
 @LOOPS.register_module()
@@ -128,6 +132,8 @@ class ResumableTrainLoop(BaseLoop):
         except (ConnectionError, EOFError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and not str(error).startswith("DataLoader"):
                 raise
+            if not isinstance(error, RuntimeError):
+                _await_torch_s_word()
             raise LoaderError(
                 f"a loader worker died or hung before iteration {self._iter + 1} ({error}): it may "
                 f"have been killed for want of memory; try a smaller train_dataloader.num_workers, "
@@ -138,3 +144,13 @@ class ResumableTrainLoop(BaseLoop):
         if self.runner.val_loop is None or self._iter < self.val_begin:
             return False
         return self._iter % self.val_interval == 0 or self._iter == self._max_iters
+
+
+def _await_torch_s_word() -> None:
+    """Hear of a worker's death here: torch's signal handler raises it once, wherever the program is
+    by then, and would end it in the middle of what it says next.
+    """
+    try:
+        time.sleep(WORKER_DEATH_S)
+    except RuntimeError:
+        pass
