@@ -339,11 +339,12 @@ def story(summary: dict, commands: list[str], size: tuple[int, int]):
     )
 
 
-LEAD = """Small diffusion models dress rendered people. All are one network, a UNet whose finest
-attention reads a garment 4x4 pixels at a time, fine-tuned from one base by the same pictures.
-<b style="color:#e4572e">CORAL</b> was also told, while it learned, which point of the garment each
-point of the body wears: its two attention losses. The <b style="color:#64748b">baseline</b> was
-not. Two ship with vtonlab, trained for longer."""
+LEAD = """Small diffusion models dress rendered people. All are UNets whose finest attention
+reads a garment 4x4 pixels at a time; the two of a pair are one network, taught by the same
+pictures. <b style="color:#e4572e">CORAL</b> was also told, while it learned, which point of the
+garment each point of the body wears: its two attention losses. The
+<b style="color:#64748b">baseline</b> was not. Two ship with vtonlab, wider and trained for
+longer."""
 HERE = """ Two more were trained on this machine in {minutes} minutes."""
 CONTROL_LEAD = """ A third, the <b>shuffled control</b>, was told as much, but points of other
 people's garments."""
