@@ -7,10 +7,12 @@ other tests did cannot reach it, and a start costs a tenth of a second instead o
 import multiprocessing
 import os
 import runpy
+import signal
 import subprocess
 import sys
 import tempfile
 import traceback
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -108,8 +110,21 @@ def run_ranks(
     """Run ``worker`` once for each list of arguments, side by side, on the CPU and one thread each.
 
     With ``port`` they find in their environment what torchrun would put there. Fails with what the
-    processes wrote to stderr unless all of them end with exit code 0.
+    processes wrote to stderr unless all of them end with exit code 0. Where the system ended one
+    for a wrong address they run once more: no code here is native, and gloo's own thread was seen
+    to crash so (torch 2.15), once in some hundreds of runs.
     """
+    codes, errors = _side_by_side(worker, arguments, timeout, port)
+    if -signal.SIGSEGV in codes:
+        warnings.warn(f"{worker.name}: a process crashed in native code: run again", stacklevel=2)
+        codes, errors = _side_by_side(worker, arguments, timeout, port)
+    assert not any(codes), errors[-6000:]
+
+
+def _side_by_side(
+    worker: Path, arguments: Sequence[Sequence[str | Path]], timeout: float, port: int | None
+) -> tuple[list[int], str]:
+    """Exit codes, and what all wrote to stderr."""
     with tempfile.TemporaryDirectory() as folder:
         processes = []
         for rank, own in enumerate(arguments):
@@ -121,8 +136,10 @@ def run_ranks(
         finally:
             for process in processes:
                 process.kill()
-        errors = [path.read_text() for path in sorted(Path(folder).iterdir())]
-        assert all(process.exitcode == 0 for process in processes), "\n".join(errors)[-6000:]
+        for process in processes:
+            process.join()
+        errors = "\n".join(path.read_text() for path in sorted(Path(folder).iterdir()))
+        return [process.exitcode for process in processes], errors
 
 
 def _as_torchrun(rank: int, ranks: int, port: int) -> dict[str, str]:
