@@ -3,13 +3,14 @@
 from mmengine.config import read_base
 
 with read_base():
+    from .._base_.unet_wide_bold import model as wide
     from .unet_bold_baseline import *
 
 load_from = "zoo:base_unet_wide"
 iterations = 3000
 
-model.backbone.update(block_out_channels=(64, 40, 32))
-model.conditioner.update(inputs=["mask", "agnostic", "pose_latents"])
+model = wide
+model.attention_losses = dict()
 model.sampler.update(timestep_spacing="training")
 train_dataloader.dataset.update(length=3000)
 train_cfg.update(max_iters=iterations, val_interval=1000)

@@ -79,11 +79,14 @@ class DDPMSchedule:
 
     def draw(self, generator: torch.Generator, shape: tuple[int, ...] = ()) -> Tensor:
         """Noise levels t / T in [0, 1), of that ``shape`` (one, a scalar), on the CPU."""
-        level = torch.rand(shape, generator=generator)
-        level = self.shift * level / (1 + (self.shift - 1) * level)
+        level = self.leaned(torch.rand(shape, generator=generator))
         return (level * self.num_timesteps).floor().clamp(max=self.num_timesteps - 1) / (
             self.num_timesteps
         )
+
+    def leaned(self, level):
+        """An evenly drawn level in [0, 1] where training has it: nearer to the noisy end."""
+        return self.shift * level / (1 + (self.shift - 1) * level)
 
     def timesteps(self, sigmas: Tensor) -> Tensor:
         """Noise levels on the 0..1000 scale that gates and networks of the diffusion family use."""

@@ -121,9 +121,9 @@ class EpsilonSampler(DiffusionSampler):
 
     def training_timesteps(self) -> list[int]:
         """From the noisiest down, even shares of what training draws, each once."""
-        total, shift = self.noise_schedule.num_timesteps, self.noise_schedule.shift
+        schedule, total = self.noise_schedule, self.noise_schedule.num_timesteps
         shares = (step / self.num_steps for step in range(self.num_steps, 0, -1))
-        levels = (shift * share / (1 + (shift - 1) * share) for share in shares)
+        levels = (schedule.leaned(share) for share in shares)
         return [*dict.fromkeys(max(round(level * total) - 1, 0) for level in levels)]
 
     def _prepend(self, timesteps: Tensor, more: Tensor) -> Tensor:
