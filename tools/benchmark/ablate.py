@@ -5,7 +5,8 @@ the file: other configs are compared with it); `--product` tries every combinati
 them with every seed of `--seeds`. A run is trained, tested and written into a folder named after
 its changes. Runs that have a result are passed over and one that was cut short is resumed: give the
 same command again after a stop, or with more values or seeds. A run that fails (out of memory, a
-number that is not finite) is named and the others go on.
+number that is not finite) is named and the others go on. In values, `{seed}` and `{config}` stand for
+the run's seed and for the name of its config file: a second stage finds its own first stage so.
 
 Example:
     python tools/benchmark/ablate.py configs/leffa/unet_synthetic.py --out work_dirs/figure5 \\
@@ -120,12 +121,20 @@ def name_of(change: Mapping[str, Any], seed: int) -> str:
     return f"{safe}_seed{seed}"
 
 
-def load(args: argparse.Namespace, change: Change):
-    """The config with a change and the options of the command line."""
+def load(args: argparse.Namespace, change: Change, seed: int):
+    """The config with a change and the options of the command line, their ``{seed}`` and
+    ``{config}`` (the file's name, no ending) filled in.
+    """
     from vtonlab.engine.config.load import load_config
 
-    options = {key: value for key, value in change.items() if key != "config"}
-    return load_config(str(change.get("config", args.config)), {**args.cfg_options, **options})
+    file = str(change.get("config", args.config))
+    options = {**args.cfg_options, **change}
+    options.pop("config", None)
+    for key, value in options.items():
+        if isinstance(value, str):
+            value = value.replace("{seed}", str(seed)).replace("{config}", Path(file).stem)
+            options[key] = value
+    return load_config(file, options)
 
 
 def run_one(args: argparse.Namespace, change: Change, seed: int, folder: Path) -> dict:
@@ -139,7 +148,7 @@ def run_one(args: argparse.Namespace, change: Change, seed: int, folder: Path) -
     from vtonlab.evaluation.results import read_results
 
     def config():
-        return finalize(load(args, change), work_dir=str(folder), seed=seed)
+        return finalize(load(args, change, seed), work_dir=str(folder), seed=seed)
 
     training = config()
     latest = find_latest(folder)
@@ -165,14 +174,14 @@ def run_all(args: argparse.Namespace) -> Iterator[dict]:
     from vtonlab.engine.config.load import finalize
     from vtonlab.utils.source import commit
 
-    base = load(args, {})._cfg_dict.to_dict() | {"config": args.config}
+    base = load(args, {}, args.seeds[0])._cfg_dict.to_dict() | {"config": args.config}
     changes: list[Change] = []
     for change in changes_of(args.vary, args.product):
         change = real_change(change, base)
         if change not in changes:
             changes.append(change)
     for change in changes:  # all of them, before the first is trained
-        config = load(args, change)
+        config = load(args, change, args.seeds[0])
         check_config(finalize(config, work_dir=str(args.out)))
         check_agreement(config)
     runs = [(change, seed) for change in changes for seed in args.seeds]
