@@ -1,5 +1,6 @@
-"""``tryon_synthetic.py`` after a first stage without the two losses (``warp_synthetic_neither.py``):
-the flow starts from the identity, as it was trained. What the method is compared with.
+"""``tryon_synthetic.py`` after a first stage without the two losses, ``warp_synthetic_neither.py``.
+
+The flow starts from the identity, as it was trained. What the method is compared with.
 """
 
 from mmengine.config import read_base

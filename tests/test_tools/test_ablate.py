@@ -4,6 +4,7 @@ import importlib.util
 import json
 import shutil
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,15 @@ def test_one_key_at_a_time_or_all_combinations():
     for wrong in ([["a"]], [["a", "1"], ["a", "2"]]):
         with pytest.raises(ValueError, match="each key once"):
             ablate.changes_of(wrong, product=False)
+
+
+def test_values_name_the_seed_and_the_config():
+    args = Namespace(config="configs/gcl3d/tryon_synthetic.py", cfg_options={"size": [64, 48]})
+    change = {"config": "configs/gcl3d/tryon_synthetic_neither.py"}
+    change["load_parts.warping"] = "DIR/{config}/{seed}/model.safetensors"
+    config = ablate.load(args, change, 2)
+    assert config.load_parts.warping == "DIR/tryon_synthetic_neither/2/model.safetensors"
+    assert config.model.warping.start == "identity"
 
 
 def test_a_grid_runs_once_and_grows(grid):

@@ -5,8 +5,8 @@ the file: other configs are compared with it); `--product` tries every combinati
 them with every seed of `--seeds`. A run is trained, tested and written into a folder named after
 its changes. Runs that have a result are passed over and one that was cut short is resumed: give the
 same command again after a stop, or with more values or seeds. A run that fails (out of memory, a
-number that is not finite) is named and the others go on. In values, `{seed}` and `{config}` stand for
-the run's seed and for the name of its config file: a second stage finds its own first stage so.
+number that is not finite) is named and the others go on. In values, `{seed}` and `{config}` stand
+for the run's seed and the name of its config file: a second stage finds its own first stage so.
 
 Example:
     python tools/benchmark/ablate.py configs/leffa/unet_synthetic.py --out work_dirs/figure5 \\

@@ -2,9 +2,11 @@
 
 Every loss runs twice over the same queries and keys: through the linear-memory statistics of
 `AttentionRecord`, and over the whole map under plain autograd (softmax(q k), p @ v, entropy), as
-code without them does it. `--steps` adds whole training steps of a small DiT and a small UNet,
-supervised and not. Each cell is a fresh process: its peak memory is over that process at rest, its
-time the median of `--repeats` after `--warmup` runs, forward and backward.
+code without them does it. The unit of both is one fused attention (scaled_dot_product_attention
+with values as wide as the keys, forward and backward), a row of the same run. `--steps` adds whole
+training steps of a small DiT and a small UNet, supervised and not. Each cell is a fresh process:
+its peak memory is over that process at rest, its time the median of `--repeats` after `--warmup`
+runs, forward and backward.
 
 Example:
     python tools/benchmark/attention_losses.py --tokens 768 3072 --out work_dirs/benchmark
@@ -30,7 +32,9 @@ import time
 from fnmatch import fnmatch
 from pathlib import Path
 
+UNIT = "one fused attention"
 CASES = {
+    UNIT: None,
     "mean_of + entropy": None,
     "mean_of + entropy, one pass": None,
     "distillation, regression": {"type": "CorrespondenceDistillationLoss"},
@@ -139,13 +143,19 @@ def run_loss_cell(cell: dict) -> dict[str, float]:
     device = cell["device"]
     dtype = getattr(torch, cell["dtype"])
     backend = "auto" if cell["way"] == "record" else "materialised"
-    question = question_of(cell["name"], cell["way"])
+    unit = cell["name"] == UNIT
+    question = None if unit else question_of(cell["name"], cell["way"])
 
     def tensor(tokens):
         shape = (1, cell["heads"], tokens, cell["head_size"])
         return torch.randn(shape, device=device, dtype=dtype, requires_grad=True)
 
-    def run(grid, batch) -> None:
+    def attend(grid, batch) -> None:
+        parts = [tensor(grid[0] * grid[1]) for _ in range(3)]
+        fused = torch.nn.functional.scaled_dot_product_attention
+        (fused if cell["way"] == "record" else plain_attention)(*parts).sum().backward()
+
+    def ask(grid, batch) -> None:
         record = AttentionRecord(
             name="layer",
             query=tensor(grid[0] * grid[1]),
@@ -157,10 +167,16 @@ def run_loss_cell(cell: dict) -> dict[str, float]:
         with attention_backend(backend):
             question(record, batch).backward()
 
+    run = attend if unit else ask
     grids = [(8, 6), GRIDS[cell["tokens"]]]
     small, full = (make_batch(grid, device) if CASES[cell["name"]] else {} for grid in grids)
     run(grids[0], small)  # loads libraries: the idle process has them
     return measure(lambda: run(grids[1], full), device, cell["warmup"], cell["repeats"])
+
+
+def plain_attention(query, key, value):
+    """softmax(q k) v by way of the whole map."""
+    return (query * query.shape[-1] ** -0.5 @ key.mT).softmax(-1) @ value
 
 
 def question_of(name: str, way: str):
@@ -312,7 +328,7 @@ def list_cells(args: argparse.Namespace) -> list[dict]:
     cells = [
         {"kind": "loss", "name": name, "tokens": tokens, "way": way, **sizes, **common}
         for name in CASES
-        if fnmatch(name, args.only)
+        if name == UNIT or fnmatch(name, args.only)
         for tokens in args.tokens
         for way in WAYS
     ]
@@ -363,18 +379,17 @@ def free_gigabytes(device: str) -> float:
 def table_of(results: list[dict]) -> str:
     """Markdown tables of losses and of training steps."""
     lines = [
-        "| loss | tokens | record | materialised | time ratio | record | materialised |",
-        "|---|--:|--:|--:|--:|--:|--:|",
+        "| loss | tokens | record | fused | materialised | fused | record | materialised |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     found = {(r["name"], r["tokens"], r.get("way")): r for r in results if r["kind"] == "loss"}
     for name, tokens in dict.fromkeys(key[:2] for key in found):
         pair = [found[name, tokens, way] for way in WAYS]
-        ratio = "" if any("error" in r for r in pair) else (
-            f"{pair[0]['seconds'] / pair[1]['seconds']:.2f}"
-        )  # fmt: skip
-        times = " | ".join(cell_text(r, "seconds", "{:.3f} s") for r in pair)
+        times = " | ".join(
+            f"{cell_text(r, 'seconds', '{:.3f} s')} | {times_the_unit(r, found)}" for r in pair
+        )
         peaks = " | ".join(cell_text(r, "megabytes", "{:.0f} MB") for r in pair)
-        lines.append(f"| {name} | {tokens} | {times} | {ratio} | {peaks} |")
+        lines.append(f"| {name} | {tokens} | {times} | {peaks} |")
     steps = [r for r in results if r["kind"] == "step"]
     if steps:
         lines += ["", "| model | step | tokens | time | times | peak | times |",
@@ -391,6 +406,17 @@ def table_of(results: list[dict]) -> str:
             f"{cell_text(r, 'megabytes', '{:.0f} MB')} | {ratios[1]} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def times_the_unit(result: dict, found: dict) -> str:
+    """Time as a multiple of the run's fused attention; by processor seconds on a CPU, which other
+    work leaves alone. Empty where the run has none.
+    """
+    unit = found.get((UNIT, result["tokens"], "record"), {"error": "not asked for"})
+    if "error" in unit or "error" in result:
+        return ""
+    key = "cpu_seconds" if result["device"] == "cpu" else "seconds"
+    return f"{result[key] / unit[key]:.2f}"
 
 
 def cell_text(result: dict, key: str, form: str) -> str:
@@ -443,7 +469,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.worker:
         return worker(json.loads(args.worker))
     cells = list_cells(args)
-    if not cells:
+    if not any(fnmatch(name, args.only) for name in CASES):
         print(f"--only {args.only!r} matches no row; there are: {', '.join(CASES)}.")
         return 2
     args.out.mkdir(parents=True, exist_ok=True)
