@@ -23,6 +23,7 @@ rows = {
     "flow, last block": changed(flow, layers=copies),
     "flow, last block, one head": changed(flow, layers=copies, heads=[1]),
     "flow, last block, weight 0.05": changed(flow, layers=copies, weight=0.05),
+    "flow, last block, weight 1": changed(flow, layers=copies, weight=1.0),
     "TV, second half": changed(tv, start_iter=150, warmup_iters=50),
     "TV, second half, weight 0.005": changed(tv, start_iter=150, warmup_iters=50, weight=0.005),
 }
