@@ -1,4 +1,4 @@
-"""How a method's UNet is fine-tuned from its base: people of `train`, minutes on two cores."""
+"""How a method is fine-tuned from its base: people of `train`, minutes on two cores."""
 
 from mmengine.config import read_base
 

@@ -9,6 +9,7 @@ from mmengine.config import read_base
 with read_base():
     from .._base_.default_runtime import *
     from .._base_.dit_bold import *
+    from .._base_.fine_tune_bold import *
 
 iterations = 600
 supervised_layers = ["single_transformer_blocks.2.attn"]  # the base copies through it
@@ -33,30 +34,11 @@ model.attention_losses = dict(
     ),
 )
 
-train_dataloader = dict(
-    batch_size=4,
-    num_workers=0,
-    sampler=dict(type="ResumableSampler"),
-    collate_fn=dict(type="collate_samples"),
-    dataset=dict(
-        **bold,
-        split="train",
-        length=1000,
-        transforms=[
-            dict(type="RandomHFlip"),
-            dict(type="ColorJitter", saturation=0.4, hue=0.5, prob=0.5),
-        ],
-    ),
-)
-val_evaluator = [dict(type="AttentionPCK", layers=supervised_layers), dict(type="ImageErrors")]
-test_evaluator = [dict(type="AttentionPCK", layers=supervised_layers), dict(type="ImageErrors")]
+train_dataloader.update(batch_size=4)
+train_dataloader.dataset.update(maps=bold["maps"])  # its losses ask for no worn mask
+val_evaluator[0].update(layers=supervised_layers)
+test_evaluator[0].update(layers=supervised_layers)
 
-train_cfg = dict(type="ResumableTrainLoop", max_iters=iterations, val_interval=200)
-param_scheduler = [
-    dict(type="LinearLR", start_factor=0.02, begin=0, end=50, by_epoch=False),
-    dict(type="CosineAnnealingLR", eta_min=5e-5, begin=50, end=iterations, by_epoch=False),
-]
-custom_hooks = [
-    dict(type="EMAHook", ema_type="WarmupEMA", momentum=0.02),
-    dict(type="SampleGridHook", interval=300),
-]
+train_cfg.update(max_iters=iterations, val_interval=200)
+param_scheduler[1].update(end=iterations)
+custom_hooks[1].update(interval=300)
