@@ -58,9 +58,9 @@ def test_unequal_steps_are_said_aloud_and_a_part_is_replaced_by_its_title(write)
     write("A", [run("none", 0, [0.1, 0.2])])
     page = write("B", [run("none", 0, [0.1, 0.2], 371), run("CORAL", 0, [0.1, 0.2], 183)])
     assert "**Not equally many iterations** (none: 371; CORAL: 183)" in page
-    assert page.count("## A") == page.count("## B") == 1
+    assert page.count("## A\n") == page.count("## B\n") == 1
     page = write("A", [run("none", 0, [0.1, 0.2], 77)])
-    assert page.count("## A") == 1 and "77 x 4" in page
+    assert page.count("## A\n") == 1 and "77 x 4" in page
     with pytest.raises(ValueError, match="no scores on people of 'val'"):
         write("C", [run("none", 0, [0.1])], "--split", "val")
 
@@ -69,7 +69,7 @@ def test_longer_rows_are_compared_with_the_longer_row_without_losses(write):
     errors = {"none": 0.2, "none, longer": 0.15, "CORAL, longer": 0.13, "CORAL, other": 0.19}
     page = write("Longer", [run(row, 0, [error, error]) for row, error in errors.items()])
     told = {row: line.split("|")[5].strip().split(" ")[0] for row in errors for line in
-            page.splitlines() if line.startswith(f"| {row} |")}  # fmt: skip
+            page[page.index("## Longer") :].splitlines() if line.startswith(f"| {row} |")}  # fmt: skip
     assert told == {
         "none": "", "none, longer": "+25.0", "CORAL, longer": "+10.0", "CORAL, other": "+5.0"
     }  # fmt: skip
@@ -84,6 +84,18 @@ def test_runs_of_earlier_commands_are_shown_too(write, tmp_path):
     assert page.index("| CORAL | 0 1 |") < page.index("| none | 0 1 |")
     page = write("Grown", [run("CORAL", 0, [0.1, 0.1])], "--only", "none", "CORAL")
     assert page.index("| none | 0 1 |") < page.index("| CORAL | 0 1 |")
+
+
+def test_a_glance_is_of_the_part_with_most_runs_of_a_backbone(write):
+    """Equal iterations only; controls and recipes, told by their comma, stand below alone."""
+    two = [run("none", 0, [0.15, 0.15]), run("CORAL", 0, [0.13, 0.13])]
+    write("Small", [run("none", 0, [0.2, 0.2]), run("CORAL", 0, [0.1, 0.1])])
+    write("Unequal", [*two, run("none", 1, [0.1, 0.1], 60), run("CORAL, so", 0, [0.1, 0.1])])
+    page = write("Large", [*two, run("none", 1, [0.15, 0.15]), run("CORAL, so", 0, [0.0, 0.0])])
+    seen = page[: page.index("## Small")]
+    assert "| none | 0.500 ± 0.000, 2 seeds |" in seen
+    assert "| CORAL's two | +10.0 (+10.0 to +10.0), 1 seed |" in seen
+    assert "| joint DiT |" in seen and "reference UNet" not in seen.split("## At a glance")[1]
 
 
 def test_the_page_of_the_docs_is_that_of_the_kept_numbers():

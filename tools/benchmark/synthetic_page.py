@@ -68,6 +68,11 @@ python tools/benchmark/synthetic.py configs/_base_/benchmark/unet.py --out work_
 python tools/benchmark/synthetic_page.py --add "Mine" work_dirs/bench
 ```
 """
+GLANCE = """## At a glance
+
+Points of the way that each loss gains over `none` beside it (its own share in the first row), of
+the part below that compares most losses on that backbone, all for equally many iterations.
+"""
 UNEQUAL = """\
 **Not equally many iterations** ({counts}): a difference between these rows is also one of how
 long each was trained. Don't read it as if the losses alone made it.
@@ -171,19 +176,71 @@ def kind_of(job: dict) -> list[str]:
 
 def page(parts: list[dict]) -> str:
     """The whole page."""
-    return "\n".join([LEAD, *map(section, parts), coverage(parts)])
+    return "\n".join([LEAD, glance(parts), *map(section, parts), coverage(parts)])
+
+
+def glance(parts: list[dict]) -> str:
+    """What each loss gains on each backbone, from the part on `bench` that compares most losses on
+    it; rows whose name has a comma are controls or recipes of their own and stand below alone.
+    """
+    widest: dict[str, tuple[int, dict]] = {}
+    for part in (part for part in parts if part["split"] == "bench"):
+        rows = {name: runs for name, runs in rows_of(part).items() if "," not in name}
+        rows = {} if unequal(rows) else rows
+        for backbone in {runs[0]["kind"][0] for runs in rows.values()}:
+            here = {n: runs for n, runs in rows.items() if runs[0]["kind"][0] == backbone}
+            size = sum(map(len, here.values()))
+            if NONE in here and size > widest.get(backbone, (0,))[0]:
+                widest[backbone] = size, here
+    if not widest:
+        return ""
+    backbones = [name for name in BACKBONES.values() if name in widest]
+    others = {r[0]["kind"][1] for _, rows in widest.values() for r in rows.values()}
+    losses = [*LOSSES.values(), *sorted(others - set(LOSSES.values()))]
+    lines = [GLANCE, f"| losses | {' | '.join(backbones)} |", "| --- |" + " --- |" * len(backbones)]
+    for loss in losses:
+        cells = []
+        for _, rows in (widest[backbone] for backbone in backbones):
+            runs = next((r for r in rows.values() if r[0]["kind"][1] == loss), None)
+            cells.append("" if runs is None else gain(runs, rows[NONE]))
+        lines.append(f"| {loss} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def gain(runs: list[dict], none: list[dict]) -> str:
+    """A cell of the glance: the difference from ``none``, or what ``none`` itself reaches."""
+    from tools.benchmark.synthetic import spread
+
+    told = (
+        spread([run["metrics"]["share_of_the_way"] for run in runs])
+        if runs is none
+        else difference(runs, none)
+    )
+    return f"{told}, {len(runs)} seed{'s' if len(runs) > 1 else ''}"
+
+
+def rows_of(part: dict) -> dict[str, list[dict]]:
+    """The runs of each row."""
+    rows: dict[str, list[dict]] = {}
+    for run in part["runs"]:
+        rows.setdefault(run["row"], []).append(run)
+    return rows
+
+
+def unequal(rows: dict[str, list[dict]]) -> bool:
+    """Whether some runs were trained clearly longer than others."""
+    counts = [run["iterations"] for runs in rows.values() for run in runs]
+    return bool(counts) and min(counts) < 0.95 * max(counts)
 
 
 def section(part: dict) -> str:
     """Title, note and table of a part."""
-    rows: dict[str, list[dict]] = {}
-    for run in part["runs"]:
-        rows.setdefault(run["row"], []).append(run)
+    rows = rows_of(part)
     lines = [f"## {part['title']}", ""]
     lines += [part["note"], ""] if part["note"] else []
-    counts = {name: [run["iterations"] for run in runs] for name, runs in rows.items()}
-    if min(map(min, counts.values())) < 0.95 * max(map(max, counts.values())):
-        told = "; ".join(f"{name}: {', '.join(map(str, n))}" for name, n in counts.items())
+    if unequal(rows):
+        counts = {name: [str(run["iterations"]) for run in runs] for name, runs in rows.items()}
+        told = "; ".join(f"{name}: {', '.join(each)}" for name, each in counts.items())
         lines.append(UNEQUAL.format(counts=told))
     bounds = part["runs"][0]["metrics"]
     lines.append(
