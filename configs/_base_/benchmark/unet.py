@@ -22,3 +22,6 @@ for name, config in (("none", "leffa/unet_bold_baseline"), ("CORAL", "coral/unet
     rows[f"{name}, longer"] = dict(
         base="unet", config=f"configs/{config}.py", options=options, seeds=[0], ship=True
     )
+
+leffa = dict(base="unet", config="configs/leffa/unet_bold.py", options={}, ship=True)
+rows["flow, last block"] = leffa  # what was chosen on `val` by `choices_unet.py`

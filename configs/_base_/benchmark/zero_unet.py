@@ -11,3 +11,6 @@ bases = {
 }
 coral = dict(weight=0.5)  # as on the reference UNet
 rows = make("zero_unet", "configs/stableviton/unet_bold.py", [fine], 150, coral)
+
+smoothed = dict(base="zero_unet", config="configs/stableviton/unet_bold_atv.py", options={})
+rows["TV, second half"] = smoothed | dict(ship=True)  # chosen on `val` by `choices_unet.py`
