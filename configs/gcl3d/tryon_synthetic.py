@@ -9,7 +9,7 @@ from mmengine.config import read_base
 with read_base():
     from .warp_synthetic import *
 
-iterations = 800
+iterations = 1600
 load_parts = dict(warping="work_dirs/gcl3d/warp_synthetic/model.safetensors")
 
 warping = dict(model, attention_losses=None, flow_loss=None, image_losses=None, probe=None)
@@ -29,7 +29,7 @@ model = dict(
         type="ResidualDiscriminator", size=size, channels=(16, 32, 48, 64), stddev_group=2
     ),
     adversarial=dict(type="NonSaturatingLoss"),
-    image_losses=dict(l1=dict(type="L1Loss", weight=10.0)),  # for VGG too: it wants larger pictures
+    image_losses=dict(l1=dict(type="L1Loss", weight=40.0)),  # for VGG too: it wants larger pictures
 )
 
 val_evaluator = [dict(type="ImageErrors")]
