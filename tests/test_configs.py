@@ -260,6 +260,7 @@ def shrink_warp(path: str, folder: Path):
 SHRINK = {
     **dict.fromkeys([f"configs/gcl3d/warp_{d}.py" for d in ("deepfashion", "mpv")], shrink_warp),
     "configs/gcl3d/tryon_synthetic.py": shrink_second_stage,
+    "configs/gcl3d/tryon_synthetic_neither.py": shrink_second_stage,
     "configs/gcl3d/tryon_deepfashion.py": shrink_synthesis,
     "configs/stableviton/unet_synthetic_atv.py": shrink_second_stage,
     "configs/stableviton/vae_vitonhd.py": shrink_vae,
