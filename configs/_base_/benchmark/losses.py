@@ -6,10 +6,11 @@ Read by the grids beside it; no grid itself.
 
 def losses(layers: list[str], half: int, coral: dict) -> dict[str, dict]:
     """Row -> its attention losses on ``layers``; ``half`` is half of the iterations, ``coral`` what
-    CORAL's two do otherwise (``layers``, ``weight`` of the distillation).
+    CORAL's two do otherwise (``layers``, ``heads``, ``weight`` of the distillation).
     """
     shared = dict(layers=layers, t_max=None)
     at = dict(layers=coral.get("layers", layers), t_max=None)
+    at |= dict(heads=coral["heads"]) if "heads" in coral else {}
     flow = dict(temperature=1.0, upsample=False, min_grid_ratio=1 / 32)
     distilled = dict(
         type="CorrespondenceDistillationLoss",
