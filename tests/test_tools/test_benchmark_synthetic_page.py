@@ -67,12 +67,14 @@ def test_unequal_steps_are_said_aloud_and_a_part_is_replaced_by_its_title(write)
 
 def test_longer_rows_are_compared_with_the_longer_row_without_losses(write):
     errors = {"none": 0.2, "none, longer": 0.15, "CORAL, longer": 0.13, "CORAL, other": 0.19}
+    errors["CORAL, other, longer"] = 0.12
     page = write("Longer", [run(row, 0, [error, error]) for row, error in errors.items()])
     lines = page[page.index("## Longer") :].splitlines()
     told = {row: line.split("|")[5].strip().split(" ")[0] for row in errors for line in lines
             if line.startswith(f"| {row} |")}  # fmt: skip
     assert told == {
-        "none": "", "none, longer": "+25.0", "CORAL, longer": "+10.0", "CORAL, other": "+5.0"
+        "none": "", "none, longer": "+25.0", "CORAL, longer": "+10.0", "CORAL, other": "+5.0",
+        "CORAL, other, longer": "+15.0",
     }  # fmt: skip
 
 

@@ -255,12 +255,12 @@ def section(part: dict) -> str:
 
 
 def none_beside(name: str, rows: dict[str, list[dict]]) -> list[dict] | None:
-    """The runs without losses that a row is compared with: ``none, longer`` for ``CORAL, longer``,
-    where there is one.
+    """The runs without losses that a row is compared with: ``none, longer`` for ``CORAL, longer``
+    and for ``CORAL, one head, longer``, where there is one.
     """
-    _, comma, recipe = name.partition(",")
-    twin = NONE + comma + recipe
-    return rows.get(twin if twin in rows and twin != name else NONE)
+    words = name.split(", ")
+    twins = [", ".join([NONE, *words[start:]]) for start in range(1, len(words))]
+    return next((rows[twin] for twin in twins if twin in rows and twin != name), rows.get(NONE))
 
 
 def line(name: str, runs: list[dict], none: list[dict] | None) -> str:
