@@ -41,6 +41,8 @@ class AttentionLoss(nn.Module):
             None for all.
         start_iter: training step at which the loss sets in.
         warmup_iters: steps over which the weight then grows linearly to its full value.
+        end_iter: training step at which the loss is over and costs nothing more; None for never.
+        cooldown_iters: steps before ``end_iter`` over which the weight falls linearly to 0.
         head_reduction: "mean" supervises the head-averaged map, "none" each head (their losses are
             averaged), "mean_logit" the map of the head-averaged logits.
         heads: numbers of the heads to supervise, from 0 on; None supervises all. A head that is
@@ -67,6 +69,8 @@ class AttentionLoss(nn.Module):
         t_max: float | None = None,
         start_iter: int = 0,
         warmup_iters: int = 0,
+        end_iter: int | None = None,
+        cooldown_iters: int = 0,
         head_reduction: str = "mean",
         layer_reduction: str = "mean",
         sample_reduction: str = "mean",
@@ -84,9 +88,7 @@ class AttentionLoss(nn.Module):
         if heads is not None and not _are_heads(heads):
             raise ValueError(f"heads={heads!r}: a list of numbers from 0 on, each once, or None")
         check_weight("weight", weight)
-        for name, value in (("start_iter", start_iter), ("warmup_iters", warmup_iters)):
-            if not 0 <= value < math.inf:
-                raise ValueError(f"{name}={value}: a number from 0 on is needed")
+        _check_times(start_iter, warmup_iters, end_iter, cooldown_iters)
         if t_max is not None and not 0 < t_max <= 1000:
             raise ValueError(f"t_max={t_max}: within (0, 1000], or None for every timestep")
         self.weight = weight
@@ -94,6 +96,8 @@ class AttentionLoss(nn.Module):
         self.t_max = t_max
         self.start_iter = start_iter
         self.warmup_iters = warmup_iters
+        self.end_iter = end_iter
+        self.cooldown_iters = cooldown_iters
         self.head_reduction = head_reduction
         self.layer_reduction = layer_reduction
         self.sample_reduction = sample_reduction
@@ -218,10 +222,16 @@ class AttentionLoss(nn.Module):
         return math.inf if self.t_max is None else self.t_max
 
     def ramp(self, step: int) -> float:
-        """Share of the weight that acts at a step: 0 before ``start_iter``, then linear up to 1."""
-        if self.warmup_iters == 0:
-            return float(step >= self.start_iter)
-        return min(max((step - self.start_iter + 1) / self.warmup_iters, 0.0), 1.0)
+        """Share of the weight that acts at a step: 0 before ``start_iter``, then linear up to 1;
+        linear down to 0 at ``end_iter``.
+        """
+        share = float(step >= self.start_iter)
+        if self.warmup_iters:
+            share = min(max((step - self.start_iter + 1) / self.warmup_iters, 0.0), 1.0)
+        if self.end_iter is None:
+            return share
+        left = max(self.end_iter - step, 0)
+        return share * min(left / max(self.cooldown_iters, 1), 1.0)
 
     def require(self, batch: Mapping, key: str, hint: str):
         """``batch[key]``, or a ``ValueError`` that names the key and the way out."""
@@ -262,6 +272,21 @@ class AttentionLoss(nn.Module):
             "active": active.sum() / size,
             "garment_mass": mass.mean(),
         }
+
+
+def _check_times(start: int, warmup: int, end: int | None, cooldown: int) -> None:
+    """``ValueError`` unless a loss sets in, and ends after it has set in."""
+    times = dict(start_iter=start, warmup_iters=warmup, cooldown_iters=cooldown)
+    for name, value in times.items():
+        if not 0 <= value < math.inf:
+            raise ValueError(f"{name}={value}: a number from 0 on is needed")
+    if end is None and cooldown:
+        raise ValueError(f"cooldown_iters={cooldown}: give end_iter, the step it leads to")
+    if end is not None and not max(start + cooldown, start + 1) <= end < math.inf:
+        raise ValueError(
+            f"end_iter={end}: a step after start_iter={start} with room for "
+            f"cooldown_iters={cooldown}, or None"
+        )
 
 
 def _are_heads(heads) -> bool:
