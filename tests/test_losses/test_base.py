@@ -10,7 +10,7 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
-from scenes import build, every_loss, part, scene
+from scenes import LOSSES, build, every_loss, part, scene
 
 from vtonlab.losses import (
     AttentionEntropyLoss,
@@ -113,6 +113,36 @@ def test_weight_and_warm_up(naive, name):
     sudden = build(name, start_iter=7)
     assert sudden(records, batch, timesteps=times, step=6)["loss"] == 0
     assert sudden(records, batch, timesteps=times, step=7)["loss"] == base["loss"]
+
+
+@every_loss
+def test_a_loss_ends(naive, name):
+    """Linearly over ``cooldown_iters``; from ``end_iter`` on it lets no sample in."""
+    case, tensors, batch = scene(naive)
+    records, times = [case.record(tensors)], torch.zeros(4)
+    base = build(name)(records, batch, timesteps=times, step=0)["loss"]
+    loss = build(name, start_iter=10, end_iter=100, cooldown_iters=4)
+    for step, share in {9: 0, 10: 1, 96: 1, 97: 0.75, 99: 0.25, 100: 0, 5000: 0}.items():
+        found = loss(records, batch, timesteps=times, step=step)["loss"]
+        torch.testing.assert_close(found, base * share)
+        assert bool(loss.inside(times, step).any()) == (share > 0)
+    sudden = build(name, end_iter=7)
+    assert sudden.ramp(6) == 1.0 and sudden.ramp(7) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (dict(end_iter=5, start_iter=5), "end_iter=5: a step after start_iter=5"),
+        (dict(end_iter=10, cooldown_iters=20), "with room for cooldown_iters=20"),
+        (dict(end_iter=float("inf")), "or None"),
+        (dict(cooldown_iters=3), "give end_iter"),
+        (dict(cooldown_iters=-1, end_iter=3), "cooldown_iters=-1: a number from 0 on"),
+    ],
+)
+def test_an_end_before_the_start_is_told(wrong, told):
+    with pytest.raises(ValueError, match=told):
+        build(next(iter(LOSSES)), **wrong)
 
 
 @every_loss

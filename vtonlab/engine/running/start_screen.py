@@ -125,6 +125,8 @@ def _losses(model: nn.Module, runner: Any) -> Iterator[str]:
                 words.append(f"on {', '.join(loss.layers)}")
             if getattr(loss, "start_iter", 0):
                 words.append(f"from iteration {loss.start_iter}")
+            if getattr(loss, "end_iter", None) is not None:
+                words.append(f"until iteration {loss.end_iter}")
             if name in shares:
                 below = "" if loss.t_max is None else f" (t < {loss.t_max:g})"
                 words.append(f"{shares[name]:.0%} of the samples{below}")
