@@ -1,4 +1,8 @@
-"""CORAL's losses on CatVTON's toy: they teach one of two heads to look across at the garment."""
+"""CORAL's distillation teaches one of two heads to look across at the garment, and then lets go.
+
+While it acts, its gradient outweighs the picture's; once attention has found the garment, arms and
+background are learned better without it (chosen on `val`: README).
+"""
 
 from mmengine.config import read_base
 
@@ -6,6 +10,8 @@ with read_base():
     from ..coral.unet_bold import model as supervised
     from .unet_bold import *
 
-model.attention_losses = supervised.attention_losses
-model.attention_losses.correspondence.update(heads=[1])
-model.attention_losses.entropy.update(heads=[1], start_iter=iterations // 2)
+model.attention_losses = dict(
+    correspondence=dict(
+        supervised.attention_losses.correspondence, heads=[1], end_iter=400, cooldown_iters=200
+    ),
+)
