@@ -61,7 +61,7 @@ def test_a_shipped_model_dresses_people_by_its_name(name, tmp_path):
     results = test(config, str(weights_path(shipped.name)), tmp_path / "test")
     assert results["images"] == 2 and set(shipped.scores) <= set(results["metrics"])
     metrics = results["metrics"]  # of two people, who are few
-    least = max(shipped.scores["attention_pck"] / 2, 10 * metrics["attention_pck_chance"])
+    least = max(shipped.scores["attention_pck"] / 3, 3 * metrics["attention_pck_chance"])
     assert metrics["attention_pck"] > least
 
 

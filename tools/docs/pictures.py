@@ -489,25 +489,40 @@ def noise_levels(args: argparse.Namespace, large: dict, small: dict):
 
 def dressed(args: argparse.Namespace, large: dict, small: dict):
     """The first test people of the demo, dressed by its two shipped models."""
+    from tools.demo import NAMES, SHIPPED
+
+    return side_by_side({NAMES[n].removesuffix(", shipped"): SHIPPED[n] for n in SHIPPED})
+
+
+def taught(args: argparse.Namespace, large: dict, small: dict):
+    """The same people by CatVTON's toy, which looks across only where it was taught to."""
+    return side_by_side({"without": "catvton_synthetic", "with": "catvton_coral_synthetic"})
+
+
+def side_by_side(models: dict[str, str]):
+    """Three test people, their garments, what two models of the box draw, and the truth.
+
+    Args:
+        models: what stands above a column -> name in the box.
+    """
     import torch
 
-    from tools.demo import NAMES, SHIPPED
     from vtonlab.apis import init_model
     from vtonlab.engine.checkpoints.models import test_config
     from vtonlab.registry import DATASETS
     from vtonlab.structures.sample import collate
     from vtonlab.zoo import card
 
-    data = test_config(card(SHIPPED["shipped_coral"]).config).test_dataloader.dataset.to_dict()
+    data = test_config(card(next(iter(models.values()))).config).test_dataloader.dataset.to_dict()
     people = DATASETS.build(data | dict(cache_dir=None, maps=None))
     samples = [people[number] for number in range(3)]
     columns = {"person": [sample["agnostic"] for sample in samples]}
     columns["garment"] = [sample["garment"] for sample in samples]
-    for name, weights in SHIPPED.items():
+    for name, weights in models.items():
         model = init_model(weights)
         with torch.no_grad():
             drawn = model.predict(model.data_preprocessor(collate(samples), False))
-        columns[NAMES[name].removesuffix(", shipped")] = [result["image"] for result in drawn]
+        columns[name] = [result["image"] for result in drawn]
     columns["the truth"] = [sample["person"] for sample in samples]
     page = figure(9.2, 7.45)
     for n, (name, shown) in enumerate(columns.items()):
@@ -518,8 +533,8 @@ def dressed(args: argparse.Namespace, large: dict, small: dict):
 
 
 DRAWN = (
-    *(hero, hero_narrow, dressed, attention_record, correspondences, conditioners),
-    *(losses, noise_levels),
+    *(hero, hero_narrow, dressed, taught, attention_record, correspondences),
+    *(conditioners, losses, noise_levels),
 )
 
 
