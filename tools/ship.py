@@ -61,6 +61,7 @@ def main() -> int:
     args = parse_args()
     from vtonlab.engine.checkpoints.files import read_checkpoint, save_safetensors
     from vtonlab.engine.config.load import load_config
+    from vtonlab.registry import MODELS
     from vtonlab.version import __version__
     from vtonlab.zoo.box import HERE, Card, write_card
 
@@ -72,9 +73,11 @@ def main() -> int:
         if not equals:
             raise ValueError(f"--results {text}: name the people, such as bench={text}")
         scores[split], scored_on = _scores(folder)
+    training_only = tuple(getattr(MODELS.get(config.model.type), "train_only_prefixes", ()))
     half = {
         name: tensor.half() if tensor.is_floating_point() else tensor
         for name, tensor in found["state_dict"].items()
+        if not name.startswith(training_only)
     }
     path = HERE / f"{args.name}.safetensors"
     temporary = path.with_suffix(".new.safetensors")

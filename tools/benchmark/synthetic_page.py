@@ -39,6 +39,7 @@ BACKBONES = {
 LOSSES = {
     "": "none",
     "AttentionEntropyLoss, CorrespondenceDistillationLoss": "CORAL's two",
+    "CorrespondenceDistillationLoss": "CORAL's distillation alone",
     "KeypointAttentionLoss": "keypoints",
     "AttentionFlowLoss": "flow",
     "AttentionTVLoss": "TV",
@@ -78,9 +79,9 @@ UNEQUAL = """\
 long each was trained. Don't read it as if the losses alone made it.
 """
 NOT_HERE = """\
-Not begun: CORAL's control with another sample's correspondences on the UNets; the losses on the
-joint DiT but CORAL's two; more seeds of rows that have one; the ablation tables of Leffa's and
-CORAL's papers (3D-GCL's: configs/gcl3d); a base for 3D-GCL; rows of CatVTON (its grid is there)."""
+Not begun: CORAL's control with another sample's correspondences; more seeds of rows that have one
+(on the joint DiT all but none and CORAL's two); the ablation tables of Leffa's and CORAL's papers
+with three seeds (3D-GCL's: configs/gcl3d); other losses than CORAL's on CatVTON's canvas."""
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
