@@ -65,6 +65,21 @@ def test_unequal_steps_are_said_aloud_and_a_part_is_replaced_by_its_title(write)
         write("C", [run("none", 0, [0.1])], "--split", "val")
 
 
+def test_a_part_grows_by_rows_and_seeds_and_keeps_what_it_has(write):
+    write("A", [run("CORAL", 0, [0.1, 0.1]), run("none", 0, [0.2, 0.2])], "--note", "Of A.")
+    more = [run("CORAL", 0, [0.15, 0.15]), run("none", 1, [0.2, 0.2])]
+    page = write("A", more, "--extend")
+    assert "Of A." in page and "| none | 0 1 |" in page
+    assert "+25.0" in page and "+50.0" not in page  # the same row and seed again: the newer one
+    assert page.index("| none | 0 1 |") < page.index("| CORAL | 0 |")
+    assert "Of A." not in write("A", more, "--extend", "--note", "")
+    for title, split in (("B", "bench"), ("A", "val")):
+        found = [run("none", 0, [0.1])]
+        found[0]["scores"] = {split: found[0]["scores"]["bench"]}
+        with pytest.raises(ValueError, match=f"no part '{title}' on people of '{split}'"):
+            write(title, found, "--extend", "--split", split)
+
+
 def test_longer_rows_are_compared_with_the_longer_row_without_losses(write):
     errors = {"none": 0.2, "none, longer": 0.15, "CORAL, longer": 0.13, "CORAL, other": 0.19}
     errors["CORAL, other, longer"] = 0.12

@@ -1,8 +1,8 @@
 """Write docs/benchmark.md from what tools/benchmark/synthetic.py measured.
 
 The page has parts, kept with their numbers in docs/tables/synthetic.json; --add puts one there, or
-in place of the part of that title. Differences from the row `none` are paired by person and seed;
-their 95 % intervals draw people and seeds anew 2 000 times.
+in place of the part of that title, with --extend into it. Differences from the row `none` are
+paired by person and seed; their 95 % intervals draw people and seeds anew 2 000 times.
 
 Example:
     python tools/benchmark/synthetic_page.py --add "CORAL, equal steps" work_dirs/bench
@@ -92,9 +92,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--add", nargs=2, metavar=("TITLE", "FOLDER"), help="--out of tools/benchmark/synthetic.py"
     )
+    parser.add_argument(
+        "--extend", action="store_true", help="--add keeps the runs that the part has besides"
+    )
     parser.add_argument("--split", default="bench", help="of people, of --add")
     parser.add_argument("--only", nargs="+", metavar="ROW", help="these rows of --add, so ordered")
-    parser.add_argument("--note", default="", help="a paragraph under the title of --add")
+    parser.add_argument(
+        "--note", help="a paragraph under the title of --add (left out: the one it has)"
+    )
     parser.add_argument("--kept", type=Path, default=KEPT, help="file of the parts")
     parser.add_argument("--page", type=Path, default=PAGE)
     return parser.parse_args(argv)
@@ -116,9 +121,31 @@ def part_of(args: argparse.Namespace) -> dict:
         raise ValueError(f"{folder}/results.json has no scores on people of {args.split!r}")
     if args.only:
         rows.sort(key=lambda r: args.only.index(r["job"]["row"]))
-    return dict(
-        title=title, note=args.note, split=args.split, runs=[kept(r, args.split) for r in rows]
-    )
+    runs = [kept(r, args.split) for r in rows]
+    return dict(title=title, note=args.note or "", split=args.split, runs=runs)
+
+
+def put(parts: list[dict], new: dict, note: str | None, extend: bool) -> None:
+    """Place a part among those that are kept: the last, or where its title stands already.
+
+    Raises:
+        ValueError: ``extend`` finds no part of that title, or one of other people.
+    """
+    place = next((n for n, part in enumerate(parts) if part["title"] == new["title"]), None)
+    old = None if place is None else parts[place]
+    if extend and (old is None or old["split"] != new["split"]):
+        title, split = new["title"], new["split"]
+        raise ValueError(f"--extend: no part {title!r} on people of {split!r}: leave it out")
+    if old is None:
+        parts.append(new)
+        return
+    parts[place] = new | dict(note=old["note"] if note is None else note)
+    if extend:
+        fresh = {(run["row"], run["seed"]) for run in new["runs"]}
+        runs = [run for run in old["runs"] if (run["row"], run["seed"]) not in fresh] + new["runs"]
+        order = list(dict.fromkeys(run["row"] for run in runs))
+        order = [NONE, *order] if NONE in order else order
+        parts[place]["runs"] = sorted(runs, key=lambda run: (order.index(run["row"]), run["seed"]))
 
 
 def results_of(out: Path) -> list[dict]:
@@ -329,12 +356,7 @@ def main() -> int:
     args = parse_args()
     parts = json.loads(args.kept.read_text(encoding="utf-8")) if args.kept.is_file() else []
     if args.add:
-        new = part_of(args)
-        places = [n for n, part in enumerate(parts) if part["title"] == new["title"]]
-        if places:
-            parts[places[0]] = new
-        else:
-            parts.append(new)
+        put(parts, part_of(args), args.note, args.extend)
         args.kept.write_text(json.dumps(parts, indent=None).replace('{"row"', '\n{"row"') + "\n")
     args.page.write_text(page(parts), encoding="utf-8")
     print(f"{args.page}: {len(parts)} parts, {sum(len(part['runs']) for part in parts)} runs")
