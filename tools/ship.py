@@ -31,7 +31,7 @@ SCORES = (
     "l1_inside", "l1_inside_fill", "l1_inside_copy", "l1_inside_plain", "share_of_the_way",
     "share_of_the_print", "ssim_inside", "psnr_outside", "print_contrast", "print_orientation",
     "attention_pck", "true_share", "true_share_head", "effective_cells", "drawn_error",
-    "garment_mass",
+    "garment_mass", "warp_miou",
 )  # fmt: skip
 
 
@@ -61,6 +61,7 @@ def main() -> int:
     args = parse_args()
     from vtonlab.engine.checkpoints.files import read_checkpoint, save_safetensors
     from vtonlab.engine.config.load import load_config
+    from vtonlab.models import TryOnDiffusion
     from vtonlab.registry import MODELS
     from vtonlab.version import __version__
     from vtonlab.zoo.box import HERE, Card, write_card
@@ -73,7 +74,8 @@ def main() -> int:
         if not equals:
             raise ValueError(f"--results {text}: name the people, such as bench={text}")
         scores[split], scored_on = _scores(folder)
-    training_only = tuple(getattr(MODELS.get(config.model.type), "train_only_prefixes", ()))
+    kind = MODELS.get(config.model.type)
+    training_only = tuple(getattr(kind, "train_only_prefixes", ()))
     half = {
         name: tensor.half() if tensor.is_floating_point() else tensor
         for name, tensor in found["state_dict"].items()
@@ -108,6 +110,7 @@ def main() -> int:
         scores=next(iter(scores.values()), {}),
         others=dict(list(scores.items())[1:]),
         scored_on=scored_on,
+        photographs=issubclass(kind, TryOnDiffusion),
     )
     print(f"{write_card(card)}: {card.bytes} bytes, iteration {meta['iter']}", card.scores)
     return 0

@@ -14,8 +14,8 @@ WHITE = "white = generated anew; not connected or empty: made from the photograp
 
 
 def shipped() -> list[str]:
-    """Names of the models that come with vtonlab."""
-    return [card.name for card in list_models()]
+    """Names of the models that come with vtonlab and dress people of photographs."""
+    return [card.name for card in list_models(photographs=True)]
 
 
 class LoadTryOnModel:

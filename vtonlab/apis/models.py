@@ -18,9 +18,13 @@ from vtonlab.zoo import Card, card, cards, weights_path
 CONFIG, WEIGHTS = "config.py", "model.safetensors"  # of a folder that builds its own model
 
 
-def list_models() -> list[Card]:
-    """Models that ship and dress people as they are; each card holds name, config, scores."""
-    return cards("model")
+def list_models(*, photographs: bool = False) -> list[Card]:
+    """Models that ship and dress people as they are; each card holds name, config, scores.
+
+    Args:
+        photographs: only those for which two photographs are enough.
+    """
+    return [card for card in cards("model") if card.photographs or not photographs]
 
 
 def init_model(

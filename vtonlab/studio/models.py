@@ -60,7 +60,7 @@ class Shelf:
         self.lock = threading.RLock()
         self.preparation: Preparation | None = None
         self.offers: dict[str, Offer] = {}
-        shipped = {card.name: card for card in list_models()}
+        shipped = {card.name: card for card in list_models(photographs=True)}
         for model in models:
             if model not in shipped:
                 offer = Offer(self._free(Path(model).stem), f"from {model}", model, checkpoint)

@@ -37,6 +37,8 @@ class Card:
         scores: name -> number.
         others: more splits, each with its scores.
         scored_on: number of people, sampler and machine of the scores.
+        photographs: whether a model dresses people of two photographs; others read bodies or flows
+            that only a data set gives.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Card:
     scores: dict[str, float] = field(default_factory=dict)
     others: dict[str, dict[str, float]] = field(default_factory=dict)
     scored_on: str = ""
+    photographs: bool = True
 
     def scores_on(self, split: str) -> dict[str, float]:
         """Scores on people of ``split``; empty where there are none."""
