@@ -263,6 +263,8 @@ SHRINK = {
     "configs/gcl3d/tryon_synthetic_neither.py": shrink_second_stage,
     "configs/gcl3d/tryon_deepfashion.py": shrink_synthesis,
     "configs/stableviton/unet_synthetic_atv.py": shrink_second_stage,
+    "configs/coral/unet_wide_bold_stage2.py": shrink_second_stage,
+    "configs/leffa/unet_wide_bold_stage2.py": shrink_second_stage,
     "configs/stableviton/vae_vitonhd.py": shrink_vae,
     **dict.fromkeys([*LEFFA, *CATVTON], shrink_reference_unets),
     "configs/catvton/unet_dresscode.py": shrink_reference_unets,
