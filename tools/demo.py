@@ -283,8 +283,7 @@ def story(summary: dict, commands: list[str], size: tuple[int, int]):
 
     trained = "coral" in summary
     baseline, coral = (summary[n] for n in (("baseline", "coral") if trained else SHIPPED))
-    chance, slate, orange = coral["attention_pck_chance"], "#64748b", "#e4572e"
-    lead, where = LEAD, " trained here" if trained else ""
+    lead = LEAD
     if trained:
         lead += HERE.format(minutes=f"{summary['seconds']['training'] / 60:.0f}")
     lead += CONTROL_LEAD if "shuffled" in summary else ""
@@ -292,26 +291,7 @@ def story(summary: dict, commands: list[str], size: tuple[int, int]):
         title="Does attention land on the garment?",
         lead=lead,
         opening=FIRST,
-        figures=[
-            (
-                f"{coral['share_of_the_way']:.0%}",
-                f"of the way from one colour to copying the garment, CORAL{where} "
-                f"(baseline {baseline['share_of_the_way']:.0%})",
-                orange,
-            ),
-            (
-                f"{coral['share_of_the_print']:.0%}",
-                f"of it on the printed cloth alone (baseline {baseline['share_of_the_print']:.0%})",
-                orange,
-            ),
-            (
-                f"{coral['attention_pck']:.0%}",
-                "of garment points found by CORAL's attention",
-                orange,
-            ),
-            (f"{baseline['attention_pck']:.0%}", "found by the baseline's", slate),
-            (f"{chance:.1%}", "would be found by guessing", ""),
-        ],
+        figures=figures(baseline, coral, " trained here" if trained else ""),
         order=("attention", "pairs", "curves", "scores", "commands"),
         headings=dict(
             attention="Where does a point of the body look?",
@@ -319,30 +299,47 @@ def story(summary: dict, commands: list[str], size: tuple[int, int]):
             curves="How they learned",
             scores="The scores",
         ),
-        notes=dict(
-            attention=ATTENTION,
-            opening=OPENING.format(size=f"{size[1]}x{size[0]}"),
-            pairs=PAIRS,
-            curves=CURVES,
-            scores=SCORES.format(
-                pictures=coral["pictures"],
-                queries=coral["attention_pck_queries"],
-                fill=f"{coral['l1_inside_fill']:.3f}",
-                copy=f"{coral['l1_inside_copy']:.3f}",
-            ),
-        ),
+        notes=notes(coral, size),
         charts=[
             Chart(
                 key="attention_pck",
                 label="attention PCK, validation people",
                 y_range=(0.0, 1.0),
-                reference=("guessing", chance),
+                reference=("guessing", coral["attention_pck_chance"]),
             ),
             Chart(key="loss_diffusion", label="denoising loss", smoothed=5),
         ],
         commands=commands,
         environment=summary["environment"],
     )
+
+
+def figures(baseline: dict, coral: dict, where: str) -> list[tuple[str, str, str]]:
+    """The numbers that open the page: each with what it is and its colour."""
+    slate, orange = "#64748b", "#e4572e"
+    way = f"of the way from one colour to copying the garment, CORAL{where}"
+    way += f" (baseline {baseline['share_of_the_way']:.0%})"
+    cloth = f"of it on the printed cloth alone (baseline {baseline['share_of_the_print']:.0%})"
+    found = "of garment points found by CORAL's attention"
+    return [
+        (f"{coral['share_of_the_way']:.0%}", way, orange),
+        (f"{coral['share_of_the_print']:.0%}", cloth, orange),
+        (f"{coral['attention_pck']:.0%}", found, orange),
+        (f"{baseline['attention_pck']:.0%}", "found by the baseline's", slate),
+        (f"{coral['attention_pck_chance']:.1%}", "would be found by guessing", ""),
+    ]
+
+
+def notes(coral: dict, size: tuple[int, int]) -> dict[str, str]:
+    """What stands under the page's headings."""
+    scores = SCORES.format(
+        pictures=coral["pictures"],
+        queries=coral["attention_pck_queries"],
+        fill=f"{coral['l1_inside_fill']:.3f}",
+        copy=f"{coral['l1_inside_copy']:.3f}",
+    )
+    opening = OPENING.format(size=f"{size[1]}x{size[0]}")
+    return dict(attention=ATTENTION, opening=opening, pairs=PAIRS, curves=CURVES, scores=scores)
 
 
 LEAD = """Small diffusion models dress rendered people. The two of a pair are one network, taught
