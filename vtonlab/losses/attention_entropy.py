@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 
@@ -28,6 +29,7 @@ class AttentionEntropyLoss(AttentionLoss):
         normalize: divide by log Nk, so that a uniform map costs 1 at every resolution.
         t_max: strict gate, 500 is SD-1.5's; on a flow-matching schedule 617 has the same
             signal-to-noise ratio (METHODS.md A9).
+        shared: what every attention loss takes: `AttentionLoss`.
     """
 
     def __init__(
@@ -35,33 +37,10 @@ class AttentionEntropyLoss(AttentionLoss):
         *,
         queries: str = "correspondences",
         normalize: bool = True,
-        weight: float = 1.0,
-        layers: Sequence[str] | None = None,
         t_max: float | None = 500.0,
-        start_iter: int = 0,
-        warmup_iters: int = 0,
-        end_iter: int | None = None,
-        cooldown_iters: int = 0,
-        head_reduction: str = "mean",
-        layer_reduction: str = "mean",
-        sample_reduction: str = "mean",
-        reference: str = "garment",
-        heads: Sequence[int] | None = None,
+        **shared: Any,
     ) -> None:
-        super().__init__(
-            weight=weight,
-            layers=layers,
-            t_max=t_max,
-            start_iter=start_iter,
-            warmup_iters=warmup_iters,
-            end_iter=end_iter,
-            cooldown_iters=cooldown_iters,
-            head_reduction=head_reduction,
-            layer_reduction=layer_reduction,
-            sample_reduction=sample_reduction,
-            reference=reference,
-            heads=heads,
-        )
+        super().__init__(t_max=t_max, **shared)
         self.choose("queries", queries, ("correspondences", "mask"))
         self.queries = queries
         self.normalize = normalize

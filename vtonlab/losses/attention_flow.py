@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -67,6 +68,7 @@ class AttentionFlowLoss(AttentionLoss):
             pictures and mask are averaged down to it (an ablation of the paper).
         pixel_reduction: "mean" or "sum" over masked pixels and channels.
         t_max: strict gate, the paper's theta_t.
+        shared: what every attention loss takes: `AttentionLoss`.
     """
 
     def __init__(
@@ -81,33 +83,11 @@ class AttentionFlowLoss(AttentionLoss):
         region: str = "auto",
         upsample: bool = True,
         pixel_reduction: str = "mean",
-        weight: float = 1.0,
-        layers: Sequence[str] | None = None,
         t_max: float | None = 500.0,
-        start_iter: int = 0,
-        warmup_iters: int = 0,
-        end_iter: int | None = None,
-        cooldown_iters: int = 0,
-        head_reduction: str = "mean",
         layer_reduction: str = "sum",
-        sample_reduction: str = "mean",
-        reference: str = "garment",
-        heads: Sequence[int] | None = None,
+        **shared: Any,
     ) -> None:
-        super().__init__(
-            weight=weight,
-            layers=layers,
-            t_max=t_max,
-            start_iter=start_iter,
-            warmup_iters=warmup_iters,
-            end_iter=end_iter,
-            cooldown_iters=cooldown_iters,
-            head_reduction=head_reduction,
-            layer_reduction=layer_reduction,
-            sample_reduction=sample_reduction,
-            reference=reference,
-            heads=heads,
-        )
+        super().__init__(t_max=t_max, layer_reduction=layer_reduction, **shared)
         if min_grid_ratio < 0:
             raise ValueError(f"min_grid_ratio={min_grid_ratio}: 0 (every grid) or more is needed")
         self.choose("region", region, ("auto", "worn_mask", "mask"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -58,6 +59,7 @@ class AttentionTVLoss(AttentionLoss):
             pairs of the whole local batch (ranks then no longer agree with one large batch).
         mask_read_at: of a token's cell, where M is read: its "centre", or its upper left "corner"
             as the released code does, which moves M by half a token.
+        shared: what every attention loss takes: `AttentionLoss`.
     """
 
     def __init__(
@@ -67,33 +69,9 @@ class AttentionTVLoss(AttentionLoss):
         normalize_coordinates: bool = False,
         pair_count: str = "sample",
         mask_read_at: str = "centre",
-        weight: float = 1.0,
-        layers: Sequence[str] | None = None,
-        t_max: float | None = None,
-        start_iter: int = 0,
-        warmup_iters: int = 0,
-        end_iter: int | None = None,
-        cooldown_iters: int = 0,
-        head_reduction: str = "mean",
-        layer_reduction: str = "mean",
-        sample_reduction: str = "mean",
-        reference: str = "garment",
-        heads: Sequence[int] | None = None,
+        **shared: Any,
     ) -> None:
-        super().__init__(
-            weight=weight,
-            layers=layers,
-            t_max=t_max,
-            start_iter=start_iter,
-            warmup_iters=warmup_iters,
-            end_iter=end_iter,
-            cooldown_iters=cooldown_iters,
-            head_reduction=head_reduction,
-            layer_reduction=layer_reduction,
-            sample_reduction=sample_reduction,
-            reference=reference,
-            heads=heads,
-        )
+        super().__init__(**shared)
         self.choose("pair_count", pair_count, ("sample", "batch"))
         self.choose("mask_read_at", mask_read_at, ("centre", "corner"))
         self.grids = None if grids is None else [tuple(g) for g in grids]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -60,6 +61,7 @@ class CorrelationRegularizationLoss(AttentionLoss):
         token_reduction: "visible" averages over visible tokens; "all" divides by every token, as
             3D-GCL's released code does.
         inside_garment: keep only tokens whose true position lies wholly inside the garment mask.
+        shared: what every attention loss takes: `AttentionLoss`.
     """
 
     def __init__(
@@ -69,33 +71,9 @@ class CorrelationRegularizationLoss(AttentionLoss):
         support: str = "target_cells",
         token_reduction: str = "visible",  # noqa: S107 - which tokens count
         inside_garment: bool = True,
-        weight: float = 1.0,
-        layers: Sequence[str] | None = None,
-        t_max: float | None = None,
-        start_iter: int = 0,
-        warmup_iters: int = 0,
-        end_iter: int | None = None,
-        cooldown_iters: int = 0,
-        head_reduction: str = "mean",
-        layer_reduction: str = "mean",
-        sample_reduction: str = "mean",
-        reference: str = "garment",
-        heads: Sequence[int] | None = None,
+        **shared: Any,
     ) -> None:
-        super().__init__(
-            weight=weight,
-            layers=layers,
-            t_max=t_max,
-            start_iter=start_iter,
-            warmup_iters=warmup_iters,
-            end_iter=end_iter,
-            cooldown_iters=cooldown_iters,
-            head_reduction=head_reduction,
-            layer_reduction=layer_reduction,
-            sample_reduction=sample_reduction,
-            reference=reference,
-            heads=heads,
-        )
+        super().__init__(**shared)
         self.choose("truth", truth, SOURCES)
         self.choose("support", support, ("target_cells", "all"))
         self.choose("token_reduction", token_reduction, ("visible", "all"))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -60,6 +61,7 @@ class CorrespondenceDistillationLoss(AttentionLoss):
             probabilities as they are, so that it raises the garment mass too.
         t_max: strict gate, 500 is SD-1.5's; on a flow-matching schedule 617 has the same
             signal-to-noise ratio (METHODS.md A9).
+        shared: what every attention loss takes: `AttentionLoss`.
     """
 
     def __init__(
@@ -70,40 +72,18 @@ class CorrespondenceDistillationLoss(AttentionLoss):
         huber_delta: float = 0.05,
         interpolation: str = "bilinear",
         normalization: str = "garment",
-        weight: float = 1.0,
-        layers: Sequence[str] | None = None,
         t_max: float | None = 500.0,
-        start_iter: int = 0,
-        warmup_iters: int = 0,
-        end_iter: int | None = None,
-        cooldown_iters: int = 0,
-        head_reduction: str = "mean",
-        layer_reduction: str = "mean",
-        sample_reduction: str = "mean",
-        reference: str = "garment",
-        heads: Sequence[int] | None = None,
+        **shared: Any,
     ) -> None:
-        super().__init__(
-            weight=weight,
-            layers=layers,
-            t_max=t_max,
-            start_iter=start_iter,
-            warmup_iters=warmup_iters,
-            end_iter=end_iter,
-            cooldown_iters=cooldown_iters,
-            head_reduction=head_reduction,
-            layer_reduction=layer_reduction,
-            sample_reduction=sample_reduction,
-            reference=reference,
-            heads=heads,
-        )
+        super().__init__(t_max=t_max, **shared)
         self.choose("form", form, ("regression", "cross_entropy"))
         self.choose("distance", distance, ("l1", "l2", "huber"))
         self.choose("interpolation", interpolation, ("nearest", "bilinear"))
         self.choose("normalization", normalization, ("garment", "joint"))
-        if normalization == "joint" and form == "regression" and head_reduction != "mean":
+        heads = self.head_reduction
+        if normalization == "joint" and form == "regression" and heads != "mean":
             warnings.warn(
-                f'normalization="joint" changes nothing with head_reduction={head_reduction!r}: '
+                f'normalization="joint" changes nothing with head_reduction={heads!r}: '
                 "renormalised, one head's map is the same either way",
                 stacklevel=2,
             )

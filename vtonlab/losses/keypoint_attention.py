@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,6 +32,7 @@ class KeypointAttentionLoss(AttentionLoss):
         interpolation: of the targets: "nearest" (the paper's histogram) or "bilinear".
         probability_floor: added to q inside the logarithm.
         t_max: strict gate, the paper's eta.
+        shared: what every attention loss takes: `AttentionLoss`.
     """
 
     def __init__(
@@ -38,33 +40,11 @@ class KeypointAttentionLoss(AttentionLoss):
         *,
         interpolation: str = "nearest",
         probability_floor: float = 0.0,
-        weight: float = 1.0,
-        layers: Sequence[str] | None = None,
         t_max: float | None = 500.0,
-        start_iter: int = 0,
-        warmup_iters: int = 0,
-        end_iter: int | None = None,
-        cooldown_iters: int = 0,
         head_reduction: str = "none",
-        layer_reduction: str = "mean",
-        sample_reduction: str = "mean",
-        reference: str = "garment",
-        heads: Sequence[int] | None = None,
+        **shared: Any,
     ) -> None:
-        super().__init__(
-            weight=weight,
-            layers=layers,
-            t_max=t_max,
-            start_iter=start_iter,
-            warmup_iters=warmup_iters,
-            end_iter=end_iter,
-            cooldown_iters=cooldown_iters,
-            head_reduction=head_reduction,
-            layer_reduction=layer_reduction,
-            sample_reduction=sample_reduction,
-            reference=reference,
-            heads=heads,
-        )
+        super().__init__(t_max=t_max, head_reduction=head_reduction, **shared)
         self.choose("interpolation", interpolation, ("nearest", "bilinear"))
         self.interpolation = interpolation
         self.probability_floor = probability_floor

@@ -5,6 +5,8 @@ gates, weights, schedules and the reduction over ranks are the base class's. The
 questions about its map without ever holding it: ``mean_of(points)`` is where each query looks.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -27,7 +29,7 @@ class TwoWayDistanceLoss(AttentionLoss):
     Args:
         delta: where Huber's distance turns linear, in image widths and heights.
         backward: weight of the way back, in [0, 1]; 0 is the one-way loss.
-        weight, layers, t_max: of the base class.
+        shared: what every attention loss takes: weight, layers, t_max and so on.
 
     Raises:
         ValueError: ``backward`` outside its range.
@@ -38,11 +40,9 @@ class TwoWayDistanceLoss(AttentionLoss):
         *,
         delta: float = 0.05,
         backward: float = 0.5,
-        weight: float = 1.0,
-        layers: list[str] | None = None,
-        t_max: float | None = None,
+        **shared: Any,
     ) -> None:
-        super().__init__(weight=weight, layers=layers, t_max=t_max)
+        super().__init__(**shared)
         if not 0.0 <= backward <= 1.0:
             raise ValueError(f"TwoWayDistanceLoss: backward must be in [0, 1], not {backward}")
         self.delta, self.backward = delta, backward
