@@ -351,10 +351,10 @@ def notes(coral: dict, size: tuple[int, int]) -> dict[str, str]:
 LEAD = """Small diffusion models dress rendered people. The two of a pair are one network, taught
 by the same pictures. <b style="color:#e4572e">CORAL</b> was also told, while it learned, which
 point of the garment each point of the body wears. The <b style="color:#64748b">baseline</b> was
-not. Both draw person and garment on one canvas and began without ever having looked from one to the
-other: told, they learn it in minutes; from pictures alone they hardly do. Such a pair ships with
-vtonlab. The best model that ships reads the garment through a second network and learned for
-longer, with CORAL's losses too."""
+not. Both draw person and garment on one canvas and began from weights that had never seen two
+pictures in one: told, they learn in minutes where to look; from pictures alone they hardly do. Such
+a pair ships with vtonlab. The best model that ships reads the garment through a second network and
+learned for longer, with CORAL's losses too."""
 HERE = """ The other pair, half as wide, was trained on this machine in {minutes} minutes."""
 CONTROL_LEAD = """ A third, the <b>shuffled control</b>, was told as much, but points of other
 people's garments."""

@@ -1,4 +1,4 @@
-"""CatVTON on the synthetic benchmark, from the wide base: six minutes of a core pair in bfloat16.
+"""CatVTON on the synthetic benchmark, from the wide base: ten minutes of a core in bfloat16.
 
 From the generative half of the base, which has never seen two pictures in one canvas.
 """

@@ -175,7 +175,7 @@ def test_missing_weights_are_one_sentence(tmp_path):
     with pytest.raises(FileNotFoundError) as caught:
         MODELS.build(config.model.to_dict())
     text = str(caught.value)
-    assert "\n" not in text and "nowhere" in text and "huggingface-cli login" in text
+    assert "\n" not in text and "nowhere" in text and "hf auth login" in text
 
 
 @pytest.mark.parametrize("name", ["dit_vitonhd", "dit_vitonhd_attn"])

@@ -127,7 +127,7 @@ def test_no_weights(error, data, tmp_path):
         ]
     found += ["train_dataloader.persistent_workers=False"]
     line = error("train", FLUX, *found)
-    assert "black-forest-labs/FLUX.1-Fill-dev" in line and "huggingface-cli login" in line
+    assert "black-forest-labs/FLUX.1-Fill-dev" in line and "hf auth login" in line
     line = error("train", FLUX, *found, f"pretrained={tmp_path / 'nowhere'}")
     assert str(tmp_path / "nowhere") in line
 

@@ -136,7 +136,7 @@ def test_a_row_is_told_by_its_backbone_and_losses():
         "leffa": ["reference UNet", "flow"],
         "coral": ["reference UNet", "CORAL's two"],
         "sift_vton": ["zero cross-attention UNet", "keypoints"],
-        "catvton": ["one UNet, side by side", "none"],
+        "catvton": ["one UNet, person above garment", "none"],
     }.items():
         job = dict(config=f"configs/{system}/unet_bold.py", options={})
         assert synthetic_page.kind_of(job) == kind

@@ -90,7 +90,7 @@ def test_the_page_opens_with_the_shipped_models_alone(tmp_path):
     rest = {name: SUMMARY[name] for name in ("seconds", "environment")}
     load_demo().write_report(tmp_path, shipped | rest, COMMANDS, (32, 24))
     text = unescape((tmp_path / "report.html").read_text(encoding="utf-8"))
-    assert "Such a pair ships" in text and "trained here" not in text
+    assert "a pair ships with vtonlab" in text and "trained here" not in text
     assert "55%" in text and "(baseline 35%)" in text and 'id="curves"' not in text
 
 

@@ -48,6 +48,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         default=["dict(type='SIFTMatcher')"],
         help="configs of matchers, as dict(...)",
     )
+    parser.add_argument(
+        "--imports", nargs="+", default=[], metavar="MODULE", help="of matchers of your own"
+    )
     parser.add_argument("--samples", type=int, default=6, help="per hardness and texture kind")
     parser.add_argument("--textures", nargs="+", help="texture kinds; all by default")
     parser.add_argument("--seed", type=int, default=0)
@@ -207,7 +210,7 @@ def on_photographs(matcher, folder: Path) -> list[dict]:
     ]
 
 
-def peak_memory(settings: dict, pairs: list[dict]) -> float | None:
+def peak_memory(settings: dict, pairs: list[dict], imports: list[str]) -> float | None:
     """MB that building a matcher and matching pairs take; to be called in a fresh process."""
     import cv2
     import torch
@@ -222,6 +225,7 @@ def peak_memory(settings: dict, pairs: list[dict]) -> float | None:
         return None
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
+    import_own(imports)
     MATCHERS.get(settings["type"])  # imports are no part of it
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     rest = status("VmRSS")
@@ -231,7 +235,7 @@ def peak_memory(settings: dict, pairs: list[dict]) -> float | None:
     return status("VmHWM") - rest
 
 
-def memory_of(matcher, settings: dict) -> float | None:
+def memory_of(matcher, settings: dict, imports: list[str]) -> float | None:
     """:func:`peak_memory` on two rendered pairs."""
     from vtonlab.synthetic.dataset import SyntheticTryOn
 
@@ -240,7 +244,16 @@ def memory_of(matcher, settings: dict) -> float | None:
     )
     pairs = [arguments_of(matcher, data[i]) for i in range(2)]
     with get_context("spawn").Pool(1) as fresh:
-        return fresh.apply(peak_memory, (dict(settings), pairs))
+        return fresh.apply(peak_memory, (dict(settings), pairs, imports))
+
+
+def import_own(modules: list[str]) -> None:
+    """Modules with matchers of one's own, from the current folder too."""
+    from vtonlab.utils.plugins import import_plugins
+
+    if modules and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    import_plugins(modules)
 
 
 # report ----------------------------------------------------------------------------------------
@@ -307,7 +320,7 @@ def run_matcher(settings: dict, args: argparse.Namespace, textures: list[str]) -
         parts["hpatches"] = on_hpatches(settings, real / "hpatches_v_dogman")
     if "body" not in matcher.maps and (real / "sift_pairs").is_dir():
         parts["photographs"] = on_photographs(matcher, real / "sift_pairs")
-    parts["peak_memory_mb"] = memory_of(matcher, settings)
+    parts["peak_memory_mb"] = memory_of(matcher, settings, args.imports)
     return parts
 
 
@@ -321,6 +334,7 @@ def main() -> None:
 
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
+    import_own(args.imports)
     textures = args.textures or sorted(TEXTURES)
     unknown = set(textures) - set(TEXTURES)
     if unknown:

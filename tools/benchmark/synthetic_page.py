@@ -34,7 +34,7 @@ BACKBONES = {
     "Full3DAttentionConditioner": "joint DiT",
     "SpatialConcatConditioner/unet": "reference UNet",
     "ZeroCrossAttentionConditioner": "zero cross-attention UNet",
-    "SpatialConcatConditioner/self": "one UNet, side by side",
+    "SpatialConcatConditioner/self": "one UNet, person above garment",
 }
 LOSSES = {
     "": "none",

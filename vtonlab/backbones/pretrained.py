@@ -67,7 +67,7 @@ def from_pretrained(
         part = f" (subfolder {subfolder!r})" if subfolder else ""
         raise FileNotFoundError(
             f"{cls} weights cannot be loaded from {path!r}{part}: accept the model's licence on "
-            f"its hub page and run `huggingface-cli login`, or set `pretrained` to a local folder "
+            f"its hub page and run `hf auth login`, or set `pretrained` to a local folder "
             f"in the diffusers layout ({type(error).__name__}: {str(error).splitlines()[0][:160]})"
         ) from error
 

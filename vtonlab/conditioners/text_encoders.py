@@ -94,7 +94,7 @@ def text_encoders(pipeline: str, path: str, dtype: str) -> Iterator[Callable]:
         raise FileNotFoundError(
             f"the text encoders of {pipeline} cannot be loaded from {path!r} "
             f"(text_encoder, tokenizer and their numbered sisters): accept the licence on "
-            f"the model's hub page and run `huggingface-cli login`, or point `pretrained` to a "
+            f"the model's hub page and run `hf auth login`, or point `pretrained` to a "
             f"local folder ({type(error).__name__})"
         ) from error
 

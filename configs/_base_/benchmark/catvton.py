@@ -1,6 +1,7 @@
 """Losses on one UNet, person above garment (CatVTON), 600 iterations of 8 people each.
 
-From the generative half of the reference UNets' base, which has never looked across.
+From the generative half of the reference UNets' base, which has never seen two pictures in one
+canvas.
 """
 
 from pathlib import Path
