@@ -63,18 +63,39 @@ def progress(config) -> int:
     return 0 if latest is None else int(latest.stem.split("_")[1])
 
 
-def hand_over(config, weights: str) -> None:
-    """Start from the weights of the stage before: all of them, or those of one part."""
-    parts = config.get("load_parts")
-    if not parts:
-        config.load_from = weights
-    elif len(parts) == 1:
-        config.load_parts = {name: weights for name in parts}
-    else:
+def weights_of(config) -> Path:
+    """What a finished stage leaves for the next one."""
+    return Path(config.work_dir) / "model.safetensors"
+
+
+def is_finished(config, done: int) -> bool:
+    """Whether a stage trained to its end and wrote its weights then: one that was stopped between
+    its last checkpoint and that has them still to write.
+    """
+    from vtonlab.engine.checkpoints.files import is_checkpoint, read_meta
+
+    weights, wanted = weights_of(config), config.train_cfg.max_iters
+    return done >= wanted and is_checkpoint(weights) and read_meta(weights)["iter"] >= wanted
+
+
+def check_parts(config) -> None:
+    """Refuse a stage of which nobody can tell what the stage before has trained."""
+    parts = config.get("load_parts") or {}
+    if len(parts) > 1:
         raise ValueError(
             f"{config.filename} loads {len(parts)} parts ({', '.join(parts)}): which of them the "
             "stage before trained is not known, use tools/train.py"
         )
+
+
+def hand_over(config, weights: str) -> None:
+    """Start from the weights of the stage before: all of them, or those of one part."""
+    check_parts(config)
+    parts = config.get("load_parts")
+    if parts:
+        config.load_parts = {name: weights for name in parts}
+    else:
+        config.load_from = weights
 
 
 def main() -> None:
@@ -83,6 +104,8 @@ def main() -> None:
 
     for path in args.configs:
         check_early(path, args.cfg_options)
+    from mmengine.dist import barrier
+
     from vtonlab.engine.config.load import run_name
     from vtonlab.engine.running.training import train
 
@@ -90,16 +113,19 @@ def main() -> None:
     if len(set(names)) < len(names):
         raise ValueError(f"two stages share a name and would share a folder: {', '.join(names)}")
     configs = [stage_config(path, args) for path in args.configs]
+    for config in configs[1:]:
+        check_parts(config)
     for number, (name, config) in enumerate(zip(names, configs, strict=True)):
         done, wanted = progress(config), config.train_cfg.max_iters
         print(f"stage {number + 1} of {len(configs)}, {name}: {done} of {wanted} iterations done")
-        if done >= wanted:
+        if is_finished(config, done):
             continue
         if done:
             config.resume, config.load_from = True, None
         elif number:
-            hand_over(config, str(Path(configs[number - 1].work_dir) / "model.safetensors"))
+            hand_over(config, str(weights_of(configs[number - 1])))
         train(config)
+        barrier()  # the next stage reads what the first process has still to write
 
 
 if __name__ == "__main__":

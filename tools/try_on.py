@@ -61,6 +61,7 @@ def draw_receipt(args: argparse.Namespace) -> int:
     from vtonlab.apis import TryOnInferencer
     from vtonlab.apis.receipts import identity, pixels_sha256, read_receipt, repeat
     from vtonlab.engine.cli import OK
+    from vtonlab.evaluation.results import pair_name
 
     if args.person or args.garment or args.pairs:
         raise ValueError("a receipt holds its pictures: give no --person, --garment or --pairs")
@@ -74,7 +75,7 @@ def draw_receipt(args: argparse.Namespace) -> int:
         )
     inferencer = TryOnInferencer(model, args.checkpoint, device=args.device, dtype=args.dtype)
     result = repeat(inferencer, receipt)
-    path = Path(args.out) / f"{result.id}__{result.garment_id}.png"
+    path = Path(args.out) / f"{pair_name(result.id, result.garment_id)}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     result.save(path)
     same = pixels_sha256(result.picture) == receipt.picture_sha256

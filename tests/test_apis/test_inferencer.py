@@ -15,6 +15,7 @@ sys.path.append(str(Path(__file__).parents[1] / "test_evaluation"))
 import small_test
 
 from vtonlab.apis import TryOnInferencer, init_model, list_models, read_pairs, try_on_folder
+from vtonlab.apis.folder_job import Pair
 from vtonlab.apis.receipts import identity
 from vtonlab.apis.watching import Stopped
 from vtonlab.engine.checkpoints.files import read_checkpoint, save_safetensors, write_text
@@ -266,6 +267,32 @@ def test_a_job_goes_by_the_weights_not_by_their_name(folder, tmp_path, monkeypat
     assert identity(shipped.name) == dict(name=shipped.name, sha256=shipped.sha256)
 
 
+def test_other_photographs_under_the_same_names_are_drawn(folder, inferencer, tmp_path):
+    """What a picture is drawn from are the files' bytes, the category and what is asked for."""
+    given = {key: files(folder, key) for key in ("person", "garment", "mask", "pose")}
+    place = {key: tmp_path / f"{key}.png" for key in given}
+
+    def draw(number, **options):
+        for key, path in place.items():
+            shutil.copy(given[key][number], path)
+        pair = Pair(place["person"], place["garment"], None, place["mask"], place["pose"])
+        told = []
+        keep = dict(settings={}, on_pairs=lambda *news: told.append(news))
+        try_on_folder(inferencer, [pair], tmp_path / "out", **keep, **options)
+        return told[0] == (0, 1), (tmp_path / "out/pictures/person__garment.png").read_bytes()
+
+    drawn, first = draw(0)
+    assert drawn and draw(0) == (False, first)
+    drawn, second = draw(1)
+    assert drawn and second != first and draw(1) == (False, second)
+    assert draw(1, attention=True)[0] and not draw(1, attention=True)[0]
+    note = tmp_path / "out/journal/person__garment.json"
+    old = json.loads(note.read_text())
+    del old["inputs"]  # as earlier versions wrote it
+    note.write_text(json.dumps(old))
+    assert draw(0) == (False, second)
+
+
 def test_pairs_of_pictures_and_folders(tmp_path):
     for name in ("a", "b", "g", "h", "i"):
         Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.png")
@@ -274,6 +301,9 @@ def test_pairs_of_pictures_and_folders(tmp_path):
     assert names(read_pairs(place("a", "b"), place("g", "h"))) == ["a__g", "b__h"]
     assert len(read_pairs(place("a", "b"), place("g", "h", "i"))) == 6
     assert len(read_pairs([tmp_path], place("g"))) == 5
+    many = [tmp_path / "a.png", tmp_path / "b.png", tmp_path / "a.png"]
+    with pytest.raises(ValueError, match="two pairs are called a__g"):
+        read_pairs(many, place("g"))
     with pytest.raises(FileNotFoundError, match="--garment: there is no"):
         read_pairs(place("a"), place("z"))
     with pytest.raises(ValueError, match="--garment is missing"):

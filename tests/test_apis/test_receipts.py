@@ -136,6 +136,24 @@ def test_a_preview_is_small(inferencer, given):
     assert max(picture.shape) < max(SIZE) and picture.dtype == np.uint8
 
 
+def test_a_receipt_names_no_place_outside_of_out(inferencer, given, tmp_path, monkeypatch):
+    """A stranger's names are quoted, as in every other file name."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
+    from tools import try_on
+
+    result = inferencer(**given, **SETTINGS)
+    model = dict(name="small", sha256="0" * 64)
+    data = json.loads(write_receipt(receipt_of(result, model=model, **SETTINGS)))
+    data["pair"].update(id=str(tmp_path / "victim"), garment_id="/../kept")
+    (tmp_path / "r.json").write_text(json.dumps(data))
+    monkeypatch.setattr("vtonlab.apis.receipts.identity", lambda *_: model)
+    monkeypatch.setattr("vtonlab.apis.TryOnInferencer", lambda *_, **__: inferencer)
+    out = tmp_path / "out/inner"
+    assert try_on.main(["--receipt", str(tmp_path / "r.json"), "--out", str(out)]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"r.json", "out"}
+    assert [path.suffix for path in out.iterdir()] == [".png"]
+
+
 @pytest.mark.slow
 def test_the_command_draws_a_receipt(given, tmp_path, monkeypatch, capsys):
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))

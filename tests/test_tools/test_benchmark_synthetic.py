@@ -105,6 +105,36 @@ def test_a_base_from_the_box_has_its_cards_scores(grid):
     assert facts["metrics"]["share_of_the_way"] > 0
 
 
+def test_a_base_of_other_settings_is_not_taken(grid, monkeypatch):
+    """Other people to score are no other base; --weights trains none."""
+    jobs = []
+
+    def trained(args, bases, what, iterations, until):
+        jobs.extend((what, name) for name in bases)
+        for name, base in bases.items() if what == "train_base" else ():
+            options = synthetic.options_of(args, base, iterations)
+            job = dict(config=base["config"], options=options)
+            (args.out / f"base_{name}").mkdir(parents=True)
+            synthetic.write(args.out / f"base_{name}/job.json", job)
+            facts = dict(iterations=2, aligned="a", metrics=dict(share_of_the_way=0.2))
+            synthetic.write(args.out / f"base_{name}.json", facts)
+
+    monkeypatch.setattr(synthetic, "_on_bases", trained)
+
+    def start(*more):
+        args = asked(grid, *more)
+        args.start = time.time()
+        synthetic.train_bases(args, synthetic.read_grid(args)[0])
+
+    with pytest.raises(ValueError, match="--weights trains nothing, and base 'tiny'"):
+        start("--weights", "earlier")
+    start()
+    start("--split", "bench", "--weights", "earlier")
+    assert jobs == [("train_base", "tiny"), ("test_base", "tiny")]
+    with pytest.raises(ValueError, match="base_tiny holds a base of other settings"):
+        start("--base-iterations", "7")
+
+
 @pytest.mark.slow
 def test_a_whole_grid_and_its_second_start(grid, monkeypatch, capsys):
     command = ["synthetic.py", str(grid), "--out", str(grid.parent / "out"), "--seeds", "0", "1"]

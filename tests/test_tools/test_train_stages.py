@@ -9,7 +9,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from vtonlab.engine.checkpoints.files import read_checkpoint
+from vtonlab.engine.checkpoints.files import read_checkpoint, read_meta
 from vtonlab.engine.cli import run_tool
 
 ROOT = Path(__file__).parents[2]
@@ -83,6 +83,21 @@ def test_an_unfinished_stage_is_resumed(stages):
     assert Path("work_dirs/low/iter_6.pth").is_file()
 
 
+def test_a_stage_without_its_weights_is_not_finished(stages):
+    """Stopped between its last checkpoint and the export, or exported before it was lengthened."""
+    assert stages("low.py")[0] == 0
+    Path("work_dirs/low/model.safetensors").unlink()
+    code, _, err = stages("low.py", "high.py")
+    assert code == 0, err
+    assert read_meta("work_dirs/low/model.safetensors")["iter"] == 6
+    again = ("--cfg-options", "train_cfg.max_iters=8")
+    export = Path("work_dirs/low/model.safetensors").read_bytes()
+    assert stages("low.py", *again)[0] == 0
+    Path("work_dirs/low/model.safetensors").write_bytes(export)
+    assert stages("low.py", *again)[0] == 0
+    assert read_meta("work_dirs/low/model.safetensors")["iter"] == 8
+
+
 def test_another_size_must_be_asked_for(stages):
     code, _, err = stages("low.py", "strict.py")
     assert code == 2
@@ -97,4 +112,9 @@ def test_bad_input_is_found_before_the_first_stage(stages):
     code, _, err = stages("low.py", "wrong.py")
     assert code == 2
     assert "train_cgf" in err
+    assert not Path("work_dirs/low").exists()
+    text = Path("low.py").read_text() + "load_parts = dict(a='a.pth', b='b.pth')\n"
+    Path("parts.py").write_text(text)
+    code, _, err = stages("low.py", "parts.py")
+    assert code == 2 and "loads 2 parts (a, b)" in err
     assert not Path("work_dirs/low").exists()

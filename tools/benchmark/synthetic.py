@@ -214,11 +214,19 @@ def train_bases(args: argparse.Namespace, bases: dict[str, dict]) -> None:
 
     Raises:
         RuntimeError: a program failed.
+        ValueError: a folder holds a base of other settings, or one is to be trained for --weights.
     """
-    missing = {name: base for name, base in bases.items() if base_facts(args, name) is None}
-    for name, base in list(missing.items()):
+    missing = {}
+    for name, base in bases.items():
         if "box" in base:
-            write(args.out / f"base_{name}.json", shipped(missing.pop(name)))
+            write(args.out / f"base_{name}.json", shipped(base))
+        elif not _holds_base(args, name, base):
+            missing[name] = base
+    if missing and args.weights:
+        raise ValueError(
+            f"--weights trains nothing, and base {next(iter(missing))!r} is neither in the box nor "
+            f"in {args.out}"
+        )
     limit = min(60 * (args.base_minutes or float("inf")), seconds_left(args))
     _on_bases(args, missing, "train_base", args.base_iterations, time.time() + limit)
     _on_bases(args, missing, "test_base", None, float("inf"))
@@ -226,6 +234,24 @@ def train_bases(args: argparse.Namespace, bases: dict[str, dict]) -> None:
         facts = base_facts(args, name)
         way = f"{facts['metrics']['share_of_the_way']:.1%} of the way"
         say(args, f"base {name}: {facts['iterations']}, {way}, copies through {facts['aligned']}")
+
+
+def _holds_base(args: argparse.Namespace, name: str, base: dict) -> bool:
+    """Whether --out has that base already, trained as the grid and the options now say."""
+    path = args.out / f"base_{name}/job.json"
+    if not path.is_file():
+        return False
+    options = options_of(args, base, args.base_iterations)
+    job, held = dict(config=base["config"], options=options), json.loads(path.read_text())
+    if _trained(held) != _trained(json.loads(json.dumps(job))):
+        raise ValueError(f"{path.parent} holds a base of other settings: choose another --out")
+    return base_facts(args, name) is not None
+
+
+def _trained(job: dict) -> dict:
+    """A base's job without the people that it is scored on."""
+    options = {k: v for k, v in job["options"].items() if not k.startswith("test_dataloader.")}
+    return job | dict(options=options)
 
 
 def _on_bases(args, bases: dict, what: str, iterations: int | None, until: float) -> None:

@@ -1,7 +1,10 @@
 """Many pairs into a folder: each noted, so that a killed job goes on, then a contact sheet."""
 
+import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -74,10 +77,9 @@ def read_pairs(
             chosen = list(zip(people, garments, strict=True))
         mask = None if mask is None else Path(mask)
         pairs = [Pair(p, g, category, mask) for p, g in chosen]
-    names = [pair.name for pair in pairs]
-    double = next((name for name in names if names.count(name) > 1), None)
-    if double is not None:
-        raise ValueError(f"two pairs are called {double}: give their files different names")
+    double = [name for name, count in Counter(pair.name for pair in pairs).items() if count > 1]
+    if double:
+        raise ValueError(f"two pairs are called {double[0]}: give their files different names")
     return pairs
 
 
@@ -137,7 +139,7 @@ def try_on_folder(
     attention: bool = False,
     on_pairs: Callable[[int, int], None] | None = None,
 ) -> list[dict]:
-    """Draw every pair that ``out`` does not hold yet.
+    """Draw every pair that ``out`` does not hold yet, or holds of other photographs.
 
     Writes ``pictures/<person>__<garment>.png``, ``masks/`` (the mask laid over the person),
     ``attention/`` (npz) if asked for, ``journal/`` with a JSON file a pair, and a contact sheet.
@@ -176,24 +178,26 @@ def _draw_all(
     """`try_on_folder` in a folder that is ours."""
     options = {key: settings[key] for key in _DRAWING}
     options |= dict(batch_size=batch_size, attention=attention)
-    left = [pair for pair in pairs if not _note(out, pair).is_file()]
+    digest = cache(_digest)  # a garment is on many people
+    left = [pair for pair in pairs if not _holds(out, pair, attention, digest)]
     progress, done = Progress("pairs"), len(pairs) - len(left)
     on_pairs = on_pairs or (lambda done, total: None)
     on_pairs(done, len(pairs))
     for first in range(0, len(left), batch_size):
         some, samples = [], []
         for pair in left[first : first + batch_size]:
+            _note(out, pair).unlink(missing_ok=True)  # of other files
             try:
                 sample = inferencer.sample(*pair[:2], pair.mask, pair.category, pose=pair.pose)
             except FileNotFoundError:
                 raise  # weights that are missing, not this pair's fault
             except ValueError as error:
-                _write_note(out, pair, (), str(error))
+                _write_note(out, pair, _inputs(pair, digest), (), str(error))
                 continue
             some.append(pair)
             samples.append(sample)
         for pair, result in zip(some, inferencer.draw(samples, **options), strict=True):
-            _save(out, pair, result)
+            _save(out, pair, _inputs(pair, digest), result)
         drawn = done + min(first + batch_size, len(left))
         progress(drawn, done, len(pairs))
         on_pairs(drawn, len(pairs))
@@ -220,13 +224,48 @@ def _note(out: Path, pair: Pair) -> Path:
     return out / "journal" / f"{pair.name}.json"
 
 
-def _write_note(out: Path, pair: Pair, warnings: Sequence[str], refused: str | None) -> None:
+def _digest(path: Path) -> str | None:
+    if not path.is_file():
+        return None
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _inputs(pair: Pair, digest: Callable[[Path], str | None]) -> dict[str, str | None]:
+    """What a pair's picture is drawn from: SHA-256 of its files, and the category."""
+    files = ("person", "garment", "mask", "pose")
+    found = {name: path and digest(Path(path)) for name in files if (path := getattr(pair, name))}
+    return found | dict(category=pair.category)
+
+
+def _holds(out: Path, pair: Pair, attention: bool, digest: Callable[[Path], str | None]) -> bool:
+    """Whether the folder has what is asked for of a pair, from these very files."""
+    if not _note(out, pair).is_file():
+        return False
+    note = read_json(_note(out, pair))
+    named = dict(person=str(pair.person), garment=str(pair.garment), category=pair.category)
+    held = note.get("inputs")
+    if held is None:  # of a version that did not look into the files
+        return all(note.get(key) == value for key, value in named.items())
+    if held != _inputs(pair, digest):
+        return False
+    return bool(note["refused"]) or not attention or _attention(out, pair).is_file()
+
+
+def _attention(out: Path, pair: Pair) -> Path:
+    return out / "attention" / f"{pair.name}.npz"
+
+
+def _write_note(
+    out: Path, pair: Pair, inputs: dict, warnings: Sequence[str], refused: str | None
+) -> None:
     path = _note(out, pair)
     path.parent.mkdir(parents=True, exist_ok=True)
     entry = dict(
         person=str(pair.person),
         garment=str(pair.garment),
         category=pair.category,
+        inputs=inputs,
         picture=None if refused else f"pictures/{pair.name}.png",
         warnings=list(warnings),
         refused=refused,
@@ -241,14 +280,14 @@ def mask_preview(result: TryOnResult) -> np.ndarray:
     return shown.round().astype(np.uint8)
 
 
-def _save(out: Path, pair: Pair, result: TryOnResult) -> None:
+def _save(out: Path, pair: Pair, inputs: dict, result: TryOnResult) -> None:
     save_png(out / "pictures" / f"{pair.name}.png", result.picture)
     save_png(out / "masks" / f"{pair.name}.png", mask_preview(result))
     if result.attention is not None:
-        path = out / "attention" / f"{pair.name}.npz"
+        path = _attention(out, pair)
         path.parent.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(path, **result.attention)
-    _write_note(out, pair, result.warnings, None)  # last: what is noted is whole
+    _write_note(out, pair, inputs, result.warnings, None)  # last: what is noted is whole
 
 
 def _sheet(out: Path, pairs: Sequence[Pair], entries: Sequence[dict]) -> None:

@@ -74,6 +74,18 @@ def test_a_loss_that_is_not_finite_is_no_overflow():
         step(model, wrapper, float("nan"))
 
 
+def test_a_skipped_step_is_not_taken_and_is_counted_for_good():
+    """An infinite loss whose gradients are finite: the scaler alone would step."""
+    model, wrapper = half(on_nonfinite="skip", max_skips=1)
+    before = model.weight.detach().clone()
+    wrapper.update_params(model.weight.sum() + torch.inf)
+    assert torch.equal(model.weight, before) and wrapper.skips == 1
+    model, other = half(on_nonfinite="skip", max_skips=1)
+    other.load_state_dict(wrapper.state_dict())
+    with pytest.raises(NonFiniteError, match="more than max_skips"):
+        other.update_params(model.weight.sum() + torch.inf)
+
+
 def test_the_scaler_is_saved_and_found_again():
     model, wrapper = half(scale=2.0**40)
     step(model, wrapper)

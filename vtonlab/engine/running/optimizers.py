@@ -93,9 +93,15 @@ class FiniteOptimWrapper(OptimWrapper):
         self._clip(parameters, norm)
         self.optimizer.step(**kwargs)
 
+    def state_dict(self) -> dict:
+        """The optimiser's state, and how many steps were skipped."""
+        return super().state_dict() | (dict(skips=self.skips) if self.skips else {})
+
     def load_state_dict(self, state_dict: dict) -> None:
         """What ``state_dict`` gave, in whole tensors; sharded parameters take their share."""
-        super().load_state_dict(scattered_optimizer(state_dict, self.optimizer))
+        state = dict(state_dict)
+        self.skips = state.pop("skips", 0)
+        super().load_state_dict(scattered_optimizer(state, self.optimizer))
 
     def _norm(self) -> tuple[Tensor, float, list[nn.Parameter]]:
         """Norm of all gradients, its value (the one wait of a step for a device), which is logged,
@@ -206,10 +212,11 @@ class AutocastOptimWrapper(FiniteOptimWrapper):
         finite = math.isfinite(value)
         if finite:
             self._clip(parameters, norm)
-        self.scaler.step(self.optimizer, **kwargs)  # does nothing where a gradient is not finite
+        poisoned, self._poisoned = self._poisoned, False
+        if not poisoned:  # by a loss that was not finite, with on_nonfinite="skip"
+            self.scaler.step(self.optimizer, **kwargs)  # not where a gradient is not finite
         self.scaler.update()
-        if self._poisoned:  # a loss that was not finite, with on_nonfinite="skip"
-            self._poisoned = False
+        if poisoned:
             self._refuse(value)
         self.overflows = 0 if finite else self.overflows + 1
         if self.overflows > self.max_overflows:

@@ -222,7 +222,7 @@ def dry_run(config: Config) -> dict[str, Any]:
         counts = math.lcm(*(part.get("accumulative_counts", 1) for part in parts))
         config.train_cfg.max_iters = counts
         config.load_from, config.resume = config.get("load_from"), False
-        config.default_hooks.checkpoint.interval = -1
+        config.default_hooks.checkpoint.update(interval=-1, save_last=True)
         start = time.perf_counter()
         runner = _train(config)
         saved = Path(scratch) / f"iter_{runner.iter}.pth"
