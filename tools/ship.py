@@ -52,6 +52,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         metavar="SPLIT=FOLDER",
         help="results folders of tools/test.py",
     )
+    parser.add_argument("--data", help="what it learned from, where its config tells a part only")
     parser.add_argument("--command", help="that trained it, where its work directory is not here")
     parser.add_argument("--commit", help="at which that was run; default: this one")
     return parser.parse_args(argv)
@@ -101,9 +102,7 @@ def main() -> int:
         file=path.name,
         bytes=path.stat().st_size,
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-        data=f"SyntheticTryOn as the config says, {meta['iter']} iterations of "
-        f"{meta.get('samples_per_iter') or config.train_dataloader.batch_size} samples"
-        + (f", from {config.load_from}" if config.get("load_from") else ""),
+        data=args.data or _learned_from(config, meta),
         command=args.command or _command(Path(args.checkpoint).parent, args.config),
         commit=args.commit or here.stdout.strip(),
         split=next(iter(scores), ""),
@@ -114,6 +113,14 @@ def main() -> int:
     )
     print(f"{write_card(card)}: {card.bytes} bytes, iteration {meta['iter']}", card.scores)
     return 0
+
+
+def _learned_from(config, meta: dict) -> str:
+    """How long, and from which weights, by the config."""
+    samples = meta.get("samples_per_iter") or config.train_dataloader.batch_size
+    start = f", from {config.load_from}" if config.get("load_from") else ""
+    iterations = f"{meta['iter']} iterations of {samples} samples"
+    return f"SyntheticTryOn as the config says, {iterations}{start}"
 
 
 def _command(work_dir: Path, config: str) -> str:
