@@ -1,4 +1,5 @@
-"""CORAL's losses on the reference UNet that ships: from the wide base, 3000 iterations."""
+"""CORAL's losses on the reference UNet that ships, its first stage: from the wide base, 3000
+iterations."""
 
 from mmengine.config import read_base
 

@@ -1,4 +1,6 @@
-"""The reference UNet that ships, without attention losses: from the wide base, 3000 iterations."""
+"""First stage of the reference UNet that ships, without attention losses: 3000 iterations from the
+wide base.
+"""
 
 from mmengine.config import read_base
 

@@ -1,4 +1,4 @@
-"""The pair that ships: CORAL's losses on the wide reference UNet and without, 3000 iterations."""
+"""First stage of the pair that ships: CORAL's losses on the wide reference UNet and without."""
 
 block = "up_blocks.2.attentions.1.transformer_blocks.0.attn1"  # the base copies through it
 

@@ -1,5 +1,5 @@
 """CORAL's losses on the wide reference UNet and without, 600 iterations of 8 in bfloat16: six
-minutes of a core pair. The configs of the pair that ships, a fifth as long.
+minutes of a core pair. The first stage of the pair that ships, a fifth as long.
 """
 
 from pathlib import Path
