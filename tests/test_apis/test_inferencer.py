@@ -301,6 +301,9 @@ def test_pairs_of_pictures_and_folders(tmp_path):
     assert names(read_pairs(place("a", "b"), place("g", "h"))) == ["a__g", "b__h"]
     assert len(read_pairs(place("a", "b"), place("g", "h", "i"))) == 6
     assert len(read_pairs([tmp_path], place("g"))) == 5
+    with pytest.raises(ValueError, match="6 pairs; 5 are taken at once"):
+        read_pairs(place("a", "b"), place("g", "h", "i"), most=5)
+    assert len(read_pairs(place("a", "b"), place("g", "h"), most=2)) == 2
     many = [tmp_path / "a.png", tmp_path / "b.png", tmp_path / "a.png"]
     with pytest.raises(ValueError, match="two pairs are called a__g"):
         read_pairs(many, place("g"))

@@ -9,7 +9,7 @@ from vtonlab.apis.watching import Stopped
 from vtonlab.studio.jobs import Done, watched
 from vtonlab.studio.models import Shelf
 from vtonlab.studio.server import make_app
-from vtonlab.studio.sessions import Session
+from vtonlab.studio.sessions import Session, Sessions
 from vtonlab.studio.settings import Settings
 
 
@@ -57,6 +57,36 @@ def test_models_are_chosen_by_the_name_they_were_started_with():
     assert shelf.of_receipt(shelf.identity_of("baseline_synthetic")) == "baseline_synthetic"
     with pytest.raises(ValueError, match="start the studio with --model"):
         shelf.of_receipt(dict(name="other", sha256="0" * 64))
+
+
+def test_a_model_of_ones_own_is_not_lost_behind_a_shipped_one_of_its_name(monkeypatch):
+    monkeypatch.setattr("vtonlab.studio.models.TryOnInferencer", lambda *_, **__: object())
+    shelf = Shelf(["runs/coral_unet_synthetic", "a/mine", "b/mine"])
+    assert shelf.usual == "coral_unet_synthetic 2"
+    assert shelf.offers[shelf.usual].model == "runs/coral_unet_synthetic"
+    assert shelf.offers["coral_unet_synthetic"].model == "coral_unet_synthetic"
+    assert [shelf.offers[name].model for name in ("mine", "mine 2")] == ["a/mine", "b/mine"]
+    assert Shelf(["baseline_synthetic"]).usual == "baseline_synthetic"
+
+
+def test_work_that_tells_nothing_for_long_is_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("vtonlab.studio.jobs._WAIT", 0.01)
+    session = Session(tmp_path)
+    session.begin()
+    told = list(watched(session, lambda tell, stopped: threading.Event().wait(0.05) or "answer"))
+    assert told == [Done("answer")]
+
+
+def test_files_that_go_while_they_are_counted_count_nothing(monkeypatch):
+    """Another visitor's folder is removed between the list and the look at a file."""
+    sessions = Sessions(Settings())
+    (sessions.root / "kept").write_bytes(b"12345")
+    gone = [sessions.root / name for name in ("gone", "files/gone")]
+    monkeypatch.setattr(type(sessions.root), "rglob", lambda *_: [*gone, sessions.root / "kept"])
+    assert sessions.stored() == 5
+    sessions.sweep()
+    assert (sessions.root / "kept").is_file()
+    sessions.close()
 
 
 def test_work_tells_ends_and_is_stopped(tmp_path):

@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,6 +51,7 @@ def read_pairs(
     category: str | None = None,
     mask: str | Path | None = None,
     within: str | Path | None = None,
+    most: int | None = None,
 ) -> list[Pair]:
     """Pairs from pictures and folders of pictures, or from a table.
 
@@ -61,26 +63,34 @@ def read_pairs(
         category: of all pairs that name none.
         mask: of the one person.
         within: a folder outside of which a table by a stranger may name nothing.
+        most: how many pairs are taken.
 
     Raises:
         FileNotFoundError: no such file, or a folder without pictures.
-        ValueError: no pairs, two pairs of one name, or a table that leads out of ``within``.
+        ValueError: no pairs, more than ``most``, two of one name, or a table that leads out of
+            ``within``.
     """
     if table is not None:
         pairs = list(_from_table(Path(table), category, within))
+        _check_count(len(pairs), most)
     else:
         people, garments = _pictures(person, "--person"), _pictures(garment, "--garment")
         if mask is not None and len(people) > 1:
             raise ValueError("a mask is one person's: give one --person, or a table with masks")
-        chosen = [(p, g) for p in people for g in garments]
-        if len(people) == len(garments):
-            chosen = list(zip(people, garments, strict=True))
+        alike = len(people) == len(garments)
+        _check_count(len(people) * (1 if alike else len(garments)), most)
+        chosen = zip(people, garments, strict=True) if alike else product(people, garments)
         mask = None if mask is None else Path(mask)
         pairs = [Pair(p, g, category, mask) for p, g in chosen]
     double = [name for name, count in Counter(pair.name for pair in pairs).items() if count > 1]
     if double:
         raise ValueError(f"two pairs are called {double[0]}: give their files different names")
     return pairs
+
+
+def _check_count(count: int, most: int | None) -> None:
+    if most is not None and count > most:
+        raise ValueError(f"{count} pairs; {most} are taken at once")
 
 
 def _from_table(table: Path, category: str | None, within: str | Path | None) -> Iterator[Pair]:

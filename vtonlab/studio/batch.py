@@ -131,6 +131,7 @@ class BatchTab:
         try:
             self.studio.sessions.check_room()
             if session.batch is None or session.batch.key != key:
+                session.batch = None  # its files go now, whatever comes of the new ones
                 pairs = self._pairs(session, people, garments, table, category or None)
                 session.batch = Job(session.new_folder("batch"), key, pairs)
         except Exception as error:
@@ -165,15 +166,18 @@ class BatchTab:
                     f"{len(tables)} tables in this upload: one is needed ({', '.join(TABLES)}), "
                     "beside its pictures"
                 )
-            pairs = read_pairs(table=tables[0], category=category, within=inside)
+            pairs = read_pairs(
+                table=tables[0], category=category, within=inside, most=settings.pairs
+            )
         elif people and garments:
             pairs = read_pairs(
-                [folder(people, "people")], [folder(garments, "garments")], category=category
+                [folder(people, "people")],
+                [folder(garments, "garments")],
+                category=category,
+                most=settings.pairs,
             )
         else:
             raise ValueError("give people and garments, or a table with its pictures")
-        if len(pairs) > settings.pairs:
-            raise ValueError(f"{len(pairs)} pairs; {settings.pairs} are taken at once")
         return pairs
 
     def _run(self, session: Session, model: str, steps: int, seed: int) -> Iterator[dict]:

@@ -9,7 +9,7 @@ from typing import Any
 from vtonlab.apis.watching import Stopped
 from vtonlab.studio.sessions import Session
 
-_WAIT = 600.0  # seconds without news after which a page is told that work goes on
+_WAIT = 600.0  # seconds between two looks at work that tells nothing
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,10 @@ def watched(session: Session, work: Work) -> Iterator[Any]:
     thread.start()
     try:
         while True:
-            told = news.get(timeout=_WAIT)
+            try:
+                told = news.get(timeout=_WAIT)
+            except queue.Empty:
+                continue  # a slow step, or a large model that is being read
             while not isinstance(told, Done) and not news.empty():
                 told = news.get()  # a slow page sees the newest alone
             if isinstance(told, Done) and told.error is not None:

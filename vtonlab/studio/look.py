@@ -19,6 +19,7 @@ HEIGHT = 640  # of the garment as it is coloured
 EMPTY = views.hint(
     "Nothing to look at yet", "Try something on first; its result is looked into here."
 )
+KEPT = 8  # questions whose readings a visitor keeps; each stands under one or two
 FIRST = (0.5, 0.4)  # the place that is asked about first, in [0, 1]
 
 
@@ -128,7 +129,7 @@ class LookTab:
         return first, second, problem
 
     def _look(self, session: Session, model: str, layer: str | None, sigma: float | None) -> Look:
-        """One reading, kept as long as the result."""
+        """One reading; the last few of a result are kept."""
         asked = (model, layer, sigma)
         if asked not in session.looks:
             shelf = self.studio.shelf
@@ -137,6 +138,8 @@ class LookTab:
                 result, seed = session.drawn.result, session.drawn.receipt.settings["seed"]
                 found = inferencer.look(result, layer=layer, sigma=sigma, seed=seed)
             session.looks[asked] = session.looks[model, found.layer, found.sigma] = found
+            for oldest in list(session.looks)[:-KEPT]:  # each holds a whole layer
+                del session.looks[oldest]
         return session.looks[asked]
 
     def _alike(

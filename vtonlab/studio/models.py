@@ -1,7 +1,7 @@
 """The models of a studio: loaded when first wanted, one visitor at a time."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -61,19 +61,22 @@ class Shelf:
         self.preparation: Preparation | None = None
         self.offers: dict[str, Offer] = {}
         shipped = {card.name: card for card in list_models(photographs=True)}
+        first = []  # what it was started with
         for model in models:
+            name = model if model in shipped else self._free(Path(model).stem, shipped)
+            first.append(name)
             if model not in shipped:
-                offer = Offer(self._free(Path(model).stem), f"from {model}", model, checkpoint)
-                self.offers[offer.name] = offer
-                self[offer.name]
+                self.offers[name] = Offer(name, f"from {model}", model, checkpoint)
+                self[name]
         for name, card in shipped.items():
             self.offers[name] = Offer(name, card.title, name)
-        first = [Path(model).stem for model in models] + ["coral_unet_synthetic"]
-        self.usual = next(name for name in (*first, *self.offers) if name in self.offers)
+        usual = (*first, "coral_unet_synthetic", *self.offers)
+        self.usual = next(name for name in usual if name in self.offers)
 
-    def _free(self, name: str) -> str:
-        taken = [other for other in self.offers if other.split(" ")[0] == name]
-        return f"{name} {len(taken) + 1}" if taken else name
+    def _free(self, name: str, shipped: Container[str]) -> str:
+        """The name, or one with a number where it is taken already."""
+        taken = sum(other.split(" ")[0] == name for other in self.offers) + (name in shipped)
+        return f"{name} {taken + 1}" if taken else name
 
     def __getitem__(self, name: str) -> TryOnInferencer:
         """The model of that name.

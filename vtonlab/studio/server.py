@@ -1,6 +1,7 @@
 """The studio behind its gate, on a port."""
 
 import contextlib
+import logging
 import os
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -91,7 +92,10 @@ def _swept(sessions: Sessions) -> Callable:
 
         def run() -> None:
             while not over.wait(_SWEEP):
-                sessions.sweep()
+                try:
+                    sessions.sweep()
+                except Exception:  # the next round may do better
+                    logging.getLogger(__name__).exception("idle visitors were not swept")
 
         threading.Thread(target=run, name="studio sweep", daemon=True).start()
         try:

@@ -4,6 +4,7 @@ import shutil
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,15 +113,17 @@ class Sessions:
             session.close()
         before = time.time() - (GRACE if empty else self.settings.idle)
         for path in sorted(self.uploads.rglob("*"), reverse=True):  # files before their folders
-            if path.is_file() and path.stat().st_mtime < before:
-                path.unlink()
-            elif path.is_dir() and path.stat().st_mtime < before and not any(path.iterdir()):
-                path.rmdir()
+            with suppress(OSError):  # a visitor's own thread was quicker
+                if path.stat().st_mtime >= before:
+                    continue
+                if path.is_file():
+                    path.unlink()
+                elif not any(path.iterdir()):
+                    path.rmdir()
 
     def stored(self) -> int:
-        """Bytes of all files."""
-        sizes = (path.stat().st_size for path in self.root.rglob("*") if path.is_file())
-        return sum(sizes)
+        """Bytes of all files; those that are removed meanwhile count nothing."""
+        return sum(map(_size, self.root.rglob("*")))
 
     def check_room(self) -> None:
         """Whether there is room for another result.
@@ -138,3 +141,9 @@ class Sessions:
         for session in gone:
             session.close()
         shutil.rmtree(self.root, ignore_errors=True)
+
+
+def _size(path: Path) -> int:
+    with suppress(OSError):  # another visitor's files go while they are counted
+        return path.stat().st_size if path.is_file() else 0
+    return 0

@@ -122,7 +122,7 @@ class TryOn:
             event(self.take_garment, self.garment, seen, **LIGHT, **QUIET, **HIDDEN)
         self.category.input(self.take_category, chosen, shown, **ONE, **QUIET)
         everything = [self.garment, self.category, *shown, self.garment_problem]
-        self.picks.select(self.take_example, None, everything, **LIGHT, **QUIET)
+        self.picks.select(self.take_example, None, everything, **ONE, **QUIET)  # after a photograph
         asked = [self.brush, self.category, self.model, self.steps, self.seed, self.guidance]
         told = [self.stage, self.problem, self.person_problem, self.garment_problem]
         told += [self.mask_problem, self.guidance_problem, *self.saves]
