@@ -131,7 +131,8 @@ class LookTab:
     def _look(self, session: Session, model: str, layer: str | None, sigma: float | None) -> Look:
         """One reading; the last few of a result are kept."""
         asked = (model, layer, sigma)
-        if asked not in session.looks:
+        found = session.looks.get(asked)
+        if found is None:
             shelf = self.studio.shelf
             with shelf.lock:
                 inferencer = shelf[model]
@@ -139,8 +140,8 @@ class LookTab:
                 found = inferencer.look(result, layer=layer, sigma=sigma, seed=seed)
             session.looks[asked] = session.looks[model, found.layer, found.sigma] = found
             for oldest in list(session.looks)[:-KEPT]:  # each holds a whole layer
-                del session.looks[oldest]
-        return session.looks[asked]
+                session.looks.pop(oldest, None)
+        return found
 
     def _alike(
         self, session: Session, model: str, layer: str, head: int | None, sigma: float
