@@ -186,7 +186,9 @@ def test_look_by_keyboard_at_layers_heads_levels_and_a_second_model(wide):
     names = page.locator(".looked h4").all_inner_texts()
     assert len(set(names)) == 2
     wide.shot("look_two")
-    choose("#other", 3)  # a DiT beside the UNet: its own block, all its heads
+    page.click("#other input")
+    page.get_by_role("option", name="coral_synthetic", exact=True).click()
+    # a DiT beside the UNet: its own block, all its heads
     wide.page.wait_for_selector("#looked-two code:has-text('single_transformer_blocks.2.attn')")
     assert "mean of all heads" in page.inner_text("#looked-two figcaption")
     assert "head 1" in page.inner_text("#looked-one figcaption")
