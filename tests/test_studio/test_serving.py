@@ -1,14 +1,18 @@
 """What is said before a studio serves, and what runs in its threads."""
 
+import asyncio
+import os
+import shutil
 import sys
 import threading
+from types import SimpleNamespace
 
 import pytest
 
 from vtonlab.apis.watching import Stopped
 from vtonlab.studio.jobs import Done, watched
 from vtonlab.studio.models import Shelf
-from vtonlab.studio.server import make_app
+from vtonlab.studio.server import _swept, make_app
 from vtonlab.studio.sessions import Session, Sessions
 from vtonlab.studio.settings import Settings
 
@@ -67,6 +71,8 @@ def test_a_model_of_ones_own_is_not_lost_behind_a_shipped_one_of_its_name(monkey
     assert shelf.offers["coral_unet_synthetic"].model == "coral_unet_synthetic"
     assert [shelf.offers[name].model for name in ("mine", "mine 2")] == ["a/mine", "b/mine"]
     assert Shelf(["baseline_synthetic"]).usual == "baseline_synthetic"
+    folders = ["a/my run", "b/my run", "a/x", "b/x", "c/x 2"]
+    assert {offer.model for offer in Shelf(folders).offers.values()} >= set(folders)
 
 
 def test_work_that_tells_nothing_for_long_is_waited_for(tmp_path, monkeypatch):
@@ -77,16 +83,53 @@ def test_work_that_tells_nothing_for_long_is_waited_for(tmp_path, monkeypatch):
     assert told == [Done("answer")]
 
 
-def test_files_that_go_while_they_are_counted_count_nothing(monkeypatch):
-    """Another visitor's folder is removed between the list and the look at a file."""
+@pytest.mark.parametrize("look", [Sessions.stored, Sessions.sweep])
+def test_what_goes_while_it_is_looked_at_is_passed_over(look, monkeypatch):
+    """Another thread removes a folder before it is listed, and a file after it was."""
     sessions = Sessions(Settings())
-    (sessions.root / "kept").write_bytes(b"12345")
-    gone = [sessions.root / name for name in ("gone", "files/gone")]
-    monkeypatch.setattr(type(sessions.root), "rglob", lambda *_: [*gone, sessions.root / "kept"])
-    assert sessions.stored() == 5
-    sessions.sweep()
-    assert (sessions.root / "kept").is_file()
+    sessions.uploads.mkdir()
+    kept, folder, file = (sessions.root / name for name in ("kept", "files/a", "files/b/file"))
+    for path in (kept, folder / "file", file):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"12345")
+        os.utime(path, (0, 0))
+    listed, is_file = os.scandir, type(file).is_file
+
+    def scandir(path):
+        if path == str(folder):
+            shutil.rmtree(folder)
+        return listed(path)
+
+    def seen(path):
+        found = is_file(path)
+        if path == file:
+            file.unlink()
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "scandir", scandir)
+        patched.setattr(type(file), "is_file", seen)
+        assert look(sessions) in (5, None)
+    assert not folder.exists() and not file.exists() and kept.read_bytes() == b"12345"
     sessions.close()
+
+
+def test_sweeping_goes_on_after_an_error(monkeypatch, caplog):
+    monkeypatch.setattr("vtonlab.studio.server._SWEEP", 0.001)
+    rounds, second, closed = [], threading.Event(), threading.Event()
+
+    def sweep():
+        rounds.append(len(rounds))
+        if rounds == [0]:
+            raise OSError("no such disk")
+        second.set()
+
+    async def serve():
+        async with _swept(SimpleNamespace(sweep=sweep, close=closed.set))(None):
+            return await asyncio.to_thread(second.wait, 10)
+
+    assert asyncio.run(serve()) and closed.is_set()
+    assert "idle visitors were not swept" in caplog.text and "no such disk" in caplog.text
 
 
 def test_work_tells_ends_and_is_stopped(tmp_path):

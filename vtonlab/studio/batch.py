@@ -146,6 +146,7 @@ class BatchTab:
         session = self.studio.of(request)
         key = ("example", model, int(steps), seed)
         if session.batch is None or session.batch.key != key:
+            session.batch = None  # as in `draw`
             table = write_example(session.new_folder("table"))
             session.batch = Job(session.new_folder("batch"), key, read_pairs(table=table))
         yield from self._run(session, model, int(steps), int(seed or 0))

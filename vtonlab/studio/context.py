@@ -15,6 +15,7 @@ ONE = dict(concurrency_limit=1, concurrency_id="model")
 LIGHT = dict(concurrency_limit=4, concurrency_id="light")
 AT_ONCE = dict(concurrency_limit=None, concurrency_id="at once")
 QUIET = dict(api_visibility="private")
+EVERY = dict(trigger_mode="multiple")  # also while an earlier one is waited for
 HIDDEN = dict(show_progress="hidden")
 
 

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, count
 from pathlib import Path
 
 from vtonlab.apis import TryOnInferencer, list_models
@@ -74,9 +75,9 @@ class Shelf:
         self.usual = next(name for name in usual if name in self.offers)
 
     def _free(self, name: str, shipped: Container[str]) -> str:
-        """The name, or one with a number where it is taken already."""
-        taken = sum(other.split(" ")[0] == name for other in self.offers) + (name in shipped)
-        return f"{name} {taken + 1}" if taken else name
+        """The name, or the first with a number where it is taken already."""
+        names = chain([name], (f"{name} {number}" for number in count(2)))
+        return next(n for n in names if n not in shipped and n not in self.offers)
 
     def __getitem__(self, name: str) -> TryOnInferencer:
         """The model of that name.

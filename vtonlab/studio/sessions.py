@@ -1,9 +1,11 @@
 """Visitors: each with a folder and pictures of its own, all gone when it leaves or is idle."""
 
+import os
 import shutil
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +13,29 @@ from typing import Any
 
 import numpy as np
 
+from vtonlab.structures.categories import CATEGORIES
 from vtonlab.studio.settings import Settings
 
 GRACE = 60.0  # seconds that a visitor may be away whose page is gone
+
+
+@dataclass(eq=False)
+class Person:
+    """A person, and what is tried on. Another one takes its place as a whole: what is still being
+    made of this one lands here, and nobody sees it.
+
+    Args:
+        photo: (H, W, 3) uint8; None while it is read, and where there is none.
+        category: of the garment that the mask is for.
+        maps: mask (H, W) in {0, 1} and pose (H, W, 3) of the photo, as far as they are known.
+        known: what masks are made from, as far as it came with the photo (a rendered person's parse
+            and keypoints), so that nothing need be estimated.
+    """
+
+    photo: np.ndarray | None = None
+    category: str = CATEGORIES[0]
+    maps: dict[str, np.ndarray] = field(default_factory=dict)
+    known: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass
@@ -22,10 +44,8 @@ class Session:
 
     Args:
         folder: its files.
-        photo: (H, W, 3) uint8 of the person; ``garment`` of the garment.
-        maps: mask (H, W) in {0, 1} and pose (H, W, 3) of the photo, as far as they are known.
-        known: what masks are made from, as far as it came with the photo (a rendered person's parse
-            and keypoints), so that nothing need be estimated.
+        person: the last that was put in; ``garment`` (H, W, 3) uint8 of the garment.
+        asked: person and garment as they were when a result was asked for.
         drawn: the last result with all that belongs to it (`try_on.Drawn`).
         looks: of that result, by question; ``place`` is asked about, (x, y) in [0, 1].
         batch: of the last job (`batch.Job`).
@@ -34,10 +54,9 @@ class Session:
     """
 
     folder: Path
-    photo: np.ndarray | None = None
+    person: Person = field(default_factory=Person)
     garment: np.ndarray | None = None
-    maps: dict[str, np.ndarray] = field(default_factory=dict)
-    known: dict[str, np.ndarray] = field(default_factory=dict)
+    asked: tuple[Person, np.ndarray | None] = field(default_factory=lambda: (Person(), None))
     drawn: Any = None
     looks: dict = field(default_factory=dict)
     place: tuple[float, float] = (0.5, 0.4)
@@ -112,7 +131,7 @@ class Sessions:
         for session in gone:
             session.close()
         before = time.time() - (GRACE if empty else self.settings.idle)
-        for path in sorted(self.uploads.rglob("*"), reverse=True):  # files before their folders
+        for path in _below(self.uploads):
             with suppress(OSError):  # a visitor's own thread was quicker
                 if path.stat().st_mtime >= before:
                     continue
@@ -123,7 +142,7 @@ class Sessions:
 
     def stored(self) -> int:
         """Bytes of all files; those that are removed meanwhile count nothing."""
-        return sum(map(_size, self.root.rglob("*")))
+        return sum(map(_size, _below(self.root)))
 
     def check_room(self) -> None:
         """Whether there is room for another result.
@@ -141,6 +160,14 @@ class Sessions:
         for session in gone:
             session.close()
         shutil.rmtree(self.root, ignore_errors=True)
+
+
+def _below(root: Path) -> Iterator[Path]:
+    """Files before their folders; a folder that goes meanwhile is passed over (``Path.rglob``
+    raises there).
+    """
+    for folder, folders, files in os.walk(root, topdown=False):
+        yield from (Path(folder, name) for name in (*files, *folders))
 
 
 def _size(path: Path) -> int:

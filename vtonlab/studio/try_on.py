@@ -1,7 +1,7 @@
 """*Try on*: a person and a garment in, the mask under a brush, the dressed person out."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,14 @@ from vtonlab.apis.watching import watching
 from vtonlab.ops.resize import resize_mask
 from vtonlab.structures.categories import CATEGORIES
 from vtonlab.studio import views
-from vtonlab.studio.context import AT_ONCE, HIDDEN, LIGHT, ONE, QUIET, Studio
+from vtonlab.studio.context import AT_ONCE, EVERY, HIDDEN, LIGHT, ONE, QUIET, Studio
 from vtonlab.studio.examples import example, examples
 from vtonlab.studio.intake import in_memory, photograph, received
 from vtonlab.studio.jobs import Done, watched
 from vtonlab.studio.masks import canvas, painted
 from vtonlab.studio.models import MOST_STEPS
 from vtonlab.studio.parts import brush, drop, html, photo
-from vtonlab.studio.sessions import Session
+from vtonlab.studio.sessions import Person, Session
 from vtonlab.visualization.pages import save_png
 
 NAMES = {"upper_body": "Top", "lower_body": "Trousers or skirt", "dresses": "Dress"}
@@ -114,15 +114,17 @@ class TryOn:
     def connect(self) -> list[gr.events.Dependency]:
         """Bind the events; returns those after which there is a new result."""
         shown = [self.person, self.brush, self.person_problem, self.mask_problem]
-        chosen = [self.person, self.category, self.model]
+        light = dict(**LIGHT, **QUIET, **HIDDEN, **EVERY)
+        area = dict(**ONE, **QUIET, **EVERY)
         for event in (self.person.input, self.person.clear):
-            event(self.take_person, chosen, shown, **ONE, **QUIET, show_progress="minimal")
+            taken = event(self.take_person, [self.person, self.category], shown, **light)
+            taken.success(self.make_area, self.model, shown, **area, show_progress="minimal")
         for event in (self.garment.input, self.garment.clear):
-            seen = [self.garment, self.garment_problem]
-            event(self.take_garment, self.garment, seen, **LIGHT, **QUIET, **HIDDEN)
-        self.category.input(self.take_category, chosen, shown, **ONE, **QUIET)
+            event(self.take_garment, self.garment, [self.garment, self.garment_problem], **light)
+        taken = self.category.input(self.take_category, self.category, None, **light)
+        taken.success(self.make_area, self.model, shown, **area)
         everything = [self.garment, self.category, *shown, self.garment_problem]
-        self.picks.select(self.take_example, None, everything, **ONE, **QUIET)  # after a photograph
+        self.picks.select(self.take_example, None, everything, **LIGHT, **QUIET, **EVERY)
         asked = [self.brush, self.category, self.model, self.steps, self.seed, self.guidance]
         told = [self.stage, self.problem, self.person_problem, self.garment_problem]
         told += [self.mask_problem, self.guidance_problem, *self.saves]
@@ -145,49 +147,55 @@ class TryOn:
         """The rendered people, once they are drawn."""
         return views.picks([(e.person, e.garment, e.name) for e in examples()])
 
-    def take_person(
-        self, path: str | None, category: str, model: str, request: gr.Request
-    ) -> tuple:
-        """A person's photograph: read, and its area made."""
+    def take_person(self, path: str | None, category: str, request: gr.Request) -> tuple:
+        """A person's photograph; `make_area` comes next."""
         session = self.studio.of(request)
-        session.photo, session.maps, session.known = None, {}, {}
-        if path is None:
-            return gr.skip(), None, "", ""
+        session.person = person = Person(category=category)
+        told = gr.skip(), None, "", ""
         try:
-            session.photo = photograph(path, self.studio.settings)
+            if path is not None:
+                person.photo = photograph(path, self.studio.settings)
         except Exception as error:
-            return None, None, views.problem(self.studio.said(error)), ""
-        return self._prepared(session, category, model)
+            told = None, None, views.problem(self.studio.said(error)), ""
+        return _while_it_is(person, session, told)
 
-    def take_category(
-        self, path: str | None, category: str, model: str, request: gr.Request
-    ) -> tuple:
-        """Another kind of garment: another area."""
+    def take_category(self, category: str, request: gr.Request) -> None:
+        """Another kind of garment; `make_area` comes next."""
         session = self.studio.of(request)
-        if session.photo is None:
-            return (gr.skip(),) * 4
-        return self._prepared(session, category, model)
+        person = session.person
+        if person.photo is None:  # it may be read just now
+            person.category = category
+            return
+        maps = {name: array for name, array in person.maps.items() if name != "mask"}
+        session.person = replace(person, category=category, maps=maps)
 
-    def _prepared(self, session: Session, category: str, model: str) -> tuple:
+    def make_area(self, model: str, request: gr.Request) -> tuple:
+        """The area of the person in hand, where it is missing."""
+        session = self.studio.of(request)
+        person = session.person
+        if person.photo is None or "mask" in person.maps:
+            return (gr.skip(),) * 4
+        return _while_it_is(person, session, self._prepared(person, model))
+
+    def _prepared(self, person: Person, model: str) -> tuple:
         """The person as it is, the area, its problem, and what is uncertain of it."""
         shelf = self.studio.shelf
         try:
             with shelf.lock:
-                wanted = ("mask",) if session.known else shelf[model].maps
+                wanted = ("mask",) if person.known else shelf[model].maps
                 found = prepare(
-                    session.photo,
+                    person.photo,
                     None,
-                    category,
+                    person.category,
                     maps=wanted,
-                    given=session.known,
+                    given=person.known,
                     preparation=shelf.preparation,
                 )
         except Exception as error:
-            session.maps.pop("mask", None)
             problem = views.problem(self.studio.said(error))
-            return gr.skip(), canvas(session.photo, None), problem, ""
-        session.maps |= {name: getattr(found, name) for name in wanted}
-        value = canvas(session.photo, found.mask)
+            return gr.skip(), canvas(person.photo, None), problem, ""
+        person.maps |= {name: getattr(found, name) for name in wanted}
+        value = canvas(person.photo, found.mask)
         return gr.skip(), value, "", views.note(found.warnings)
 
     def take_garment(self, path: str | None, request: gr.Request) -> tuple:
@@ -207,9 +215,10 @@ class TryOn:
         number = int(event.index)
         chosen = example(number % len(examples()))
         session = self.studio.of(request)
-        session.photo, session.garment = chosen.person, chosen.garment
-        session.maps = dict(mask=chosen.mask, pose=chosen.pose)
-        session.known = dict(parse=chosen.parse, keypoints=chosen.keypoints)
+        maps = dict(mask=chosen.mask, pose=chosen.pose)
+        known = dict(parse=chosen.parse, keypoints=chosen.keypoints)
+        session.person = Person(chosen.person, chosen.category, maps, known)
+        session.garment = chosen.garment
         area = canvas(chosen.person, chosen.mask)
         return chosen.garment, chosen.category, chosen.person, area, "", "", ""
 
@@ -219,12 +228,13 @@ class TryOn:
         """What is missing, beside its field; else that it is noted. `end` works from here on."""
         session = self.studio.of(request)
         session.begin()
+        person, garment = session.asked = session.person, session.garment
         told = {self.problem: "", self.guidance_problem: ""}
-        if session.photo is None:
+        if person.photo is None:
             told[self.person_problem] = views.problem("choose a person's photograph first")
-        if session.garment is None:
+        if garment is None:
             told[self.garment_problem] = views.problem("choose a garment's picture first")
-        if session.photo is not None and session.garment is not None:
+        if person.photo is not None and garment is not None:
             told[self.stage] = views.progress("waiting for its turn", 0.0)
         return told
 
@@ -246,7 +256,8 @@ class TryOn:
     ) -> Iterator[dict]:
         """Draw, step by step."""
         session, studio = self.studio.of(request), self.studio
-        if session.photo is None or session.garment is None:
+        person, garment = session.asked  # others may be in hand by now
+        if person.photo is None or garment is None:
             yield {self.problem: ""}  # `begin` said what is missing
             return
         settings = dict(
@@ -259,11 +270,9 @@ class TryOn:
         def work(tell: Any, stopped: Any) -> Drawn:
             with studio.shelf.lock:
                 inferencer = studio.shelf[model]
-                mask = self._mask(session, area)
-                pose = session.maps.get("pose") if "pose" in inferencer.maps else None
-                sample = inferencer.sample(
-                    session.photo, session.garment, mask, category, pose=pose
-                )
+                mask = self._mask(person, area)
+                pose = person.maps.get("pose") if "pose" in inferencer.maps else None
+                sample = inferencer.sample(person.photo, garment, mask, category, pose=pose)
                 callback = watching(lambda *news: tell(news), stopped)
                 [result] = inferencer.draw([sample], callback_on_step_end=callback, **settings)
             name = studio.shelf.identity_of(model)
@@ -295,10 +304,10 @@ class TryOn:
         """Stop after the step that is being drawn."""
         self.studio.of(request).stop.set()
 
-    def _mask(self, session: Session, area: Any) -> np.ndarray | None:
+    def _mask(self, person: Person, area: Any) -> np.ndarray | None:
         """As painted, bool (H, W) of the photograph; as made; None where there is none yet."""
-        found = painted(area, session.photo.shape[:2], self.studio.settings.pixels)
-        found = session.maps.get("mask") if found is None else found
+        found = painted(area, person.photo.shape[:2], self.studio.settings.pixels)
+        found = person.maps.get("mask") if found is None else found
         if found is not None and not found.any():
             raise ValueError("the area to change is empty: open it, paint where the garment goes")
         return None if found is None else found > 0
@@ -350,6 +359,11 @@ class TryOn:
         for button, file in zip(self.saves, files, strict=True):
             told[button] = gr.update(value=str(file), interactive=True)
         return told
+
+
+def _while_it_is(person: Person, session: Session, told: tuple) -> tuple:
+    """What the page is told of a person; nothing once another has taken its place."""
+    return told if session.person is person else (gr.skip(),) * len(told)
 
 
 def save(drawn: Drawn, folder: Path) -> tuple[Path, Path, Path]:
