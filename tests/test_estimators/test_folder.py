@@ -1,6 +1,7 @@
 """A folder of plain photographs becomes a data set that the reader and the doctor know."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -208,6 +209,31 @@ def test_a_table_without_map_columns(photos):
     (photos / "prepared/settings.json").write_text("{}")
     with pytest.raises(ValueError, match="were made with other settings"):
         PairListDataset(**options)
+
+
+def test_maps_are_of_the_photograph_that_is_there(photos):
+    """Another picture under an old name, and one name in two folders."""
+    for folder, name in (("train", "anna"), ("test", "ben")):
+        (photos / folder).mkdir()
+        shutil.copy(photos / f"person/{name}.png", photos / folder / "001.png")
+        (photos / f"{folder}.csv").write_text(
+            f"person,garment\n{folder}/001.png,garment/anna.png\n"
+        )
+    options = dict(data_root=str(photos), size=None, categories=["upper_body"], maps=["mask"])
+    options |= dict(prepare=dict(type="OnlyRedPreparation"))
+
+    def made(folder: str) -> int:
+        """How many photographs maps were made of; each data set can be read."""
+        before = OnlyRedPreparation.calls
+        assert PairListDataset(**options, split=folder, pairs=f"{folder}.csv")[0]["mask"].any()
+        return OnlyRedPreparation.calls - before
+
+    assert [made("train"), made("test"), made("train"), made("test")] == [1, 1, 0, 0]
+    assert len(list((photos / "prepared/mask").iterdir())) == 2
+    os.utime(photos / "train/001.png")  # touched, and still the same
+    assert made("train") == 0
+    shutil.copy(photos / "person/ben.png", photos / "train/001.png")
+    assert [made("train"), made("train"), made("test")] == [1, 0, 0]
 
 
 def test_the_command_with_estimators_of_a_config(wardrobe, tmp_path, monkeypatch, capsys):
