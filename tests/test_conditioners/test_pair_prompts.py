@@ -186,6 +186,9 @@ def test_captions_from_a_table_and_from_files(tmp_path):
     assert files(dict(id="a", garment_id="../captions"))["caption"] == "clothes"
     with pytest.raises(FileNotFoundError, match="there is no"):
         Captions(source=str(tmp_path / "nothing"))
+    table.write_text("garment,caption\nshirt,a shirt\nskirt\n")
+    with pytest.raises(ValueError, match="line 3: no garment or no caption"):
+        Captions(source=str(table))
     table.write_text("garment,text\n")
     with pytest.raises(ValueError, match="lacks the column 'caption'"):
         Captions(source=str(table))

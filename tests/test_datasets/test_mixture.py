@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from vtonlab.datasets import MixtureDataset, SampleKey
+from vtonlab.datasets.transforms.texture_completion import TextureCompletion
 
 PEOPLE = dict(type="SyntheticTryOn", split="base", size=(48, 36), categories=["upper_body"])
 
@@ -38,6 +39,14 @@ def test_texture_completion_hides_a_part_of_the_moved_garment(mixture):
         assert not np.array_equal(person, sample["garment"])
         colours = {tuple(c) for c in sample["pose"].reshape(-1, 3)}
         assert len(colours) == 2  # cloth and nothing
+
+
+def test_texture_completion_takes_samples_of_files(mixture):
+    """They tell the size of the person's file, which is another picture then."""
+    sample = mixture[SampleKey(0, 0)] | dict(source_size=(1000, 10))
+    sample["rng"] = np.random.default_rng(0)
+    turned = TextureCompletion()(sample)
+    assert turned["source_size"] == turned["person"].shape[:2]
 
 
 def test_texture_completion_depends_on_the_position_alone(mixture):

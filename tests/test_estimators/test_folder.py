@@ -14,6 +14,7 @@ from vtonlab.apis import prepare_folder
 from vtonlab.datasets import DressCodeDataset, PairListDataset, VITONHDDataset
 from vtonlab.doctor import diagnose
 from vtonlab.estimators import Preparation
+from vtonlab.estimators.folder import Photographs, prepare_photographs
 from vtonlab.ops.labels import densepose_labels
 from vtonlab.registry import ESTIMATORS
 
@@ -116,6 +117,31 @@ def test_dresscode(wardrobe, tmp_path):
     unpaired = DressCodeDataset(data_root=str(out), split="test", size=None, setting="unpaired")
     names = [(sample["id"], sample["garment_id"]) for sample in unpaired]
     assert ("anna_0", "cleo__anna_1") in names and ("anna_0", "anna_1") not in names
+
+
+def test_who_is_another_one_now_is_prepared_again(photos, tmp_path):
+    """And who was refused is tried again; one place is not written by both splits."""
+    people = [Photographs("anna", "upper_body", photos / "person/anna.png", None)]
+
+    def prepare(**changes):
+        some = [person._replace(**changes) for person in people]
+        options = dict(layout="pairs", size=(128, 96), previews=False)
+        report = prepare_photographs(some, tmp_path / "out", preparation(), **options)
+        return report["people"], (tmp_path / "out/person/anna.jpg").read_bytes()
+
+    with pytest.raises(ValueError, match="no garment has the name anna"):
+        prepare()
+    garment = photos / "garment/anna.png"
+    names, first = prepare(garment=garment)
+    assert names == ["anna"] and prepare(garment=garment)[1] == first
+    names, second = prepare(garment=garment, person=photos / "person/ben.png")
+    assert second != first
+    with pytest.raises(ValueError, match="anna is prepared for train already"):
+        prepare_photographs(people, tmp_path / "out", preparation(), layout="pairs", split="test")
+    prepare_photographs(
+        [people[0]._replace(name="other", garment=garment)], tmp_path / "out", preparation(),
+        layout="pairs", split="test", size=(128, 96), previews=False,
+    )  # fmt: skip
 
 
 def test_a_table_of_pairs(wardrobe, tmp_path):

@@ -126,6 +126,12 @@ def test_missing_pair_and_failed_pair(tmp_path, request_of, photos):
     store.finish([("c", "c"), ("x", "x")], {"x__x": "cannot read x.jpg"})
     with pytest.raises(FileNotFoundError, match=r"cannot read x\.jpg"):
         MatchStore(store.directory).read("x", "x")
+    store = MatchStore(store.directory)
+    store.check_pairs([("a/1", "b"), ("c", "c")])  # the first is of a data set before
+    store.path("a/1", "b").unlink()
+    store.finish([("c", "c")], {})
+    with pytest.raises(ValueError, match="1 of 1 pairs have no"):
+        MatchStore(store.directory).check_pairs([("a/1", "b")])
 
 
 def test_create_sweeps_what_a_killed_writer_left(tmp_path, request_of, photos):

@@ -15,7 +15,7 @@ from vtonlab.ops.agnostic import worn_garment
 from vtonlab.ops.labels import LIP_PALETTE
 from vtonlab.ops.resize import resize_picture
 from vtonlab.ops.skeleton import draw_skeleton
-from vtonlab.structures.pair_store import write_atomic
+from vtonlab.structures.pair_store import file_hash, write_atomic
 from vtonlab.utils.bounded import read_json_lines
 from vtonlab.utils.images import read_image
 from vtonlab.utils.journal import append, mend
@@ -48,7 +48,8 @@ def prepare_photographs(
     previews: bool = True,
     progress: Callable[[int, int, int], None] | None = None,
 ) -> dict:
-    """Write a data set of some photographs; what was written before is kept.
+    """Write a data set of some photographs; what was written before is kept, unless a photograph or
+    its category is another one since; who was refused is tried again.
 
     Args:
         people: their photographs.
@@ -64,8 +65,8 @@ def prepare_photographs(
         ``people`` (names), ``refused`` (name -> why) and ``warnings`` (name -> sentences).
 
     Raises:
-        ValueError: nobody could be prepared, garments that the layout has no place for, or another
-            process prepares into ``out``.
+        ValueError: nobody could be prepared, garments that the layout has no place for, a name that
+            the other split has where both share a place, or another process prepares into ``out``.
     """
     written = LAYOUTS[layout]
     unfit = [person for person in people if person.category not in written.categories]
@@ -79,9 +80,10 @@ def prepare_photographs(
     journal = out / f"prepared_{split}.jsonl"
     with WorkDirLock(out, "--out"):
         before = _journal(journal)
+        _check_places(people, out, written, split)
         for done, person in enumerate(people, 1):
             name, entry = person.name, before.get(person.name)
-            if entry is None:
+            if entry is None or not _stands(entry, person):
                 entry = _prepare_one(person, out, preparation, written, split, size, previews)
                 append(journal, entry)
             if entry["refused"]:
@@ -107,6 +109,39 @@ def _journal(path: Path) -> dict[str, dict]:
     return {entry["name"]: entry for _, entry in lines if "category" in entry}
 
 
+def _hashes(person: Photographs) -> dict[str, str | None]:
+    """Of both photographs; None where there is none."""
+    files = dict(person=person.person, garment=person.garment)
+    return {k: file_hash(p) if p is not None and p.is_file() else None for k, p in files.items()}
+
+
+def _stands(entry: dict, person: Photographs) -> bool:
+    """Whether somebody was prepared from these very photographs, as what they are now."""
+    if entry["refused"] or entry["category"] != person.category:
+        return False
+    return "photographs" not in entry or entry["photographs"] == _hashes(person)
+
+
+def _check_places(people: Sequence[Photographs], out: Path, layout, split: str) -> None:
+    """Refuse to write other photographs over those of the other split, where a layout has one place
+    for both.
+    """
+    (other,) = set(SPLITS) - {split}
+    taken = _journal(out / f"prepared_{other}.jsonl")
+    for person in people:
+        held = taken.get(person.name)
+        if held is None or held["refused"] or held["category"] != person.category:
+            continue
+        here, there = (Listed(person.name, person.category, s) for s in (split, other))
+        same_place = layout.files(out, here)["person"] == layout.files(out, there)["person"]
+        if same_place and held.get("photographs") != _hashes(person):
+            raise ValueError(
+                f"{person.name} is prepared for {other} already, of other photographs, and this "
+                f"layout has one place for both: give {person.person} another name, or another "
+                "--out"
+            )
+
+
 def _prepared(out: Path, split: str) -> list[Listed]:
     entries = _journal(out / f"prepared_{split}.jsonl").values()
     return [Listed(e["name"], e["category"], split) for e in entries if not e["refused"]]
@@ -117,6 +152,7 @@ def _prepare_one(
 ) -> dict:
     """The entry of the journal of one person, whose files are written."""
     entry = {"name": person.name, "category": person.category, "refused": "", "warnings": []}
+    entry["photographs"] = _hashes(person)
     try:
         if person.garment is None:
             raise ValueError(f"no garment has the name {person.name}")

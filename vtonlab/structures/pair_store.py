@@ -258,8 +258,19 @@ class PairStore:
         return {"images": [value.decode() for value in arrays["images"].tolist()]}
 
     def finish(self, pairs: Sequence[tuple[str, str]], failed: Mapping[str, str]) -> None:
-        """Close the store: list every pair with the hashes of its files, and what failed."""
-        listed = {}
+        """Close the store: list every pair with the hashes of its files, and what failed.
+
+        Pairs of other data sets that share the store stay listed as long as their files are there.
+        """
+        keys = {pair_key(*pair) for pair in pairs}
+        folder = self.directory / "pairs"
+        listed = {
+            key: line
+            for key, line in self.manifest["pairs"].items()
+            if key not in keys and (folder / f"{key}.npz").is_file()
+        }
+        others = {key: why for key, why in self.manifest["failed"].items() if key not in keys}
+        failed = others | dict(failed)
         for person_id, garment_id in pairs:
             key = pair_key(person_id, garment_id)
             if key in failed:

@@ -57,7 +57,12 @@ def _read(path: Path) -> dict[tuple[str, str], str]:
         missing = {"garment", "caption"} - set(rows.fieldnames or ())
         if missing:
             raise ValueError(f"Captions: {path} lacks the column {sorted(missing)[0]!r}")
-        return {
-            (Path(row.get("person") or "").stem, Path(row["garment"]).stem): row["caption"].strip()
-            for row in rows
-        }
+        captions = {}
+        for row in rows:
+            if not row["garment"] or row["caption"] is None:
+                raise ValueError(
+                    f"Captions: {path}, line {rows.line_num}: no garment or no caption"
+                )
+            key = Path(row.get("person") or "").stem, Path(row["garment"]).stem
+            captions[key] = row["caption"].strip()
+        return captions

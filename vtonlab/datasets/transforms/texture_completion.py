@@ -9,7 +9,7 @@ from vtonlab.ops.agnostic import agnostic_picture
 from vtonlab.ops.labels import densepose_picture
 from vtonlab.registry import TRANSFORMS
 
-KNOWN = set("id garment_id category index position rng".split()) | set(
+KNOWN = set("id garment_id category index position rng source_size".split()) | set(
     "person garment agnostic mask garment_mask pose".split()
 )
 _TORSO = 1  # DensePose part whose colour shows where cloth lies
@@ -59,7 +59,10 @@ class TextureCompletion:
         mask = self._hole(rng, cloth)
         pose = densepose_picture(cloth * np.uint8(_TORSO))
         agnostic = agnostic_picture(moved, mask)
-        return {**sample, "person": moved, "mask": mask, "pose": pose, "agnostic": agnostic}
+        made = dict(person=moved, mask=mask, pose=pose, agnostic=agnostic)
+        if "source_size" in sample:
+            made["source_size"] = (height, width)  # the moved picture fills its canvas
+        return sample | made
 
     def _hole(self, rng: np.random.Generator, cloth: np.ndarray) -> np.ndarray:
         """(h, w) uint8: a rectangle within the box of the cloth, a little beyond it where whole."""
