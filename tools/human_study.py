@@ -74,10 +74,16 @@ def main() -> None:
             write_atomic(folder / "study.json", text)
     print(f"{study['answers']} answers of {study['raters']} raters")
     for name, found in study.get("win_rates", {}).items():
+        if found["rate"] is None:
+            print(f"{name:>24}: no answer")
+            continue
         low, high = found["ci95"]
         print(f"{name:>24}: wins {found['rate']:.1%}  [{low:.1%}, {high:.1%}]  n={found['n']}")
     for question, found in study.get("criteria", {}).items():
         for name, score in found["systems"].items():
+            if score["mean"] is None:
+                print(f"{question:>24}: {name} no answer")
+                continue
             low, high = score["ci95"] or (score["mean"], score["mean"])
             print(f"{question:>24}: {name} {score['mean']:.2f}  [{low:.2f}, {high:.2f}]")
     print(f"written to {path.with_name('study.json')}")

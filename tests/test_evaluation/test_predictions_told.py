@@ -34,6 +34,13 @@ def test_names_that_say_the_person_alone_are_told(tmp_path):
     assert naming(full, PAIRS) == "<person>__<garment>"
 
 
+def test_a_pair_that_is_listed_twice_is_named(tmp_path):
+    Image.new("RGB", (6, 8)).save(tmp_path / "anna__shirt.png")
+    pairs = [Pair("anna", "shirt"), Pair("anna", "shirt")]
+    with pytest.raises(ValueError, match="the list names anna with shirt more than once"):
+        match_predictions(tmp_path, pairs, [(8, 6), (8, 6)])
+
+
 def test_a_macs_notes_are_no_predictions(tmp_path):
     pictures(tmp_path, ["a.png", "b.png"])
     (tmp_path / "._a.png").write_bytes(b"notes")

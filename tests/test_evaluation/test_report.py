@@ -6,6 +6,7 @@ import json
 import re
 import sys
 import zlib
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -246,7 +247,7 @@ def test_judges_and_studies_have_their_tables(tmp_path):
     rates = dict(a=dict(rate=0.625, ci95=[0.5, 0.75], n=40), b=dict(rate=None, ci95=[0, 1], n=0))
     votes = dict(answers=40, raters=5, systems=["a", "b"], win_rates=rates)
     marks = dict(fit_and_pose=dict(systems=dict(a=dict(mean=3.75, ci95=[3.5, 4.0], n=4))))
-    sheets = dict(answers=8, raters=2, systems=["a"], criteria=marks)
+    sheets = dict(answers=8, raters=2, systems=["a"], criteria=marks, win_rates={})
     for name, study in (("votes", votes), ("sheets", sheets)):
         (tmp_path / f"{name}.json").write_text(json.dumps(study))
     studies = [read_study(tmp_path / name) for name in ("votes.json", "sheets.json")]
@@ -270,6 +271,25 @@ def test_judges_and_studies_have_their_tables(tmp_path):
         read_study(tmp_path)
     with pytest.raises(ValueError, match="neither win_rates nor criteria"):
         read_study(folder / "results.json")
+
+
+def test_what_files_of_others_say_is_text(tmp_path):
+    """Words where numbers should stand, in every table of the page."""
+    bad = "<img src=x onerror=alert(1)>"
+    folder = fake_results(tmp_path / "test", "a", attention=0)
+    facts = json.loads((folder / "results.json").read_text())
+    facts["by_category"] = dict(upper_body=dict(ssim=bad), dresses=dict(ssim=0.3))
+    facts["metrics"] |= dict(ssim_std=bad, l1_inside_fill=bad, l1_inside=0.1)
+    facts["intervals"] = {}
+    (folder / "results.json").write_text(json.dumps(facts))
+    criteria = dict(garment_transfer=dict(mean=4.25, ci95=[4.0, 4.5]))
+    judge = dict(model="a", repeats=bad, answered=bad, criteria=criteria, per_pair={})
+    (folder / "judge.json").write_text(json.dumps(judge))
+    rates = dict(a=dict(rate=0.625, ci95=[0.5, 0.75], n=40))
+    study = dict(answers=bad, raters=bad, systems=["a"], win_rates=rates)
+    write_page(tmp_path / "report.html", collect([tmp_path]), Story(studies=[study]))
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert bad not in text and escape(bad) in text
 
 
 def test_categories_have_their_rows(tmp_path):

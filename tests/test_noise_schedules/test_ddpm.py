@@ -102,6 +102,8 @@ def test_zero_terminal_snr_ends_in_noise_alone():
         rescale_betas_zero_snr=True,
     ).alphas_cumprod  # fmt: skip
     torch.testing.assert_close(schedule.alphas_cumprod.float(), theirs, rtol=1e-3, atol=1e-6)
+    weights = DDPMSchedule(zero_terminal_snr=True, snr_gamma=5.0).loss_weights(torch.tensor([1.0]))
+    assert weights.tolist() == [1.0]  # min(snr, gamma) / snr towards snr = 0
 
 
 def test_epsilon_reading():

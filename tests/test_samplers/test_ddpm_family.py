@@ -217,5 +217,9 @@ def test_zero_terminal_snr_reaches_the_scheduler_and_plms_refuses_it():
         sampler.fit(schedule)
         theirs = sampler.scheduler().alphas_cumprod
         torch.testing.assert_close(schedule.alphas_cumprod.float(), theirs, rtol=1e-3, atol=1e-6)
+    for kind in (DDIMSampler, DDPMSampler):
+        for spacing in ("trailing", "linspace", "training"):
+            with pytest.raises(ValueError, match=f"'{spacing}' begins at pure noise"):
+                kind(timestep_spacing=spacing).fit(schedule)
     with pytest.raises(ValueError, match="zero_terminal_snr"):
         PLMSSampler().fit(schedule)

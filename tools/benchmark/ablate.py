@@ -196,9 +196,10 @@ def run_all(args: argparse.Namespace) -> Iterator[dict]:
             )
         print(f"[{number + 1}/{len(runs)}] {folder.name}", flush=True)
         if "metrics" not in known:
-            facts = {**wanted, "seed": seed, "commit": commit()}
-            known = plain(facts) | attempt(args, change, seed, folder)
+            facts = plain({**wanted, "seed": seed, "commit": commit()})
             folder.mkdir(parents=True, exist_ok=True)
+            written.write_text(json.dumps(facts, indent=2) + "\n")  # a kill must not mix settings
+            known = facts | attempt(args, change, seed, folder)
             written.write_text(json.dumps(known, indent=2, default=float) + "\n")
         yield known
 

@@ -116,6 +116,9 @@ def _choose(stems, pairs: Sequence[Pair]) -> tuple[str, list[str]]:
         found = len(present & set(wanted))
         if best is None or found > best[0]:
             best = (found, pattern, wanted)
+    if best is None:
+        ((pair, _),) = Counter(pairs).most_common(1)
+        raise ValueError(f"the list names {' with '.join(map(str, pair[:2]))} more than once")
     return best[1], best[2]
 
 

@@ -137,7 +137,9 @@ def open_truth(
             found.append(name)
         except (FileNotFoundError, ValueError) as error:
             lacking[name] = str(error)
-    train = {**base, "split": "train", "setting": "paired"}
+    listed = ("pairs", "holdout", "holdout_seed", "exclude")  # of the test's people alone
+    train = {key: value for key, value in base.items() if key not in listed}
+    train |= {"split": "train", "setting": "paired"}
     return Truth(DATASETS.build({**base, "maps": found}), setting, lacking=lacking, train=train)
 
 

@@ -114,7 +114,7 @@ class DDPMSchedule:
             return None
         alphas = self._alphas(sigmas)
         snr = alphas / (1 - alphas)
-        weights = (snr.clamp(max=self.snr_gamma) / snr).float()
+        weights = (self.snr_gamma / snr.clamp(min=self.snr_gamma)).float()  # 1 where no signal is
         if self.snr_reduction == "batch":
             return weights.mean().expand_as(weights)
         return weights

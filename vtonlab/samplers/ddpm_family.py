@@ -53,6 +53,15 @@ class EpsilonSampler(DiffusionSampler):
             raise ValueError(f"timestep_spacing={timestep_spacing!r}: one of {', '.join(SPACINGS)}")
         self.num_steps, self.timestep_spacing = num_steps, timestep_spacing
 
+    def fit(self, noise_schedule) -> None:
+        """As :class:`DiffusionSampler`; pure noise cannot be stepped from by an epsilon."""
+        super().fit(noise_schedule)
+        if noise_schedule.zero_terminal_snr and not self._leads:
+            raise ValueError(
+                f"timestep_spacing={self.timestep_spacing!r} begins at pure noise, where "
+                "zero_terminal_snr=True leaves an epsilon nothing to say: take 'leading'"
+            )
+
     def __call__(
         self,
         predict: Predict,

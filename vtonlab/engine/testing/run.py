@@ -324,7 +324,7 @@ def _own_scores(loop: PairTestLoop, metrics: Mapping[str, Any]) -> Scores:
     kept = []
     for place, metric in enumerate(loop.evaluator.metrics):
         metric.results = [entry["rows"][place] for entry in loop.entries]
-        if isinstance(metric.results[0], Mapping) and "why" not in metric.results[0]:
+        if all(isinstance(row, Mapping) and "why" not in row for row in metric.results):
             kept.append(metric)
         scores.directions |= dict(getattr(metric, "directions", {}))  # mmengine's have none
     add_columns(scores, kept)

@@ -160,7 +160,7 @@ def category_table(group: Group) -> str:
         for name in categories:
             values = [parts.get(name, {}).get(key) for _, parts in found]
             if any(value is not None for value in values):
-                cells = "".join(f'<td class="n">{show(value)}</td>' for value in values)
+                cells = "".join(f'<td class="n">{escape(show(value))}</td>' for value in values)
                 label = f"{escape(label_of(key))}<small>{escape(name.replace('_', ' '))}</small>"
                 rows.append(f"<tr><td>{label}</td>{cells}</tr>")
     head = system_heads(group.systems)
@@ -181,10 +181,11 @@ def _row(group: Group, key: str, direction: str | None, reference: bool) -> str:
         spread = _spread(system.facts, key)
         style = "n best" if value is not None and value == best else "n"
         text = escape(show(value)) or '<span class="quiet">not computed</span>'
-        cells.append(f'<td class="{style}">{text}<small>{spread}</small></td>')
+        cells.append(f'<td class="{style}">{text}<small>{escape(spread)}</small></td>')
     if reference:
         shown = "".join(
-            f"{show(value)}<small>{escape(name)}</small>" for name, value in _references(group, key)
+            f"{escape(show(value))}<small>{escape(name)}</small>"
+            for name, value in _references(group, key)
         )
         cells.append(f'<td class="n quiet">{shown}</td>')
     return f"<tr>{''.join(cells)}</tr>"

@@ -21,11 +21,10 @@ def judge_table(group: Group) -> str:
         rows.append(f"<tr><td>{escape(CRITERIA.get(key, key).capitalize())}</td>{cells}</tr>")
     first = asked[0][1]
     counts = ", ".join(
-        f"{judge.get('answered')} answers for {escape(s.name)}" for s, judge in asked
+        f"{escape(str(judge.get('answered')))} answers for {escape(s.name)}" for s, judge in asked
     )
-    note = (
-        f"Judged by {escape(str(first.get('model')))}, {first.get('repeats')} times each; {counts}."
-    )
+    model, repeats = (escape(str(first.get(key))) for key in ("model", "repeats"))
+    note = f"Judged by {model}, {repeats} times each; {counts}."
     return (
         f'<h4>A vision-language model\'s marks, 1 to 5</h4><div class="card scroll"><table>'
         f"<thead><tr><th>criterion</th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
@@ -64,8 +63,9 @@ def read_study(path: str | Path) -> dict:
 
 def study_table(study: Mapping) -> str:
     """Win rates, or mean marks by criterion, of a study with people."""
-    note = f"{study.get('answers')} answers of {study.get('raters')} people."
-    if "win_rates" in study:
+    answers, raters = (escape(str(study.get(key))) for key in ("answers", "raters"))
+    note = f"{answers} answers of {raters} people."
+    if study.get("win_rates"):
         head = '<th>system</th><th class="n">wins</th>'
         rates = study["win_rates"].items()
         rows = [[escape(name), _share(found)] for name, found in rates]
