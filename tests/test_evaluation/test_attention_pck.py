@@ -3,6 +3,7 @@ import torch
 
 from vtonlab.evaluation import AttentionPCK
 from vtonlab.evaluation.attention_pck import chance_level, correct_matches
+from vtonlab.evaluation.scoring import Scores, add_columns
 from vtonlab.structures import FlowField
 
 GRID = (4, 3)
@@ -111,3 +112,23 @@ def test_queries_are_pooled_over_pictures():
 def test_a_model_without_probe_is_one_sentence():
     with pytest.raises(ValueError, match="probe in the model"):
         AttentionPCK().process({}, [dict(flow=identity_flow())])
+
+
+def test_intervals_and_categories_are_of_the_pooled_share():
+    """One pair with 1000 queries, 95 % right, and twenty of 20 with 10 %: pooled 0.707."""
+    pairs = [(1000, 950)] + [(20, 2)] * 20
+    metric = AttentionPCK()
+    for queries, right in pairs:
+        sums = dict(queries=queries, right=right, mass=0.5 * queries, chance=0.1 * queries)
+        metric.results.append({"block": sums})
+    scores = Scores(metrics=metric.compute_metrics(metric.results))
+    kinds = ["dresses"] + ["upper_body"] * 20
+    scores.rows = [dict(category=kind) for kind in kinds]
+    add_columns(scores, [metric])
+    pooled = scores.metrics["attention_pck"]
+    assert pooled == pytest.approx(990 / 1400)
+    low, high = scores.intervals["attention_pck"]
+    assert low < pooled < high
+    by_kind = [scores.by_category[kind]["attention_pck"] for kind in ("dresses", "upper_body")]
+    assert by_kind == pytest.approx([0.95, 0.1]) and min(by_kind) < pooled < max(by_kind)
+    assert scores.intervals["garment_mass"] == pytest.approx((0.5, 0.5))

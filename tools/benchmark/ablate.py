@@ -239,7 +239,7 @@ def changes_in(results: list[dict]) -> list[Change]:
 
 def difference(results: list[dict], change: Change, metric: str) -> tuple[float, Any] | None:
     """Mean difference of a change from the unchanged config over the seeds that both have, and its
-    95 % interval; None without such seeds.
+    95 % interval; None without such seeds. Both are over pairs, where there are numbers of pairs.
     """
     from vtonlab.evaluation.statistics import paired_interval
 
@@ -256,7 +256,8 @@ def difference(results: list[dict], change: Change, metric: str) -> tuple[float,
     whole = [runs[s]["metrics"][metric] - base[s]["metrics"][metric] for s in seeds]
     pairs = set.intersection(*map(set, rows))
     table = [[row[pair] for pair in sorted(pairs)] for row in rows] if pairs else None
-    return sum(whole) / len(whole), paired_interval(table or [[value] for value in whole])
+    table = table or [[value] for value in whole]
+    return sum(map(sum, table)) / sum(map(len, table)), paired_interval(table)
 
 
 def _has(result: dict, metric: str) -> bool:

@@ -164,10 +164,7 @@ class AttentionPCK(PairMetric):
         """Each pair's share of right queries and mass in the best layer; None where none is
         visible.
         """
-        layers = {
-            name: {"right": sum(row[name]["right"] for row in results)} for name in results[0]
-        }
-        rows = [row[self._best(layers)] for row in results]
+        rows = self._of_best(results)
         keys = (("attention_pck", "right"), ("garment_mass", "mass"))
         return [
             {
@@ -176,6 +173,17 @@ class AttentionPCK(PairMetric):
             }
             for row in rows
         ]
+
+    def pair_weights(self, results: list[dict]) -> dict[str, list[float]]:
+        """Each visible query weighs the same, so a pair as much as it has of them."""
+        queries = [row["queries"] for row in self._of_best(results)]
+        return {self._named(name): queries for name in ("attention_pck", "garment_mass")}
+
+    def _of_best(self, results: list[dict]) -> list[dict]:
+        """Each pair's sums in the layer that is best over all."""
+        totals = {name: {"right": sum(r[name]["right"] for r in results)} for name in results[0]}
+        best = self._best(totals)
+        return [row[best] for row in results]
 
     def _best(self, layers: dict[str, dict]) -> str:
         supervised = [name for name in layers if self.layers is None or name in self.layers]

@@ -36,6 +36,10 @@ class PairMetric(BaseMetric):
         """Numbers of one pair."""
         raise NotImplementedError
 
+    def pair_weights(self, results: Sequence[dict]) -> dict[str, list[float]]:
+        """Number -> how much each pair counts in the value of the set, where not all alike."""
+        return {}
+
     def describe(self) -> str:
         """Library and settings, for the protocol line."""
         return ""
@@ -66,10 +70,14 @@ class PairMetric(BaseMetric):
         return {name: mean([row.get(name) for row in results]) for name in self.names}
 
 
-def mean(values: Sequence[float | None]) -> float | None:
-    """Mean of the numbers among ``values``; None if there are none."""
-    found = [value for value in values if value is not None]
-    return float(np.mean(found)) if found else None
+def mean(values: Sequence[float | None], weights: Sequence[float] | None = None) -> float | None:
+    """(Weighted) mean of the numbers among ``values``; None if there are none."""
+    each = [1.0] * len(values) if weights is None else weights
+    found = [(v, w) for v, w in zip(values, each, strict=True) if v is not None]
+    if not found:
+        return None
+    numbers, counts = zip(*found, strict=True)
+    return float(np.mean(numbers) if weights is None else np.average(numbers, weights=counts))
 
 
 def unit(picture: np.ndarray, device: str = "cpu") -> Tensor:

@@ -109,20 +109,28 @@ class Panel:
 
 def add_columns(scores: Scores, metrics: Sequence) -> None:
     """Numbers of each pair into the rows, their intervals, and means per category."""
+    weights: dict[str, list[float]] = {}
     for metric in metrics:
         if isinstance(metric, PairMetric):
+            weights |= metric.pair_weights(metric.results)
             for row, found in zip(scores.rows, metric.columns(metric.results), strict=True):
                 row |= found
     names = [k for k in (scores.rows[0] if scores.rows else ()) if k in scores.metrics]
     for name in names:
-        values = [row[name] for row in scores.rows if row.get(name) is not None]
-        interval = bootstrap_interval(values, BOOTSTRAP_SEED)
+        there = [n for n, row in enumerate(scores.rows) if row.get(name) is not None]
+        values = [scores.rows[n][name] for n in there]
+        counts = [weights[name][n] for n in there] if name in weights else None
+        interval = bootstrap_interval(values, BOOTSTRAP_SEED, weights=counts)
         if interval is not None:
             scores.intervals[name] = interval
     categories = sorted({row.get("category", "") for row in scores.rows})
     for category in categories if len(categories) > 1 else ():
-        part = [row for row in scores.rows if row.get("category") == category]
-        means = {name: mean([row.get(name) for row in part]) for name in names}
+        places = [n for n, row in enumerate(scores.rows) if row.get("category") == category]
+        part = [scores.rows[n] for n in places]
+        means = {}
+        for name in names:
+            counts = [weights[name][n] for n in places] if name in weights else None
+            means[name] = mean([row.get(name) for row in part], counts)
         scores.by_category[category] = {"pictures": len(part), **means}
 
 

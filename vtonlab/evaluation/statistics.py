@@ -8,14 +8,23 @@ Z95 = 1.959963984540054
 
 
 def bootstrap_interval(
-    values: Sequence[float], seed: int = 0, draws: int = 1000, level: float = 0.95
+    values: Sequence[float],
+    seed: int = 0,
+    draws: int = 1000,
+    level: float = 0.95,
+    weights: Sequence[float] | None = None,
 ) -> tuple[float, float] | None:
-    """Percentile bootstrap interval of the mean over pairs; None below two values."""
+    """Percentile bootstrap interval of the (weighted) mean over pairs; None below two values."""
     values = np.asarray(values, dtype=np.float64)
     if len(values) < 2:
         return None
     rng = np.random.default_rng([seed, len(values)])
-    means = [values[rng.integers(len(values), size=len(values))].mean() for _ in range(draws)]
+    drawn = [rng.integers(len(values), size=len(values)) for _ in range(draws)]
+    if weights is None:
+        means = [values[some].mean() for some in drawn]
+    else:
+        weights = np.asarray(weights, dtype=np.float64)
+        means = [np.average(values[some], weights=weights[some]) for some in drawn]
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
