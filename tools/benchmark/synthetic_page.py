@@ -79,9 +79,8 @@ UNEQUAL = """\
 long each was trained. Don't read it as if the losses alone made it.
 """
 NOT_HERE = """\
-Not begun: CORAL's control with another sample's correspondences; more seeds of rows that have one
-(on the joint DiT all but none and CORAL's two); the ablation tables of Leffa's and CORAL's papers
-with three seeds (3D-GCL's: configs/gcl3d); other losses than CORAL's on CatVTON's canvas."""
+Not begun: other losses than CORAL's on CatVTON's canvas; Leffa's gate and upsampling with three
+seeds (3D-GCL's ablations: configs/gcl3d); a second seed of the pairs that were trained for long."""
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
