@@ -1,5 +1,6 @@
-"""CORAL's losses on the reference UNet that ships, its first stage: from the wide base, 3000
-iterations."""
+"""CORAL's losses on the reference UNet that ships, its first stage: 3000 iterations from the wide
+base.
+"""
 
 from mmengine.config import read_base
 

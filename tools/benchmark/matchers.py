@@ -216,6 +216,7 @@ def peak_memory(settings: dict, pairs: list[dict], imports: list[str]) -> float 
     import torch
 
     from vtonlab.registry import MATCHERS
+    from vtonlab.utils.plugins import import_plugins
 
     def status(name: str) -> float:
         line = next(x for x in Path("/proc/self/status").read_text().splitlines() if name in x)
@@ -225,7 +226,7 @@ def peak_memory(settings: dict, pairs: list[dict], imports: list[str]) -> float 
         return None
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-    import_own(imports)
+    import_plugins(imports)
     MATCHERS.get(settings["type"])  # imports are no part of it
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     rest = status("VmRSS")
@@ -245,15 +246,6 @@ def memory_of(matcher, settings: dict, imports: list[str]) -> float | None:
     pairs = [arguments_of(matcher, data[i]) for i in range(2)]
     with get_context("spawn").Pool(1) as fresh:
         return fresh.apply(peak_memory, (dict(settings), pairs, imports))
-
-
-def import_own(modules: list[str]) -> None:
-    """Modules with matchers of one's own, from the current folder too."""
-    from vtonlab.utils.plugins import import_plugins
-
-    if modules and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    import_plugins(modules)
 
 
 # report ----------------------------------------------------------------------------------------
@@ -331,10 +323,11 @@ def main() -> None:
     from mmengine.config import Config
 
     from vtonlab.synthetic.outfit import TEXTURES
+    from vtonlab.utils.plugins import import_plugins
 
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-    import_own(args.imports)
+    import_plugins(args.imports)
     textures = args.textures or sorted(TEXTURES)
     unknown = set(textures) - set(TEXTURES)
     if unknown:

@@ -85,7 +85,7 @@ def conditioners(args: argparse.Namespace, large: dict, small: dict):
     _references(Frame(page, 1, "ReferenceTokensConditioner",
                       "clean reference tokens of an editing model", pictures))  # fmt: skip
     frame = Frame(page, 2, "SpatialConcatConditioner",
-                  "two UNets (Leffa), or picture beside picture (CatVTON)", pictures)  # fmt: skip
+                  "two UNets (Leffa), or person above garment (CatVTON)", pictures)  # fmt: skip
     _two_networks(frame, ("generative UNet", "reference UNet"), "self-attention")
     frame.say(9.05, "record: generative queries on reference keys")
     frame = Frame(page, 3, "ZeroCrossAttentionConditioner",

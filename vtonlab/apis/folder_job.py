@@ -1,10 +1,8 @@
 """Many pairs into a folder: each noted, so that a killed job goes on, then a contact sheet."""
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +12,7 @@ import numpy as np
 from vtonlab.apis.inferencer import TryOnInferencer, TryOnResult
 from vtonlab.datasets.readers.lists import read_records
 from vtonlab.evaluation.results import pair_name
-from vtonlab.structures.pair_store import sweep, write_atomic
+from vtonlab.structures.pair_store import hashes_of, sweep, write_atomic
 from vtonlab.utils.bounded import read_json
 from vtonlab.utils.images import read_image
 from vtonlab.utils.locking import WorkDirLock
@@ -188,8 +186,7 @@ def _draw_all(
     """`try_on_folder` in a folder that is ours."""
     options = {key: settings[key] for key in _DRAWING}
     options |= dict(batch_size=batch_size, attention=attention)
-    digest = cache(_digest)  # a garment is on many people
-    left = [pair for pair in pairs if not _holds(out, pair, attention, digest)]
+    left = [pair for pair in pairs if not _holds(out, pair, attention)]
     progress, done = Progress("pairs"), len(pairs) - len(left)
     on_pairs = on_pairs or (lambda done, total: None)
     on_pairs(done, len(pairs))
@@ -202,12 +199,12 @@ def _draw_all(
             except FileNotFoundError:
                 raise  # weights that are missing, not this pair's fault
             except ValueError as error:
-                _write_note(out, pair, _inputs(pair, digest), (), str(error))
+                _write_note(out, pair, _inputs(pair), (), str(error))
                 continue
             some.append(pair)
             samples.append(sample)
         for pair, result in zip(some, inferencer.draw(samples, **options), strict=True):
-            _save(out, pair, _inputs(pair, digest), result)
+            _save(out, pair, _inputs(pair), result)
         drawn = done + min(first + batch_size, len(left))
         progress(drawn, done, len(pairs))
         on_pairs(drawn, len(pairs))
@@ -234,21 +231,13 @@ def _note(out: Path, pair: Pair) -> Path:
     return out / "journal" / f"{pair.name}.json"
 
 
-def _digest(path: Path) -> str | None:
-    if not path.is_file():
-        return None
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _inputs(pair: Pair, digest: Callable[[Path], str | None]) -> dict[str, str | None]:
-    """What a pair's picture is drawn from: SHA-256 of its files, and the category."""
+def _inputs(pair: Pair) -> dict[str, str | None]:
+    """What a pair's picture is drawn from: the hashes of its files, and the category."""
     files = ("person", "garment", "mask", "pose")
-    found = {name: path and digest(Path(path)) for name in files if (path := getattr(pair, name))}
-    return found | dict(category=pair.category)
+    return hashes_of({name: getattr(pair, name) for name in files}) | dict(category=pair.category)
 
 
-def _holds(out: Path, pair: Pair, attention: bool, digest: Callable[[Path], str | None]) -> bool:
+def _holds(out: Path, pair: Pair, attention: bool) -> bool:
     """Whether the folder has what is asked for of a pair, from these very files."""
     if not _note(out, pair).is_file():
         return False
@@ -257,7 +246,7 @@ def _holds(out: Path, pair: Pair, attention: bool, digest: Callable[[Path], str 
     held = note.get("inputs")
     if held is None:  # of a version that did not look into the files
         return all(note.get(key) == value for key, value in named.items())
-    if held != _inputs(pair, digest):
+    if held != _inputs(pair):
         return False
     return bool(note["refused"]) or not attention or _attention(out, pair).is_file()
 

@@ -15,7 +15,7 @@ from vtonlab.ops.agnostic import worn_garment
 from vtonlab.ops.labels import LIP_PALETTE
 from vtonlab.ops.resize import resize_picture
 from vtonlab.ops.skeleton import draw_skeleton
-from vtonlab.structures.pair_store import file_hash, write_atomic
+from vtonlab.structures.pair_store import hashes_of, write_atomic
 from vtonlab.utils.bounded import read_json_lines
 from vtonlab.utils.images import read_image
 from vtonlab.utils.journal import append, mend
@@ -69,13 +69,7 @@ def prepare_photographs(
             the other split has where both share a place, or another process prepares into ``out``.
     """
     written = LAYOUTS[layout]
-    unfit = [person for person in people if person.category not in written.categories]
-    if unfit:
-        raise ValueError(
-            f"{unfit[0].person} goes with a garment of {unfit[0].category}, but the layout "
-            f"{layout} is for {', '.join(written.categories)}: use "
-            f"{' or '.join(sorted(set(LAYOUTS) - {layout}))}"
-        )
+    _check_categories(people, layout)
     report = {"people": [], "refused": {}, "warnings": {}}
     journal = out / f"prepared_{split}.jsonl"
     with WorkDirLock(out, "--out"):
@@ -102,6 +96,16 @@ def prepare_photographs(
     return report
 
 
+def _check_categories(people: Sequence[Photographs], layout: str) -> None:
+    known = LAYOUTS[layout].categories
+    unfit = next((person for person in people if person.category not in known), None)
+    if unfit is not None:
+        raise ValueError(
+            f"{unfit.person} goes with a garment of {unfit.category}, but the layout {layout} is "
+            f"for {', '.join(known)}: use {' or '.join(sorted(set(LAYOUTS) - {layout}))}"
+        )
+
+
 def _journal(path: Path) -> dict[str, dict]:
     """Entries of a run before, by name; what was cut short or knows no category is done again."""
     mend(path)
@@ -111,8 +115,7 @@ def _journal(path: Path) -> dict[str, dict]:
 
 def _hashes(person: Photographs) -> dict[str, str | None]:
     """Of both photographs; None where there is none."""
-    files = dict(person=person.person, garment=person.garment)
-    return {k: file_hash(p) if p is not None and p.is_file() else None for k, p in files.items()}
+    return hashes_of(dict(person=person.person, garment=person.garment))
 
 
 def _stands(entry: dict, person: Photographs) -> bool:

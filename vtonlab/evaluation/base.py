@@ -72,12 +72,11 @@ class PairMetric(BaseMetric):
 
 def mean(values: Sequence[float | None], weights: Sequence[float] | None = None) -> float | None:
     """(Weighted) mean of the numbers among ``values``; None if there are none."""
-    each = [1.0] * len(values) if weights is None else weights
-    found = [(v, w) for v, w in zip(values, each, strict=True) if v is not None]
-    if not found:
+    there = [n for n, value in enumerate(values) if value is not None]
+    if not there:
         return None
-    numbers, counts = zip(*found, strict=True)
-    return float(np.mean(numbers) if weights is None else np.average(numbers, weights=counts))
+    counts = None if weights is None else [weights[n] for n in there]
+    return float(np.average([values[n] for n in there], weights=counts))
 
 
 def unit(picture: np.ndarray, device: str = "cpu") -> Tensor:

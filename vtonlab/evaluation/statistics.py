@@ -19,12 +19,9 @@ def bootstrap_interval(
     if len(values) < 2:
         return None
     rng = np.random.default_rng([seed, len(values)])
-    drawn = [rng.integers(len(values), size=len(values)) for _ in range(draws)]
-    if weights is None:
-        means = [values[some].mean() for some in drawn]
-    else:
-        weights = np.asarray(weights, dtype=np.float64)
-        means = [np.average(values[some], weights=weights[some]) for some in drawn]
+    weights = np.ones_like(values) if weights is None else np.asarray(weights, dtype=np.float64)
+    drawn = (rng.integers(len(values), size=len(values)) for _ in range(draws))
+    means = [np.average(values[some], weights=weights[some]) for some in drawn]
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 

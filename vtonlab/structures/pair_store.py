@@ -91,6 +91,14 @@ def file_hash(path) -> str:
     return hashlib.blake2b(Path(path).read_bytes(), digest_size=16).hexdigest()
 
 
+def hashes_of(files: Mapping[str, str | Path | None]) -> dict[str, str | None]:
+    """`file_hash` of each named file; None where there is none."""
+    return {
+        name: file_hash(path) if path is not None and Path(path).is_file() else None
+        for name, path in files.items()
+    }
+
+
 def _state(path) -> tuple[int, int, int]:
     """What changes when a file is replaced or written to."""
     found = Path(path).stat()

@@ -1,10 +1,12 @@
 """Other people's modules: found by entry point, imported with a sentence that says what failed."""
 
+import sys
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import find_spec
+from pathlib import Path
 
 GROUP = "vtonlab.plugins"  # [project.entry-points."vtonlab.plugins"] name = "package.module"
 _loaded: set[str] = set()
@@ -27,7 +29,7 @@ def load_plugins() -> None:
 
 
 def import_plugins(modules: str | Sequence[str], *, forgive: bool = False) -> None:
-    """Import the modules that a config's ``custom_imports`` names.
+    """Import the modules that a config's ``custom_imports`` names, from the current folder too.
 
     Args:
         forgive: only warn of a module that fails.
@@ -35,6 +37,8 @@ def import_plugins(modules: str | Sequence[str], *, forgive: bool = False) -> No
     Raises:
         ValueError: a module is not there or fails inside.
     """
+    if modules and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
     for module in [modules] if isinstance(modules, str) else modules:
         try:
             import_plugin(module, "custom_imports")

@@ -1,12 +1,12 @@
 """The pair that ships after its second stage: 2500 iterations more, without attention losses."""
 
-block = "up_blocks.2.attentions.1.transformer_blocks.0.attn1"  # the base copies through it
+from pathlib import Path
+from runpy import run_path
 
-bases = {
-    "unet_wide": dict(config="configs/bases/unet_wide_bold.py", box="base_unet_wide", aligned=block)
-}
-none, coral = "configs/leffa/unet_wide_bold_stage2.py", "configs/coral/unet_wide_bold_stage2.py"
+first = run_path(str(Path(__file__).with_name("unet_wide.py")))
+
+bases, rows = first["bases"], first["rows"]
 rows = {
-    "none": dict(base="unet_wide", config=none, options={}, seeds=[0]),
-    "CORAL, let go": dict(base="unet_wide", config=coral, options={}, seeds=[0]),
+    "none": dict(rows["none"], config="configs/leffa/unet_wide_bold_stage2.py"),
+    "CORAL, let go": dict(rows["CORAL"], config="configs/coral/unet_wide_bold_stage2.py"),
 }

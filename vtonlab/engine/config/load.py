@@ -1,6 +1,5 @@
 """From a config file and command-line options to the config that a runner is built from."""
 
-import sys
 from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
@@ -160,10 +159,8 @@ def drop_nones(node: Any, name: str = "") -> None:
 
 
 def _import_customs(config: Config) -> None:
-    """``custom_imports``, which mmengine skips in its new dialect; from the current folder too."""
+    """``custom_imports``, which mmengine skips in its new dialect."""
     if config.get("custom_imports"):
-        if str(Path.cwd()) not in sys.path:
-            sys.path.insert(0, str(Path.cwd()))
         customs = dict(config.custom_imports)
         forgive = customs.get("allow_failed_imports", False)
         import_plugins(customs.get("imports") or (), forgive=forgive)
