@@ -160,7 +160,13 @@ def test_work_tells_ends_and_is_stopped(tmp_path):
     session.stop.set()  # while it waits for its turn
     assert list(watched(session, refuse)) == [Done()]
     session.begin()
+    running = watched(session, until_stopped)
+    next(running)
+    session.begin()  # a second click
+    session.stop.set()
+    assert list(running) == [Done()]
+    session.begin()
     left = watched(session, until_stopped)
     next(left)
     left.close()  # the page is gone
-    assert not session.running
+    assert not session.running and not session.stop.is_set()  # what else was begun goes on

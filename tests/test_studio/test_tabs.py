@@ -117,6 +117,14 @@ def test_a_photograph_that_is_read_too_late_is_dropped(trying, studio):
     assert trying.prepared == [(2, "dresses")]
 
 
+def test_a_garment_that_is_read_too_late_is_dropped(trying, studio):
+    trying.meanwhile["read"] = trying.pick
+    assert trying.take_garment("1", ANNA) == (SAME,) * 2
+    assert studio.of(ANNA).garment.photo is trying.rendered.garment
+    assert trying.take_garment(None, ANNA) == (SAME, "")
+    assert studio.of(ANNA).garment.photo is None
+
+
 def test_another_kind_of_garment_gets_its_own_area(trying, studio):
     trying.take_person("1", "upper_body", ANNA)
     trying.meanwhile["made"] = lambda: trying.take_category("dresses", ANNA)

@@ -27,19 +27,19 @@ def watched(session: Session, work: Work) -> Iterator[Any]:
     """What ``work`` tells while it runs; its answer last, as :class:`Done`.
 
     Args:
-        session: whose ``stop`` ends the work; it may be set before the work's turn comes, and
-            leaving this iterator early sets it.
+        session: whose ``stop`` ends the work; it may be set before the work's turn comes. Leaving
+            this iterator early ends the work, too.
         work: is given a function to tell news with, and one that says whether it should stop.
 
     Raises:
         Exception: what ``work`` raises, but for `Stopped`, which is an answer of None.
     """
     news: queue.Queue = queue.Queue()
-    stop = session.stop
+    stop, left = session.stop, threading.Event()
 
     def run() -> None:
         try:
-            news.put(Done(work(news.put, stop.is_set)))
+            news.put(Done(work(news.put, lambda: stop.is_set() or left.is_set())))
         except Stopped:
             news.put(Done(None))
         except BaseException as error:
@@ -65,6 +65,6 @@ def watched(session: Session, work: Work) -> Iterator[Any]:
             if isinstance(told, Done):
                 return
     finally:
-        stop.set()
+        left.set()
         thread.join()
         session.running = False

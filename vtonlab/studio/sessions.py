@@ -38,25 +38,32 @@ class Person:
     known: dict[str, np.ndarray] = field(default_factory=dict)
 
 
+@dataclass(eq=False)
+class Garment:
+    """A garment's picture, (H, W, 3) uint8; None while it is read, and where there is none."""
+
+    photo: np.ndarray | None = None
+
+
 @dataclass
 class Session:
     """What one visitor has in hand.
 
     Args:
         folder: its files.
-        person: the last that was put in; ``garment`` (H, W, 3) uint8 of the garment.
+        person: the last that was put in; ``garment`` likewise.
         asked: person and garment as they were when a result was asked for.
         drawn: the last result with all that belongs to it (`try_on.Drawn`).
         looks: of that result, by question; ``place`` is asked about, (x, y) in [0, 1].
         batch: of the last job (`batch.Job`).
-        stop: set to end what was begun last; each beginning has its own.
+        stop: set to end all that was begun and has not ended.
         running: what is running, for messages.
     """
 
     folder: Path
     person: Person = field(default_factory=Person)
-    garment: np.ndarray | None = None
-    asked: tuple[Person, np.ndarray | None] = field(default_factory=lambda: (Person(), None))
+    garment: Garment = field(default_factory=Garment)
+    asked: tuple[Person, Garment] = field(default_factory=lambda: (Person(), Garment()))
     drawn: Any = None
     looks: dict = field(default_factory=dict)
     place: tuple[float, float] = (0.5, 0.4)
@@ -73,8 +80,9 @@ class Session:
         return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.folder))
 
     def begin(self) -> None:
-        """Something is asked for: what `stop` ends from here on."""
-        self.stop = threading.Event()
+        """Something is asked for, maybe while something else runs: `stop` ends both."""
+        if self.stop.is_set():
+            self.stop = threading.Event()
 
     def close(self) -> None:
         """Stop what runs and remove every file."""

@@ -28,7 +28,7 @@ from vtonlab.studio.jobs import Done, watched
 from vtonlab.studio.masks import canvas, painted
 from vtonlab.studio.models import MOST_STEPS
 from vtonlab.studio.parts import brush, drop, html, photo
-from vtonlab.studio.sessions import Person, Session
+from vtonlab.studio.sessions import Garment, Person, Session
 from vtonlab.visualization.pages import save_png
 
 NAMES = {"upper_body": "Top", "lower_body": "Trousers or skirt", "dresses": "Dress"}
@@ -157,7 +157,7 @@ class TryOn:
                 person.photo = photograph(path, self.studio.settings)
         except Exception as error:
             told = None, None, views.problem(self.studio.said(error)), ""
-        return _while_it_is(person, session, told)
+        return _while(session.person is person, told)
 
     def take_category(self, category: str, request: gr.Request) -> None:
         """Another kind of garment; `make_area` comes next."""
@@ -175,7 +175,8 @@ class TryOn:
         person = session.person
         if person.photo is None or "mask" in person.maps:
             return (gr.skip(),) * 4
-        return _while_it_is(person, session, self._prepared(person, model))
+        told = self._prepared(person, model)  # another may be chosen meanwhile
+        return _while(session.person is person, told)
 
     def _prepared(self, person: Person, model: str) -> tuple:
         """The person as it is, the area, its problem, and what is uncertain of it."""
@@ -201,14 +202,14 @@ class TryOn:
     def take_garment(self, path: str | None, request: gr.Request) -> tuple:
         """A garment's picture."""
         session = self.studio.of(request)
-        session.garment = None
-        if path is None:
-            return gr.skip(), ""
+        session.garment = garment = Garment()
+        told = gr.skip(), ""
         try:
-            session.garment = photograph(path, self.studio.settings)
+            if path is not None:
+                garment.photo = photograph(path, self.studio.settings)
         except Exception as error:
-            return None, views.problem(self.studio.said(error))
-        return gr.skip(), ""
+            told = None, views.problem(self.studio.said(error))
+        return _while(session.garment is garment, told)
 
     def take_example(self, event: gr.EventData, request: gr.Request) -> tuple:
         """A rendered person, with the maps that its renderer knows."""
@@ -218,7 +219,7 @@ class TryOn:
         maps = dict(mask=chosen.mask, pose=chosen.pose)
         known = dict(parse=chosen.parse, keypoints=chosen.keypoints)
         session.person = Person(chosen.person, chosen.category, maps, known)
-        session.garment = chosen.garment
+        session.garment = Garment(chosen.garment)
         area = canvas(chosen.person, chosen.mask)
         return chosen.garment, chosen.category, chosen.person, area, "", "", ""
 
@@ -232,9 +233,9 @@ class TryOn:
         told = {self.problem: "", self.guidance_problem: ""}
         if person.photo is None:
             told[self.person_problem] = views.problem("choose a person's photograph first")
-        if garment is None:
+        if garment.photo is None:
             told[self.garment_problem] = views.problem("choose a garment's picture first")
-        if person.photo is not None and garment is not None:
+        if person.photo is not None and garment.photo is not None:
             told[self.stage] = views.progress("waiting for its turn", 0.0)
         return told
 
@@ -257,7 +258,7 @@ class TryOn:
         """Draw, step by step."""
         session, studio = self.studio.of(request), self.studio
         person, garment = session.asked  # others may be in hand by now
-        if person.photo is None or garment is None:
+        if person.photo is None or garment.photo is None:
             yield {self.problem: ""}  # `begin` said what is missing
             return
         settings = dict(
@@ -272,7 +273,7 @@ class TryOn:
                 inferencer = studio.shelf[model]
                 mask = self._mask(person, area)
                 pose = person.maps.get("pose") if "pose" in inferencer.maps else None
-                sample = inferencer.sample(person.photo, garment, mask, category, pose=pose)
+                sample = inferencer.sample(person.photo, garment.photo, mask, category, pose=pose)
                 callback = watching(lambda *news: tell(news), stopped)
                 [result] = inferencer.draw([sample], callback_on_step_end=callback, **settings)
             name = studio.shelf.identity_of(model)
@@ -361,9 +362,9 @@ class TryOn:
         return told
 
 
-def _while_it_is(person: Person, session: Session, told: tuple) -> tuple:
-    """What the page is told of a person; nothing once another has taken its place."""
-    return told if session.person is person else (gr.skip(),) * len(told)
+def _while(current: bool, told: tuple) -> tuple:
+    """What the page is told of a picture; nothing once another has taken its place."""
+    return told if current else (gr.skip(),) * len(told)
 
 
 def save(drawn: Drawn, folder: Path) -> tuple[Path, Path, Path]:
