@@ -214,6 +214,12 @@ CORAL = [
     *(f"dit_vitonhd{kind}" for kind in ("", "_attn", "_full", "_24gb")),
     "sd3_vitonhd",
 ]
+STAGES = [  # after a first
+    *("coral/unet_wide_bold_stage2", "coral/unet_wide_bold_stage3"),
+    *("gcl3d/tryon_synthetic", "gcl3d/tryon_synthetic_neither"),
+    *("leffa/unet_wide_bold", "leffa/unet_wide_bold_stage2", "leffa/unet_wide_bold_stage3"),
+    "stableviton/unet_synthetic_atv",
+]
 CATVTON = ["configs/catvton/unet_vitonhd.py", "configs/catvton/unet_vitonhd_flow.py"]
 
 
@@ -259,12 +265,8 @@ def shrink_warp(path: str, folder: Path):
 
 SHRINK = {
     **dict.fromkeys([f"configs/gcl3d/warp_{d}.py" for d in ("deepfashion", "mpv")], shrink_warp),
-    "configs/gcl3d/tryon_synthetic.py": shrink_second_stage,
-    "configs/gcl3d/tryon_synthetic_neither.py": shrink_second_stage,
+    **dict.fromkeys([f"configs/{name}.py" for name in STAGES], shrink_second_stage),
     "configs/gcl3d/tryon_deepfashion.py": shrink_synthesis,
-    "configs/stableviton/unet_synthetic_atv.py": shrink_second_stage,
-    "configs/coral/unet_wide_bold_stage2.py": shrink_second_stage,
-    "configs/leffa/unet_wide_bold_stage2.py": shrink_second_stage,
     "configs/stableviton/vae_vitonhd.py": shrink_vae,
     **dict.fromkeys([*LEFFA, *CATVTON], shrink_reference_unets),
     "configs/catvton/unet_dresscode.py": shrink_reference_unets,
