@@ -216,7 +216,7 @@ CORAL = [
 ]
 STAGES = [  # after a first
     *("coral/unet_wide_bold_stage2", "coral/unet_wide_bold_stage3"),
-    *("gcl3d/tryon_synthetic", "gcl3d/tryon_synthetic_neither"),
+    *("gcl3d/tryon_synthetic", "gcl3d/tryon_synthetic_long", "gcl3d/tryon_synthetic_neither"),
     *("leffa/unet_wide_bold", "leffa/unet_wide_bold_stage2", "leffa/unet_wide_bold_stage3"),
     "stableviton/unet_synthetic_atv",
 ]

@@ -70,7 +70,7 @@ def cache(tree, model, settings, folder, dtype="float32"):
     for index, pair in enumerate(data.pairs):
         batch = model.data_preprocessor(collate([data[index]]), False)
         (calls,) = record(model.conditioner, model.codec, batch)
-        store.write(*pair, calls, data.all_files(index), dtype)
+        store.write(*pair, calls, data.files(index), dtype)
     store.finish(data.pairs, {})
     return str(folder)
 

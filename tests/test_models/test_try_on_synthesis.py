@@ -192,6 +192,31 @@ def test_losses_are_those_of_the_pictures_drawn_for_the_step():
     assert losses["loss_adversarial"] != pytest.approx(float(softplus(-scored).mean()))  # D moved
 
 
+@pytest.mark.parametrize("most", [1, 8])
+def test_warps_that_are_kept_are_those_of_the_frozen_model(most, monkeypatch):
+    kept, plain = (make(keep_warps=n).train().double() for n in (most, 0))
+    alone = []
+    warp = kept.warping.warp
+    monkeypatch.setattr(kept.warping, "warp", lambda pair: alone.append(1) or warp(pair))
+    steps = [(0, 1), (1, 0), (0, 2)]
+    for numbers in steps:
+        given = plain.data_preprocessor(batch(numbers))
+        given = {k: v.double() if torch.is_tensor(v) else v for k, v in given.items()}
+        noise = [maps.double() for maps in plain._noise("synthesis", numbers)]
+        (picture, found), (wanted, true) = (m.draw(given, noise) for m in (kept, plain))
+        torch.testing.assert_close(picture, wanted)
+        for name in ("flow", "warped", "warped_mask", "landed"):
+            torch.testing.assert_close(getattr(found, name), getattr(true, name))
+    assert len(alone) == {1: 4, 8: 3}[most] and len(kept.kept_warps) == min(most, 3)
+    given["garment"] = given["garment"].flip(-1)  # mirrored: other pairs
+    kept.draw(given, noise)
+    assert len(alone) == {1: 6, 8: 5}[most]
+    kept.load_state_dict(plain.state_dict())
+    assert len(kept.kept_warps) == 0
+    kept.eval().draw(given, noise)
+    assert len(kept.kept_warps) == 0
+
+
 # what is saved ------------------------------------------------------------------------------------
 
 
@@ -225,6 +250,8 @@ def test_facts_and_what_exports_leave_out():
 def test_errors():
     with pytest.raises(ValueError, match="need sizes divisible by 4, not 34x24"):
         make(size=(34, 24))
+    with pytest.raises(ValueError, match="keep_warps -1 must be 0"):
+        make(keep_warps=-1)
     with pytest.raises(ValueError, match="without 'loss' in it"):
         make(image_losses=dict(loss_l1=dict(type="L1Loss")))
     with pytest.raises(ValueError, match="TryOnSynthesis answers 'predict'"):

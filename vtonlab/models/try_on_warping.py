@@ -100,6 +100,7 @@ class TryOnWarping(BaseModel):
     """
 
     train_only_prefixes = ("attention_losses.", "flow_loss.", "image_losses.")  # not exported
+    warp_reads = ("garment", "garment_mask", "iuv", "garment_iuv")
 
     def __init__(
         self,
