@@ -10,7 +10,7 @@ import torch
 
 from vtonlab.datasets import VITONHDDataset
 from vtonlab.structures import Correspondences
-from vtonlab.structures.match_store import MatchStore
+from vtonlab.structures.match_store import DEFAULT_MAPS, MatchStore
 from vtonlab.synthetic.writer import Settings, write_dataset
 from vtonlab.synthetic.writer_layouts import build_layout
 
@@ -38,12 +38,14 @@ def write_matches(
     matches: Mapping, root: Path, split: str = "train", holdout: int = 0
 ) -> MatchStore:
     """A finished store for a config's ``matches``; every pair gets the same ten points."""
-    dataset = VITONHDDataset(data_root=str(root), split=split, size=None, maps=(), holdout=holdout)
+    maps = matches.get("maps", DEFAULT_MAPS)
+    dataset = VITONHDDataset(
+        data_root=str(root), split=split, size=None, maps=maps, holdout=holdout
+    )
     points = torch.rand(10, 2, generator=torch.Generator().manual_seed(0)) * 0.5 + 0.25
     store = MatchStore.create(matches, root, split, {"made": "by a test"})
     for index, pair in enumerate(dataset.pairs):
-        files = dataset.files(index)
         found = Correspondences(points, points.flip(0), torch.ones(10))
-        store.write(*pair, found, (files["person"], files["garment"]))
+        store.write(*pair, found, dataset.files(index))
     store.finish(dataset.pairs, {})
     return store

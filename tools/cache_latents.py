@@ -75,7 +75,7 @@ def encode_all(dataset, codec, conditioner, preprocessor, store, dtype: str) -> 
     progress, failed, found = Progress("pairs"), {}, 0
     for index, pair in enumerate(dataset.pairs):
         try:
-            files = dataset.all_files(index)
+            files = dataset.files(index)
             if store.state(*pair, files) == "current":
                 found += 1
             else:

@@ -6,7 +6,9 @@ Example:
 
 A data set asks with ``matches=dict(matcher=dict(type="SIFTMatcher", ...))``. The run may be killed
 at any moment: the same command goes on where it stopped, and recomputes pairs whose file is damaged
-or whose photographs have changed. A pair that fails is reported at the end and stops no other.
+or whose photographs, or files that their maps came from, have changed. Matches of other mask
+settings, labels or tasks lie in a folder of their own. A pair that fails is reported at the end and
+stops no other.
 
 Exit codes: 0 done, 1 done but some pairs failed, 2 bad input.
 """
@@ -148,7 +150,9 @@ def start_worker(request: dict, device: str, parent: int, imports: list[str]) ->
     with contextlib.redirect_stdout(None):  # the parent has said it
         dataset = build_for_extraction(request)
     matcher = MATCHERS.build(dict(request["matches"]["matcher"])).to(device)
-    directory, _ = store_request(request["matches"], dataset.data_root, dataset.split)
+    directory, _ = store_request(
+        request["matches"], dataset.data_root, dataset.split, dataset.map_settings
+    )
     _JOB = dataset, matcher, MatchStore(directory)
 
 
@@ -164,19 +168,18 @@ def extract(indices: tuple[int, ...]) -> list[tuple[int, str, str]]:
     for index in indices:
         try:
             files = dataset.files(index)
-            photos = (files["person"], files["garment"])
-            state = store.state(*dataset.pairs[index], photos)
+            state = store.state(*dataset.pairs[index], files)
             if state == "current":
                 outcomes.append((index, "current", ""))
             else:
-                work.append((index, state, photos, arguments_of(matcher, dataset.load(index))))
+                work.append((index, state, files, arguments_of(matcher, dataset.load(index))))
         except Exception as error:
             outcomes.append(_failure(index, error))
-    for (index, state, photos, _), report in zip(work, _reports(matcher, work), strict=True):
+    for (index, state, files, _), report in zip(work, _reports(matcher, work), strict=True):
         try:
             if isinstance(report, Exception):
                 raise report
-            store.write(*dataset.pairs[index], report.matches, photos, report.counts)
+            store.write(*dataset.pairs[index], report.matches, files, report.counts)
             new = state == "missing"
             outcomes.append((index, "done" if new else "redone", "" if new else state))
         except WriteError:  # the disk: no pair's fault, and no reason to forget it
@@ -272,7 +275,11 @@ def extract_store(
     dataset = build_for_extraction(request)
     matcher = MATCHERS.build(dict(request["matches"]["matcher"])).to(device)
     store = MatchStore.create(
-        request["matches"], dataset.data_root, dataset.split, matcher.versions
+        request["matches"],
+        dataset.data_root,
+        dataset.split,
+        matcher.versions,
+        dataset.map_settings,
     )
     first = {}
     for index, pair in enumerate(dataset.pairs):

@@ -135,7 +135,7 @@ def sample_bytes(dataset, index: int, with_matches: bool, check: bool) -> bytes:
     for name, path in sorted(files.items()):
         members.append((f"{index:08d}.{name}{path.suffix.lower()}", path.read_bytes()))
     if with_matches:
-        found = dataset.store.read(*item.pair, files=(files["person"], files["garment"]))
+        found = dataset.store.read(*item.pair, files=dataset.match_files(index))
         members.append((f"{index:08d}.{MATCHES}.npz", pack_matches(found)))
     return tarred(members)
 

@@ -99,16 +99,16 @@ def test_a_clock_that_goes_back_hides_no_checkpoint(tmp_path):
 def test_a_photograph_replaced_in_mid_run_is_noticed(tmp_path):
     matches = {"matcher": {"type": "SIFTMatcher"}, "root": str(tmp_path / "matches")}
     store = MatchStore.create(matches, tmp_path, "train", {})
-    photos = [tmp_path / "person.jpg", tmp_path / "garment.jpg"]
-    for photo in photos:
+    photos = {name: tmp_path / f"{name}.jpg" for name in ("person", "garment")}
+    for photo in photos.values():
         photo.write_bytes(photo.name.encode())
     points = torch.tensor([[0.5, 0.5]])
     store.write("p", "g", Correspondences(points, points, torch.ones(1)), photos)
     assert len(store.read("p", "g", photos)) == 1
-    photos[1].write_bytes(b"another garment")
+    photos["garment"].write_bytes(b"another garment")
     with pytest.raises(ValueError, match=r"garment\.jpg has changed since its matches were made"):
         store.read("p", "g", photos)
-    photos[1].write_bytes(b"garment.jpg")
+    photos["garment"].write_bytes(b"garment.jpg")
     assert len(store.read("p", "g", photos)) == 1
 
 

@@ -2,10 +2,11 @@
 
 import pickle
 
+import numpy as np
 import pytest
 import torch
 
-from vtonlab.structures import Correspondences
+from vtonlab.structures import Correspondences, pair_store
 from vtonlab.structures.match_store import MatchStore, open_store, store_request
 from vtonlab.structures.pair_store import describe_difference, plain_settings
 
@@ -15,10 +16,9 @@ VERSIONS = {"opencv": "5.0.0"}
 
 @pytest.fixture
 def photos(tmp_path):
-    files = []
-    for name in ("person", "garment"):
-        files.append(tmp_path / f"{name}.jpg")
-        files[-1].write_bytes(name.encode() * 100)
+    files = {name: tmp_path / f"{name}.jpg" for name in ("person", "garment")}
+    for name, path in files.items():
+        path.write_bytes(name.encode() * 100)
     return files
 
 
@@ -98,10 +98,61 @@ def test_unfinished_store_is_not_read(tmp_path, request_of):
 
 def test_changed_photograph_is_named(tmp_path, request_of, photos):
     store = filled(request_of(), tmp_path, photos)
-    photos[1].write_bytes(b"another garment")
+    photos["garment"].write_bytes(b"another garment")
     with pytest.raises(ValueError, match=r"garment\.jpg has changed"):
         store.read("a/1", "b", photos)
     assert "has changed" in store.state("a/1", "b", photos)
+
+
+def test_masks_that_change_come_or_go_are_named(tmp_path, request_of, photos):
+    mask = tmp_path / "mask.png"
+    mask.write_bytes(b"mask")
+    with_mask = {**photos, "mask": mask}
+    store = filled(request_of(), tmp_path, with_mask)
+    assert store.state("a/1", "b", with_mask) == "current"
+    assert len(store.read("a/1", "b", photos)) == 2  # who does not read the mask knows nothing
+    assert "from a file of 'mask', which is not there now" in store.state("a/1", "b", photos)
+    with pytest.raises(ValueError, match="from a file of 'mask', which is not there now; run"):
+        store.read("a/1", "b", {**photos, "mask": None})
+    more = {**with_mask, "garment_mask": photos["garment"]}
+    with pytest.raises(ValueError, match="was not there when the matches were made"):
+        store.read("a/1", "b", more)
+    mask.write_bytes(b"another mask")
+    with pytest.raises(ValueError, match=r"mask\.png has changed"):
+        store.read("a/1", "b", with_mask)
+    assert "has changed" in store.state("a/1", "b", with_mask)
+
+
+def test_an_entry_without_names_is_read_but_made_again(tmp_path, request_of, photos, monkeypatch):
+    """As vtonlab 0.2 wrote them: the hashes of both photographs, in order."""
+    hashes = np.array([pair_store.file_hash(path) for path in photos.values()], dtype="S32")
+    store = MatchStore.create(request_of(), tmp_path, "train", VERSIONS)
+    monkeypatch.setattr(store, "save", lambda *a: _save_unnamed(store, *a, hashes))
+    store.write("a/1", "b", MATCHES, photos)
+    monkeypatch.undo()
+    store = MatchStore(store.directory)
+    assert store.state("a/1", "b", photos) == "current"
+    with_mask = {**photos, "mask": photos["garment"]}
+    assert len(store.read("a/1", "b", with_mask)) == 2
+    assert "noted no" in store.state("a/1", "b", with_mask)
+    photos["person"].write_bytes(b"another person")
+    with pytest.raises(ValueError, match=r"person\.jpg has changed"):
+        store.read("a/1", "b", with_mask)
+
+
+def _save_unnamed(store, person, garment, arrays, files, hashes):
+    arrays = {**arrays, "images": hashes}
+    checksum = np.frombuffer(pair_store._checksum(arrays), dtype=np.uint8)
+    np.savez(store.path(person, garment), **arrays, checksum=checksum)
+
+
+def test_settings_of_the_maps_are_part_of_the_store(tmp_path, request_of, photos):
+    filled(request_of(), tmp_path, photos)
+    box = {"build_mask": {"box": True}}
+    with pytest.raises(FileNotFoundError, match=r"map_settings: written None, wanted .*box"):
+        open_store(request_of(), tmp_path, "train", box)
+    blind = {**request_of(), "maps": []}  # the matcher sees no map
+    assert store_request(blind, tmp_path, "train", box) == store_request(blind, tmp_path, "train")
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "empty"])

@@ -217,10 +217,37 @@ def test_truncated_file_and_changed_photograph_are_named_and_recomputed(tmp_path
     photo = root / "train" / "image" / "00005_00.jpg"
     Image.fromarray(picture(99)).save(photo)
     with pytest.raises(ValueError, match=r"00005_00\.jpg has changed"):
-        store.read("00005_00", "00005_00", [photo, photo])
+        store.read("00005_00", "00005_00", {"person": photo})
     assert run(config) == 0
     assert f"{photo} has changed" in capsys.readouterr().out
     assert contents(store.directory) != before
+
+
+def test_a_changed_mask_is_noticed_by_training_and_extraction(tmp_path, root, capsys):
+    from vtonlab.datasets.readers.vitonhd import VITONHDDataset
+
+    matches = matches_of(tmp_path)
+    config = write_config(tmp_path, root, matches)
+    assert run(config) == 0
+    mask = root / "train/agnostic-mask/00005_00_mask.png"
+    half = np.full((*SIZE, 3), 255, np.uint8)
+    half[:, : SIZE[1] // 2] = 0
+    Image.fromarray(half).save(mask)
+    options = dict(data_root=str(root), size=(96, 72), matches=matches)
+    options["maps"] = ("agnostic", "mask", "garment_mask")
+    (root / "train/agnostic-v3.2").symlink_to("image")
+    dataset = VITONHDDataset(**options)
+    assert len(dataset[4]["correspondences"]) > 20
+    with pytest.raises(ValueError, match=r"00005_00_mask\.png has changed since its matches"):
+        dataset[5]
+    capsys.readouterr()
+    assert run(config) == 0
+    said = capsys.readouterr().out
+    assert f"{mask} has changed" in said and f"1 computed, {PAIRS - 1} already there" in said
+    points = VITONHDDataset(**options)[5]["correspondences"].person_points
+    assert len(points) and points[:, 0].min() > 0.4  # only where the new mask is white
+    with pytest.raises(FileNotFoundError, match=r"map_settings: written None, wanted .*inverted"):
+        VITONHDDataset(**options, mask_files=dict(inverted=["mask"]))
 
 
 def test_a_dying_worker_fails_its_pair_alone(tmp_path, root, capsys):

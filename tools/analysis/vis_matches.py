@@ -76,7 +76,7 @@ def pages_of_config(args: argparse.Namespace) -> Iterator[tuple[str, dict]]:
 def _store(request: dict, dataset):
     from vtonlab.structures import open_store
 
-    return open_store(request["matches"], dataset.data_root, dataset.split)
+    return open_store(request["matches"], dataset.data_root, dataset.split, dataset.map_settings)
 
 
 def _extract_tool():

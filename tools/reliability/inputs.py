@@ -218,7 +218,7 @@ def damaged_middles(folder: Path) -> Measured:
     for number in range(20):
         path = folder / f"{number}.jpg"
         path.write_bytes(encoded("a.jpg", number))
-        store.write(str(number), "garment", Correspondences.empty(), files=[path])
+        store.write(str(number), "garment", Correspondences.empty(), files={"person": path})
         data = bytearray(path.read_bytes())
         middle = len(data) // 2
         data[middle : middle + 200] = rng.integers(0, 255, 200, dtype=np.uint8).tobytes()
@@ -226,7 +226,9 @@ def damaged_middles(folder: Path) -> Measured:
         silent += not refused(lambda path=path: read_image(path))
         again = MatchStore(store.directory)
         found += refused(
-            lambda path=path, again=again, name=str(number): again.read(name, "garment", [path])
+            lambda path=path, again=again, name=str(number): again.read(
+                name, "garment", {"person": path}
+            )
         )
     text = f"{found} of 20 by the hashes of the match store; {20 - silent} of 20 by decoding alone"
     return Measured(text, found == 20)

@@ -144,7 +144,7 @@ def store_held(store_of: Callable) -> Callable[[Path], dict]:
 
 def pair_again(store_of: Callable, write: Callable) -> Callable[[Path], None]:
     def resume(folder: Path) -> None:
-        if store_of(folder).state(*PAIRS[1], ()) != "current":
+        if store_of(folder).state(*PAIRS[1], {}) != "current":
             write(folder, 1)
 
     return resume

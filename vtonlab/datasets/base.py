@@ -51,6 +51,13 @@ class TryOnDataset(Dataset):
         """What metrics may ask of the whole set; mmengine wants to find it."""
         return {}
 
+    @property
+    def map_settings(self) -> dict:
+        """The settings that decide what a pair's maps are at the photographs' own sizes, without
+        those that are as the class has them: part of what matches were made from.
+        """
+        return {}
+
     def __len__(self) -> int:
         raise NotImplementedError
 

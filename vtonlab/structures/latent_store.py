@@ -6,7 +6,7 @@ are encoded), so a store holds what it got, call by call, for each pair.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vtonlab.structures.pair_store import PairStore, describe_difference
+from vtonlab.structures.pair_store import NOTES, NOTHING, Files, PairStore, describe_difference
 from vtonlab.utils.upload import upload
 
 DTYPES = ("float32", "float16")
@@ -74,14 +74,14 @@ class LatentStore(PairStore):
         person_id: str,
         garment_id: str,
         calls: Mapping[str, Tensor],
-        files: Sequence = (),
+        files: Files = NOTHING,
         dtype: str = "float32",
     ) -> None:
         """Store one pair's latents with the hashes of the files they were encoded from."""
         arrays = {name: value.cpu().float().numpy().astype(dtype) for name, value in calls.items()}
         self.save(person_id, garment_id, arrays, files)
 
-    def read(self, person_id: str, garment_id: str, files: Sequence = ()) -> CachedLatents:
+    def read(self, person_id: str, garment_id: str, files: Files = NOTHING) -> CachedLatents:
         """The latents of one pair.
 
         Raises:
@@ -91,7 +91,7 @@ class LatentStore(PairStore):
         calls = {
             name: torch.from_numpy(value.astype(np.float32))
             for name, value in arrays.items()
-            if name != "images"
+            if name not in NOTES
         }
         return CachedLatents(calls, self.made_by)
 

@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from vtonlab.structures.correspondences import Correspondences
-from vtonlab.structures.pair_store import PairStore, neighbours, plain_settings
+from vtonlab.structures.pair_store import (
+    NOTHING,
+    Files,
+    PairStore,
+    neighbours,
+    plain_settings,
+)
 from vtonlab.utils.bounded import FileError, parse_json
 
 DEFAULT_ROOT = "work_dirs/matches"
@@ -22,8 +28,14 @@ DEFAULT_MAPS = ("mask", "garment_mask")
 _ARRAYS = ("person_points", "garment_points", "scores")
 
 
-def store_request(matches: Mapping, data_root, split: str) -> tuple[Path, dict]:
-    """Directory and identity (matcher, maps, data_root, split) of the store a config asks for."""
+def store_request(
+    matches: Mapping, data_root, split: str, settings: Mapping = NOTHING
+) -> tuple[Path, dict]:
+    """Directory and identity (matcher, maps, data_root, split) of the store a config asks for.
+
+    Args:
+        settings: of the data set, that decide the maps (`TryOnDataset.map_settings`).
+    """
     unknown = set(matches) - {"matcher", "root", "maps"}
     if unknown or "type" not in (matches.get("matcher") or {}):
         raise ValueError(
@@ -36,6 +48,8 @@ def store_request(matches: Mapping, data_root, split: str) -> tuple[Path, dict]:
         "data_root": str(Path(data_root).resolve()),
         "split": str(split),
     }
+    if settings and identity["maps"]:
+        identity["map_settings"] = plain_settings(settings)
     text = json.dumps(identity, sort_keys=True)
     name = f"{identity['matcher']['type']}-{hashlib.blake2b(text.encode()).hexdigest()[:10]}"
     return Path(matches.get("root") or DEFAULT_ROOT) / name, identity
@@ -46,7 +60,7 @@ def of_role(matches: Mapping, role: str) -> dict:
     return {**matches, "root": str(Path(matches.get("root") or DEFAULT_ROOT) / role)}
 
 
-def open_store(matches: Mapping, data_root, split: str) -> MatchStore:
+def open_store(matches: Mapping, data_root, split: str, settings: Mapping = NOTHING) -> MatchStore:
     """The finished store of a config's ``matches``, for reading.
 
     Args:
@@ -56,13 +70,14 @@ def open_store(matches: Mapping, data_root, split: str) -> MatchStore:
             the matcher's defaults.
         data_root: folder of the data set.
         split: name of the split, such as ``"train"``.
+        settings: see `store_request`.
 
     Raises:
         FileNotFoundError: nothing was extracted with these settings; names the command that does
             and, where matches of other settings lie beside it, what differs.
         ValueError: the store there was written with other settings, or is not finished.
     """
-    directory, identity = store_request(matches, data_root, split)
+    directory, identity = store_request(matches, data_root, split, settings)
     if not (directory / "manifest.json").is_file():
         near = neighbours(directory, f"{identity['matcher']['type']}-*", identity)
         raise FileNotFoundError(
@@ -83,13 +98,20 @@ class MatchStore(PairStore):
     command = "`python tools/extract_matches.py`"
 
     @classmethod
-    def create(cls, matches: Mapping, data_root, split: str, versions: Mapping) -> MatchStore:
+    def create(
+        cls,
+        matches: Mapping,
+        data_root,
+        split: str,
+        versions: Mapping,
+        settings: Mapping = NOTHING,
+    ) -> MatchStore:
         """Start a store, or go on with one of the same settings and versions.
 
         Raises:
             ValueError: the store there was written with other settings or versions.
         """
-        directory, identity = store_request(matches, data_root, split)
+        directory, identity = store_request(matches, data_root, split, settings)
         return cls.start(directory, {**identity, "versions": dict(versions)})
 
     def write(
@@ -97,19 +119,24 @@ class MatchStore(PairStore):
         person_id: str,
         garment_id: str,
         matches: Correspondences,
-        files: Sequence = (),
+        files: Files = NOTHING,
         report: Mapping[str, int] | None = None,
     ) -> None:
-        """Store one pair: its matches, the hashes of its photographs, what each filter removed."""
+        """Store one pair: its matches, the hashes of all files that the matcher's maps and
+        photographs came from, what each filter removed.
+        """
         counts = np.frombuffer(json.dumps(report or {}).encode(), dtype=np.uint8)
         self.save(person_id, garment_id, {**matches.to_dict(), "report": counts}, files)
 
-    def read(self, person_id: str, garment_id: str, files: Sequence = ()) -> Correspondences:
+    def unnamed(self, files: Files) -> list[str]:
+        return ["person", "garment"]
+
+    def read(self, person_id: str, garment_id: str, files: Files = NOTHING) -> Correspondences:
         """The matches of one pair.
 
         Args:
-            files: the person and garment photographs, whose contents must be those that were
-                matched.
+            files: ``person``, ``garment`` and the files of maps, as far as they are known, whose
+                contents must be those that were matched.
 
         Raises:
             FileNotFoundError, ValueError: see `load_fresh`.

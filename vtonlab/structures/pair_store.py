@@ -7,8 +7,8 @@ A store is one directory::
         pairs/<person>__<garment>.npz
 
 Every file is written under a temporary name, synced and renamed, so that a killed run leaves only
-whole files; every pair file carries a checksum and the hashes of the files it was made from. The
-same files and settings give the same bytes.
+whole files; every pair file carries a checksum and the hashes of the files it was made from, each
+by the name of its map. The same files and settings give the same bytes.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import quote
 
 import numpy as np
@@ -26,6 +27,9 @@ from vtonlab.utils.bounded import FileError, check_form, read_json, read_npz, re
 from vtonlab.utils.writing import sweep, write_atomic
 
 FORMAT = 1
+NOTES = ("images", "inputs")  # arrays of an entry that say what it was made from: hashes, names
+Files = Mapping[str, "str | Path | None"]  # by map; None for a map that has no file
+NOTHING: Mapping = MappingProxyType({})
 
 
 def plain_settings(value):
@@ -91,7 +95,7 @@ def file_hash(path) -> str:
     return hashlib.blake2b(Path(path).read_bytes(), digest_size=16).hexdigest()
 
 
-def hashes_of(files: Mapping[str, str | Path | None]) -> dict[str, str | None]:
+def hashes_of(files: Files) -> dict[str, str | None]:
     """`file_hash` of each named file; None where there is none."""
     return {
         name: file_hash(path) if path is not None and Path(path).is_file() else None
@@ -99,8 +103,10 @@ def hashes_of(files: Mapping[str, str | Path | None]) -> dict[str, str | None]:
     }
 
 
-def _state(path) -> tuple[int, int, int]:
-    """What changes when a file is replaced or written to."""
+def _state(path) -> tuple[int, int, int] | None:
+    """What changes when a file is replaced or written to; None where there is none."""
+    if path is None or not Path(path).is_file():
+        return None
     found = Path(path).stat()
     return found.st_size, found.st_mtime_ns, found.st_ino
 
@@ -132,7 +138,7 @@ class PairStore:
     def __init__(self, directory) -> None:
         self.directory = Path(directory)
         self.manifest = read_manifest(self.directory / "manifest.json")
-        self._verified: dict[str, list] = {}  # pair -> state of its files when they were hashed
+        self._verified: dict[str, dict] = {}  # pair -> state of its files when they were hashed
 
     @classmethod
     def start(cls, directory: Path, identity: Mapping):
@@ -171,9 +177,11 @@ class PairStore:
     def path(self, person_id: str, garment_id: str) -> Path:
         return self.directory / "pairs" / f"{pair_key(person_id, garment_id)}.npz"
 
-    def save(self, person_id: str, garment_id: str, arrays: dict, files: Sequence = ()) -> None:
-        """Store one pair's arrays with the hashes of the files they were made from."""
-        arrays = {**arrays, "images": np.array([file_hash(f) for f in files], dtype="S32")}
+    def save(self, person_id: str, garment_id: str, arrays: dict, files: Files = NOTHING) -> None:
+        """Store one pair's arrays with names and hashes of the files they were made from."""
+        found = {name: text for name, text in sorted(hashes_of(files).items()) if text}
+        notes = np.array([*found.values()], dtype="S32"), np.array([*found], dtype="S")
+        arrays = {**arrays, **dict(zip(NOTES, notes, strict=True))}
         buffer = io.BytesIO()
         np.savez(buffer, **arrays, checksum=np.frombuffer(_checksum(arrays), dtype=np.uint8))
         write_atomic(self.path(person_id, garment_id), buffer.getvalue())
@@ -189,7 +197,7 @@ class PairStore:
         try:
             arrays = read_npz(path)
             stored = arrays.pop("checksum").tobytes()
-            if arrays["images"].dtype.kind != "S":
+            if any(arrays[name].dtype.kind != "S" for name in NOTES if name in arrays):
                 raise ValueError("its hashes of files are no texts")
             if _checksum(arrays) != stored:
                 raise ValueError("its checksum does not match")
@@ -207,7 +215,7 @@ class PairStore:
             ) from None
         return arrays
 
-    def load_fresh(self, person_id: str, garment_id: str, files: Sequence = ()) -> dict:
+    def load_fresh(self, person_id: str, garment_id: str, files: Files = NOTHING) -> dict:
         """`load`, after the files were compared with those it was made from: hashed once per
         process, and again where size or time of one has changed meanwhile.
 
@@ -216,34 +224,69 @@ class PairStore:
             ValueError: the entry is damaged, or a file has changed; names it.
         """
         arrays = self.load(person_id, garment_id)
-        key, now = pair_key(person_id, garment_id), [_state(file) for file in files]
+        key, now = pair_key(person_id, garment_id), {n: _state(file) for n, file in files.items()}
         if files and self._verified.get(key) != now:
             self.check_files(arrays, files)
             self._verified[key] = now
         return arrays
 
-    def check_files(self, arrays: Mapping[str, np.ndarray], files: Sequence) -> None:
-        """``ValueError`` that names the first of ``files`` that has changed."""
-        for path, before in zip(files, arrays["images"].tolist(), strict=True):
-            now = file_hash(path)
-            if now != before.decode():
-                raise ValueError(
-                    f"{path} has changed since its {self.what} were made (hash {now[:8]}, was "
-                    f"{before.decode()[:8]}); run {self.command} again"
-                )
+    def unnamed(self, files: Files) -> list[str]:
+        """What the hashes are of in an entry without names, as vtonlab 0.2 wrote it."""
+        return sorted(name for name, path in files.items() if path is not None)
 
-    def state(self, person_id: str, garment_id: str, files: Sequence) -> str:
+    def noted(self, arrays: Mapping[str, np.ndarray], files: Files) -> dict[str, str]:
+        """Name and hash of each file that an entry was made from."""
+        hashes, names = (
+            [value.decode() for value in arrays[name].tolist()] if name in arrays else None
+            for name in NOTES
+        )
+        names = self.unnamed(files) if names is None else names
+        if len(names) != len(hashes):
+            raise ValueError(
+                f"{self.what} in {self.directory} were made from {len(hashes)} files a pair, and "
+                f"there are {len(names)} now ({', '.join(names)}); run {self.command} again"
+            )
+        return dict(zip(names, hashes, strict=True))
+
+    def check_files(self, arrays: Mapping[str, np.ndarray], files: Files) -> None:
+        """``ValueError`` that names the first of ``files`` that has changed, came or went since.
+
+        An entry that noted no names tells nothing of files that it did not note.
+        """
+        noted, all_noted = self.noted(arrays, files), NOTES[1] in arrays
+        for name, now in hashes_of(files).items():
+            before = noted.get(name)
+            if now == before or (before is None and not all_noted):
+                continue
+            if before is None:
+                told = f"{files[name]} was not there when the {self.what} were made from its pair"
+            elif now is None:
+                told = f"{self.what} were made from a file of {name!r}, which is not there now"
+                told += "" if files[name] is None else f" ({files[name]})"
+            else:
+                told = (
+                    f"{files[name]} has changed since its {self.what} were made (hash {now[:8]}, "
+                    f"was {before[:8]})"
+                )
+            raise ValueError(f"{told}; run {self.command} again")
+
+    def state(self, person_id: str, garment_id: str, files: Files) -> str:
         """``"current"``, ``"missing"``, or why this pair must be computed again.
 
         Args:
-            files: the person and garment photographs.
+            files: all that it is computed from.
         """
         if not self.path(person_id, garment_id).is_file():
             return "missing"
         try:
-            self.check_files(self.load(person_id, garment_id), files)
+            arrays = self.load(person_id, garment_id)
+            noted = self.noted(arrays, files)
+            self.check_files(arrays, {**dict.fromkeys(noted), **files})
         except ValueError as error:
             return str(error).split("; run ")[0]
+        for name, path in files.items():
+            if path is not None and name not in noted:
+                return f"{self.entry} of {person_id} was made by vtonlab 0.2, which noted no {path}"
         return "current"
 
     def discard(self, person_id: str, garment_id: str) -> None:

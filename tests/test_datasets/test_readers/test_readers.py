@@ -348,8 +348,7 @@ class TestPairList:
             store = MatchStore.create(request["matches"], data.data_root, data.split, {})
             for index, pair in enumerate(data.pairs):
                 found = Correspondences(points, points + 0.25 * number)
-                files = data.files(index)
-                store.write(*pair, found, (files["person"], files["garment"]), {})
+                store.write(*pair, found, data.files(index), {})
             store.finish(data.pairs, {})
             assert data.pairs[0].garment_id == ("00000_00", "00002_00")[number]
         del settings["type"]

@@ -457,9 +457,7 @@ class TestCorrespondences:
         store = MatchStore.create(matches, vitonhd, "train", versions={})
         for i, pair in enumerate(dataset.pairs):
             points = torch.full((i + 1, 2), 0.25)
-            files = dataset.files(i)
-            photos = (files["person"], files["garment"])
-            store.write(*pair, Correspondences(points, points + 0.5), files=photos)
+            store.write(*pair, Correspondences(points, points + 0.5), dataset.files(i))
         store.finish(dataset.pairs, failed={})
         return vitonhd, matches
 

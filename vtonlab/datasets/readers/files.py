@@ -18,13 +18,14 @@ from vtonlab.datasets.readers.lists import (
     read_exclusions,
     some,
 )
-from vtonlab.datasets.readers.reading import MaskFiles
+from vtonlab.datasets.readers.reading import WHITE_IS_ONE, MaskFiles
 from vtonlab.datasets.readers.verify import spread, verify_pictures
 from vtonlab.datasets.transforms.joint import Pack
 from vtonlab.ops.agnostic import CONVENTIONS
 from vtonlab.structures.latent_store import LatentStore
 from vtonlab.structures.match_store import open_store
 from vtonlab.structures.pair_store import plain_settings
+from vtonlab.structures.sample import reference_keys
 from vtonlab.utils.images import MAX_PIXELS
 
 SPLITS = ("train", "val", "test")
@@ -409,14 +410,44 @@ class FileTryOnDataset(TryOnDataset):
     def _open_matches(self, matches: Mapping | None):
         if matches is None:
             return None
-        store = open_store(matches, self.data_root, self.split)
+        store = open_store(matches, self.data_root, self.split, self.map_settings)
         store.check_pairs(self.pairs)
         return store
 
+    @property
+    def map_settings(self) -> dict:
+        usual = dict(
+            task=self.tasks[0],
+            labels=type(self).labels,
+            build_mask=None,
+            mask_files=WHITE_IS_ONE.meaning,
+        )
+        mine = {name: getattr(self, name) for name in usual} | dict(
+            mask_files=self.mask_files.meaning
+        )
+        return {name: value for name, value in mine.items() if value != usual[name]}
+
+    def match_files(self, index: int, role: str = "garment") -> dict[str, Path | None]:
+        """What a sample's matches were made from, of what this data set reads too: map -> file, or
+        None for a map that is made from others.
+
+        Args:
+            role: the garment that was matched.
+        """
+        files, keys, found = self.files(index), reference_keys(role), {}
+        names = ["person", "garment", *self.store.manifest["maps"]]
+        for name in names:  # grows while it is read
+            key, more = keys.get(name, name), ()
+            if key in files:
+                found[name], more = files[key], self.layout.companions.get(name, ())
+            elif key in self.derived:
+                found[name], more = None, self.derived[key] if key == name else ()
+            names += [source for source in more if source not in names]
+        return found
+
     def _correspondences(self, index: int):
         other = int(index if self.partner is None else self.partner[index])
-        files = self.files(other)
-        return self.store.read(*self.pairs[other], files=(files["person"], files["garment"]))
+        return self.store.read(*self.pairs[other], files=self.match_files(other))
 
     # latents --------------------------------------------------------------------------------------
 
@@ -465,12 +496,8 @@ class FileTryOnDataset(TryOnDataset):
         matches = None if self.store is None else self._correspondences(index)
         sample = self.recipe.assemble(item, self.files(index), matches)
         if self.latents is not None:
-            sample["latents"] = self.latents.read(*item.pair, files=self.all_files(index))
+            sample["latents"] = self.latents.read(*item.pair, files=self.files(index))
         return sample
-
-    def all_files(self, index: int) -> list[Path]:
-        """The files of a sample in a fixed order, for hashes."""
-        return [path for _, path in sorted(self.files(index).items())]
 
     @property
     def recipe(self) -> Recipe:

@@ -128,7 +128,7 @@ class PairListDataset(FileTryOnDataset):
             max_pixels=max_pixels,
         )  # fmt: skip
         self._stores = {
-            role: open_store(of_role(matches, role), self.data_root, self.split)
+            role: open_store(of_role(matches, role), self.data_root, self.split, self.map_settings)
             for role in self.matched
         }
         for role, store in self._stores.items():
@@ -229,7 +229,7 @@ class PairListDataset(FileTryOnDataset):
         files = self.files(other)
         photos = files["person"], files[role]
         pair = self._pair(self.items[other], role)
-        found = self._stores[role].read(*pair, files=photos)
+        found = self._stores[role].read(*pair, files=self.match_files(other, role))
         sizes = (read_image(photo, "rgb", self.max_pixels).shape[:2] for photo in photos)
         return found.affine(*(Canvas(size, self.size).affine for size in sizes))
 
