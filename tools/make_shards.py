@@ -15,7 +15,9 @@ training from shards is training from files. Only the maps that the config reads
 folder may then be moved anywhere, also to a URL that fsspec opens: s3://, gs://, https://.
 
 The run may be killed at any moment: the same command goes on with the first shard that is not
-there.
+there. Run again later, it writes those shards anew whose samples have a file, or matches, of
+another size or time than when they were written; samples that were left out as damaged count too,
+so that what was repaired since comes in.
 
 Exit codes: 0 written, 1 written without damaged samples (--damaged skip), 2 bad input.
 """
@@ -94,17 +96,18 @@ def facts_of(dataset, matches: dict | None) -> dict:
     """What a `ShardDataset` must know beside the files."""
     from vtonlab.structures.pair_store import plain_settings
 
-    recipe, files = dataset.recipe, sorted(dataset.files(0))
-    made = [name for name in recipe.maps if name not in files]
-    for name in dataset.layout.derived:  # sources stand before what is made from them
-        if name not in files and set(dataset.sources(name) or ()) <= {*files, *made}:
-            made.append(name)
+    recipe = dataset.recipe
+    kinds = dict.fromkeys(item.category for item in dataset.items)
+    read = [set(dataset.trees[kind]) for kind in kinds]  # categories may have other folders
+    there = [_maps_of(dataset, files) for files in read]
+    files = sorted(set.intersection(*read))
+    made = [name for name in there[0] if name not in files and all(name in t for t in there)]
     return plain_settings(
         dict(
             reader=type(dataset).__name__,
             metainfo={k: v for k, v in dataset.metainfo.items() if k != "size"},
             files=files,
-            made=list(dict.fromkeys(made)),
+            made=made,
             task=recipe.task,
             labels=recipe.labels,
             build_mask=dict(recipe.build_mask),
@@ -112,6 +115,31 @@ def facts_of(dataset, matches: dict | None) -> dict:
             matches=matches and {k: v for k, v in matches.items() if k != "root"},
         )
     )
+
+
+def _maps_of(dataset, files: set[str]) -> list[str]:
+    """What the files of a sample give: maps that are made from them, then the files themselves."""
+    made = [name for name in dataset.recipe.maps if name not in files]
+    for name in dataset.layout.derived:  # sources stand before what is made from them
+        if name not in files and set(dataset.sources(name) or ()) <= {*files, *made}:
+            made.append(name)
+    return list(dict.fromkeys([*made, *sorted(files)]))
+
+
+def source_state(dataset, index: int, with_matches: bool) -> list:
+    """Name, size and time of each file that a sample is written from; None where it is missing."""
+    paths = dataset.files(index)
+    if with_matches:
+        paths = {**paths, "matches": dataset.store.path(*dataset.items[index].pair)}
+    states = []
+    for name, path in sorted(paths.items()):
+        found = path.stat() if path is not None and path.is_file() else None
+        states.append([name, found and [path.name, found.st_size, found.st_mtime_ns]])
+    return states
+
+
+def _digest(states: list) -> str:
+    return hashlib.blake2b(json.dumps(states).encode(), digest_size=16).hexdigest()
 
 
 def sample_bytes(dataset, index: int, with_matches: bool, check: bool) -> bytes:
@@ -146,18 +174,19 @@ def write_shard(
     """Write samples from ``start`` on until ``limit`` bytes, under a temporary name, then rename.
 
     Returns:
-        The shard's entry of the index; ``next`` is the first sample of the next one, ``left_out``
-        what was damaged.
+        The shard's entry of the index; ``start`` is its first sample, ``next`` that of the next
+        one, ``left_out`` what was damaged, ``sources`` the state of all files, also of those.
     """
     import os
 
     from vtonlab.datasets.readers.shards import TAR_END
 
-    places, left_out, index, offset = [], [], start, 0
+    places, left_out, states, index, offset = [], [], [], start, 0
     temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
     try:
         with temporary.open("wb") as file:
             while index < len(dataset) and (offset < limit or not places):
+                states.append(source_state(dataset, index, with_matches))  # before they are read
                 try:
                     data = sample_bytes(dataset, index, with_matches, damaged == "skip")
                 except (ValueError, FileNotFoundError) as error:
@@ -182,8 +211,10 @@ def write_shard(
         bytes=offset + len(TAR_END),
         samples=len(places),
         places=places,
+        start=start,
         next=index,
         left_out=left_out,
+        sources=_digest(states),
     )
 
 
@@ -202,24 +233,30 @@ def write_set(dataset, matches: dict | None, out: Path, limit: int, damaged: str
     while start < len(dataset):
         path = out / f"{len(shards):06d}.tar"
         note = path.with_suffix(".json")
-        entry = finished(path, note, identity)
+        entry = finished(path, note, identity, start)
+        if entry is not None and stale(entry, dataset, matches is not None):
+            print(f"{path} is written again: files of its samples have changed since")
+            entry = None
         if entry is None:
+            (out / INDEX).unlink(missing_ok=True)  # it says what is in the shards
             entry = write_shard(path, dataset, start, limit, matches is not None, damaged)
             write_atomic(note, json.dumps({"identity": identity, **entry}).encode())
-        start = entry.pop("next")
+        start = entry["next"]
         shards.append(entry)
         progress(start, 0, len(dataset))
+    remove_rest(out, len(shards))
     left_out = [text for entry in shards for text in entry.pop("left_out")]
     if not any(entry["samples"] for entry in shards):
         raise ValueError(f"nothing to write to {out}: every sample is damaged")
-    shards = [entry for entry in shards if entry["samples"]]
+    kept = ("name", "bytes", "samples", "places")
+    shards = [{name: entry[name] for name in kept} for entry in shards if entry["samples"]]
     index = dict(format=FORMAT, identity=identity, facts=facts, left_out=left_out, shards=shards)
     write_atomic(out / INDEX, (json.dumps(index) + "\n").encode())
     return left_out
 
 
-def finished(path: Path, note: Path, identity: str) -> dict | None:
-    """The entry of a shard that an earlier run wrote whole, or None.
+def finished(path: Path, note: Path, identity: str, start: int) -> dict | None:
+    """The entry of a shard that an earlier run wrote whole, from sample ``start`` on, or None.
 
     Raises:
         ValueError: it belongs to another data set, or to other settings.
@@ -234,7 +271,22 @@ def finished(path: Path, note: Path, identity: str) -> dict | None:
             f"{path.parent} holds shards of another data set, list or setting: name another --out, "
             "or remove it"
         )
-    return entry if path.stat().st_size == entry["bytes"] else None
+    whole = path.stat().st_size == entry["bytes"] and entry.get("start") == start
+    return entry if whole else None
+
+
+def stale(entry: dict, dataset, with_matches: bool) -> bool:
+    """Whether a file of a shard's samples, left out or not, is another than when it was written."""
+    places = range(entry["start"], entry["next"])
+    return entry["sources"] != _digest([source_state(dataset, i, with_matches) for i in places])
+
+
+def remove_rest(out: Path, number: int) -> None:
+    """Shards of an earlier run beyond the last of this one."""
+    while (path := out / f"{number:06d}.tar").is_file():
+        path.with_suffix(".json").unlink(missing_ok=True)
+        path.unlink()
+        number += 1
 
 
 def total(folder: Path) -> Iterator[int]:

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader
 
-from vtonlab.datasets import ResumableSampler, SampleKey, VITONHDDataset
+from vtonlab.datasets import DressCodeDataset, ResumableSampler, SampleKey, VITONHDDataset
 from vtonlab.datasets.readers.shards import ShardDataset, ShardSampler
 from vtonlab.registry import DATA_SAMPLERS, DATASETS
 from vtonlab.structures.sample import collate
@@ -109,6 +110,26 @@ class TestEquality:
         for index in range(len(files)):
             assert_equal(files[index], shards[index])
 
+    def test_categories_whose_folders_differ(self, make, tmp_path):
+        """One ships masks, the others' are made: each sample from the files that it has."""
+        root = write_tree(tmp_path / "data", 12, (64, 48), "dresscode")
+        options = dict(data_root=str(root), size=(64, 64), maps=("agnostic", "mask"))
+        kinds = [item.category for item in DressCodeDataset(**options).items]
+        masks = root / kinds[0] / "agnostic_masks"
+        masks.mkdir()
+        for path in (root / kinds[0] / "images").glob("*_0.jpg"):
+            halves = np.repeat([0, 255], 32).astype(np.uint8)[:, None] * np.ones((1, 48), np.uint8)
+            Image.fromarray(halves).save(masks / f"{path.stem}.png")
+        files = DressCodeDataset(**options)
+        assert len(set(kinds)) > 1
+        make.write_set(files, None, tmp_path / "out/train", 10**6, "error")
+        shards = ShardDataset(**{**options, "data_root": str(tmp_path / "out")})
+        assert {"person", "mask"} == set(shards.members(0)) - {"json", "garment"}
+        for index in range(len(files)):
+            assert_equal(files[index], shards[index])
+        with pytest.raises(ValueError, match="holds no parse"):  # of the first category
+            ShardDataset(data_root=str(tmp_path / "out"), maps=("parse",))
+
     def test_settings_of_mask_files_are_kept(self, make, data, tmp_path):
         options = dict(mask_files=dict(threshold=60, inverted=["garment_mask"]), matches=None)
         files = from_files(data, **options)
@@ -190,6 +211,37 @@ class TestFormat:
         for path in (written / "train").iterdir():
             assert path.read_bytes() == (out / path.name).read_bytes()
 
+    def test_files_that_changed_since_are_written_anew(
+        self, make, data, tmp_path, capsys, monkeypatch
+    ):
+        tree = Path(shutil.copytree(data[0], tmp_path / "data"))
+        out, written, write = tmp_path / "out/train", [], make.write_shard
+        monkeypatch.setattr(make, "write_shard", lambda *a: written.append(a[0].name) or write(*a))
+
+        def run():
+            written.clear()
+            capsys.readouterr()
+            make.write_set(from_files((tree, None), matches=None), None, out, 40_000, "error")
+            return capsys.readouterr().out
+
+        run()
+        count = len(written)
+        assert count >= 3 and not run().count("written again") and written == []
+        mask = tree / "train/agnostic-mask/00002_00_mask.png"
+        Image.fromarray(255 - np.array(Image.open(mask))).save(mask)
+        assert "000001.tar is written again" in run() and written == ["000001.tar"]
+        files = from_files((tree, None), matches=None)
+        shards = from_shards(tmp_path / "out", data, matches=None)
+        for index in range(len(files)):
+            assert_equal(files[index], shards[index])
+        for path in (tree / "train/image").iterdir():  # far smaller: fewer shards
+            Image.fromarray(np.full((64, 48, 3), 90, np.uint8)).save(path, quality=5)
+        run()
+        left = len(list(out.glob("*.tar")))
+        assert left == len(json.loads((out / "index.json").read_text())["shards"]) < count
+        assert len(list(out.iterdir())) == 2 * left + 1
+        assert (from_shards(tmp_path / "out", data, matches=None)[5]["person"] < 120).any()
+
     def test_another_set_is_not_mixed_in(self, make, data, shards):
         with pytest.raises(ValueError, match="another data set, list or setting"):
             make.write_set(from_files(data, maps=("mask",)), data[1], shards / "train", 40_000, "x")
@@ -261,6 +313,10 @@ class TestDamage:
         assert str(path) in told
         assert len(from_shards(tmp_path / "out", data, matches=None)) == 5
         assert json.loads((out / "index.json").read_text())["left_out"] == [told]
+        shutil.copy(data[0] / "train/image/00002_00.jpg", path)  # repaired
+        files = from_files((tree, None), matches=None)
+        assert make.write_set(files, None, out, 10**6, "skip") == []
+        assert_equal(files[2], from_shards(tmp_path / "out", data, matches=None)[2])
 
     def test_a_truncated_picture_among_files(self, data, tmp_path):
         """The file readers have the same setting."""

@@ -130,8 +130,12 @@ class PairMaps:
             if self.task == "pose_transfer":
                 return np.ones(self.size(name), np.uint8)
             return self._mask()
-        assert name in ("pose", "garment_pose"), name
-        iuv = "iuv" if name == "pose" else "garment_iuv"
+        iuv = {"pose": "iuv", "garment_pose": "garment_iuv"}.get(name)
+        if iuv is None:
+            raise ValueError(
+                f"{self.source(name)} has no file of {name!r} beside it, which its maps are made "
+                "from: add it, or take what needs it out of the data set's maps"
+            )
         picture = densepose_picture(self[iuv][..., 0])
         return self._with_hair(picture, self.source(iuv)) if name == "pose" else picture
 

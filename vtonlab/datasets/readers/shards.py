@@ -46,6 +46,7 @@ from vtonlab.utils.paths import check_name
 FORMAT = 1
 INDEX = "index.json"
 MATCHES = "matches"  # the member of a sample that holds its correspondences
+ABOUT = "json"  # the one with its names
 _FORM = {
     "facts!": {
         "metainfo!": dict,
@@ -279,7 +280,7 @@ class ShardDataset(TryOnDataset):
             other = index if self.partner is None else int(self.partner[index])
             stored = (files if other == index else self.members(other))[MATCHES]
             matches = unpack_matches(stored)
-        kept = {name: file for name, file in files.items() if name in self.facts["files"]}
+        kept = {name: file for name, file in files.items() if name not in (ABOUT, MATCHES)}
         try:
             return self.recipe.assemble(self.items[index], kept, matches)
         except (ValueError, OSError) as error:
