@@ -16,7 +16,8 @@ Layouts are ``vitonhd`` (upper bodies), ``dresscode`` (all categories; ATR label
 (folders of maps with a ``pairs.csv`` that `PairListDataset` reads). Pictures are written as sRGB,
 upright, at most ``--size`` pixels high and wide; the test lists also give everybody another's
 garment. A picture of all maps of each person lies in OUT/previews, and who was refused or is
-uncertain, and why, in OUT/report.json. A run that was stopped goes on where it was.
+uncertain, and why, in OUT/report.json. A run that was stopped goes on where it was; whoever was
+prepared from another photograph or with other settings is prepared anew.
 
 ``--preparation FILE`` names a config with ``preparation = dict(type="Preparation", ...)``: your own
 human parser, pose network or DensePose files (docs/how_to/estimator.md).

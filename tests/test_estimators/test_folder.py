@@ -26,8 +26,8 @@ class OnlyRed(Told):
         return super().__call__(picture) if picture[50, 48, 0] > 100 else []
 
 
-def preparation() -> Preparation:
-    return Preparation(keypoints=OnlyRed(figure()), matte=Middle())
+def preparation(**settings) -> Preparation:
+    return Preparation(keypoints=OnlyRed(figure()), matte=Middle(), **settings)
 
 
 @pytest.fixture
@@ -277,3 +277,22 @@ def test_the_command_with_estimators_of_a_config(wardrobe, tmp_path, monkeypatch
         prepare.main([*argv, "--preparation", str(config)])
     with pytest.raises(FileNotFoundError, match=r"gone\.py does not exist"):
         prepare.main([*argv, "--preparation", str(tmp_path / "gone.py")])
+
+
+def test_other_settings_and_lost_files_are_prepared_again(photos, tmp_path):
+    out = tmp_path / "out"
+    mask, parse = (out / p for p in ("train/agnostic-mask/ben_mask.png", "train/image-parse-v3"))
+
+    def marked(size=(128, 96), **settings) -> int:
+        prepare_folder(photos, out, preparation(**settings), size=size)
+        return int((np.array(Image.open(mask)) > 0).sum())
+
+    tight = marked()
+    assert marked(build_mask=dict(dilation=0.08)) > 1.2 * tight
+    assert marked(size=(100, 75)) < 0.8 * tight
+    (parse / "ben.png").unlink()
+    marked(size=(100, 75))
+    assert (parse / "ben.png").is_file()
+    with pytest.raises(ValueError, match=r"in the layout vitonhd, not pairs: give another --out"):
+        prepare_folder(photos, out, preparation(), layout="pairs", size=(128, 96))
+    assert not (out / "pairs.csv").exists()

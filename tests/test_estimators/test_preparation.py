@@ -1,5 +1,7 @@
 """From photographs to maps: what is given is used, what is missing is made, what is unsure said."""
 
+import itertools
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +11,7 @@ from estimators_figure import SIZE, Middle, Told, figure, photograph
 from vtonlab.estimators import Preparation, PreparationError, prepare
 from vtonlab.ops.agnostic import leak_share, worn_garment
 from vtonlab.registry import ESTIMATORS
+from vtonlab.structures.pair_store import plain_settings
 from vtonlab.utils.images import read_image
 
 
@@ -208,3 +211,26 @@ def test_a_garment_is_nobody(real_data, estimator_weights):
     garment = read_image(real_data / "vitonhd_mini/test/cloth/00017_00.jpg")
     with pytest.raises(PreparationError, match="nobody is seen"):
         prepare(garment, maps=["mask"])
+
+
+def test_settings_tell_all_that_decides_the_maps():
+    """Lists, mappings and estimators within estimators; nothing that a call leaves behind."""
+    ways = [
+        dict(parse=dict(type="TransformersParser", model="x", labels="lip")),
+        dict(parse=dict(type="TransformersParser", model="x", labels="atr")),
+        dict(parse=dict(type="TransformersParser", model="x", labels="atr", size=(473, 473))),
+        dict(keypoints=dict(type="SimCCPose", model="a.onnx", size=(256, 192))),
+        dict(keypoints=dict(type="SimCCPose", model="a.onnx")),
+        dict(
+            keypoints=dict(
+                type="SimCCPose", model="a.onnx", matte=dict(type="SelfieMatte", radius=0)
+            )
+        ),
+        {},
+    ]
+    told_of = [plain_settings(Preparation(**way).settings()) for way in ways]
+    assert all(a != b for a, b in itertools.combinations(told_of, 2))
+    assert json.loads(json.dumps(told_of)) == told_of
+    parser = Preparation(**ways[0])
+    parser.parse.network = object()
+    assert plain_settings(parser.settings()) == told_of[0]

@@ -127,6 +127,16 @@ class GarmentMaskEstimator:
         raise NotImplementedError
 
 
+CONTRACTS = (
+    KeypointEstimator,
+    ParseEstimator,
+    MatteEstimator,
+    DensePoseEstimator,
+    MapFiles,
+    GarmentMaskEstimator,
+)
+
+
 def box_of(keypoints: np.ndarray) -> tuple[float, float, float, float]:
     """Left, top, right, bottom of the known keypoints (K, 3)."""
     known = keypoints[keypoints[:, 2] > 0, :2]

@@ -1,7 +1,7 @@
 """Plain photographs made a data set that every reader and the doctor know."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from vtonlab.ops.agnostic import worn_garment
 from vtonlab.ops.labels import LIP_PALETTE
 from vtonlab.ops.resize import resize_picture
 from vtonlab.ops.skeleton import draw_skeleton
-from vtonlab.structures.pair_store import hashes_of, write_atomic
+from vtonlab.structures.pair_store import hashes_of, plain_settings, write_atomic
 from vtonlab.utils.bounded import read_json_lines
 from vtonlab.utils.images import read_image
 from vtonlab.utils.journal import append, mend
@@ -48,8 +48,9 @@ def prepare_photographs(
     previews: bool = True,
     progress: Callable[[int, int, int], None] | None = None,
 ) -> dict:
-    """Write a data set of some photographs; what was written before is kept, unless a photograph or
-    its category is another one since; who was refused is tried again.
+    """Write a data set of some photographs; what was written before is kept, unless a photograph,
+    its category, ``size`` or a setting of ``preparation`` is another one since, or a file of it is
+    gone; who was refused is tried again.
 
     Args:
         people: their photographs.
@@ -65,8 +66,9 @@ def prepare_photographs(
         ``people`` (names), ``refused`` (name -> why) and ``warnings`` (name -> sentences).
 
     Raises:
-        ValueError: nobody could be prepared, garments that the layout has no place for, a name that
-            the other split has where both share a place, or another process prepares into ``out``.
+        ValueError: nobody could be prepared, garments that the layout has no place for, ``out`` has
+            another layout, a name that the other split has where both share a place, or another
+            process prepares into ``out``.
     """
     written = LAYOUTS[layout]
     _check_categories(people, layout)
@@ -74,12 +76,16 @@ def prepare_photographs(
     journal = out / f"prepared_{split}.jsonl"
     with WorkDirLock(out, "--out"):
         before = _journal(journal)
-        _check_places(people, out, written, split)
+        _check_layout(out, layout)
+        settings = plain_settings(preparation.settings())
+        how = {"layout": layout, "size": list(size), "preparation": settings}
+        _check_places(people, out, written, split, how)
         for done, person in enumerate(people, 1):
             name, entry = person.name, before.get(person.name)
-            if entry is None or not _stands(entry, person):
+            files = written.files(out, Listed(name, person.category, split))
+            if entry is None or not _stands(entry, person, how, files.values()):
                 entry = _prepare_one(person, out, preparation, written, split, size, previews)
-                append(journal, entry)
+                append(journal, entry | {"how": how})
             if entry["refused"]:
                 report["refused"][name] = entry["refused"]
             else:
@@ -118,16 +124,34 @@ def _hashes(person: Photographs) -> dict[str, str | None]:
     return hashes_of(dict(person=person.person, garment=person.garment))
 
 
-def _stands(entry: dict, person: Photographs) -> bool:
-    """Whether somebody was prepared from these very photographs, as what they are now."""
+def _stands(entry: dict, person: Photographs, how: dict, files: Iterable[Path]) -> bool:
+    """Whether somebody was prepared from these very photographs, as what they are now, in this way,
+    and all files are still there.
+    """
     if entry["refused"] or entry["category"] != person.category:
+        return False
+    if entry.get("how", how) != how or not all(file.is_file() for file in files):
         return False
     return "photographs" not in entry or entry["photographs"] == _hashes(person)
 
 
-def _check_places(people: Sequence[Photographs], out: Path, layout, split: str) -> None:
-    """Refuse to write other photographs over those of the other split, where a layout has one place
-    for both.
+def _check_layout(out: Path, layout: str) -> None:
+    """Refuse a second layout: its lists would name people whose files lie in the places of the
+    first.
+    """
+    entries = [e for split in SPLITS for e in _journal(out / f"prepared_{split}.jsonl").values()]
+    found = {e["how"]["layout"] for e in entries if "how" in e and not e["refused"]} - {layout}
+    if found:
+        raise ValueError(
+            f"{out} is a data set in the layout {min(found)}, not {layout}: give another --out"
+        )
+
+
+def _check_places(
+    people: Sequence[Photographs], out: Path, layout: WrittenLayout, split: str, how: dict
+) -> None:
+    """Refuse to write other photographs over those of the other split, or the same in another way,
+    where a layout has one place for both.
     """
     (other,) = set(SPLITS) - {split}
     taken = _journal(out / f"prepared_{other}.jsonl")
@@ -137,11 +161,12 @@ def _check_places(people: Sequence[Photographs], out: Path, layout, split: str) 
             continue
         here, there = (Listed(person.name, person.category, s) for s in (split, other))
         same_place = layout.files(out, here)["person"] == layout.files(out, there)["person"]
-        if same_place and held.get("photographs") != _hashes(person):
+        same = held.get("photographs") == _hashes(person) and held.get("how", how) == how
+        if same_place and not same:
             raise ValueError(
-                f"{person.name} is prepared for {other} already, of other photographs, and this "
-                f"layout has one place for both: give {person.person} another name, or another "
-                "--out"
+                f"{person.name} is prepared for {other} already, of other photographs or with "
+                "other settings, and this layout has one place for both: give "
+                f"{person.person} another name, or another --out"
             )
 
 

@@ -2,12 +2,13 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from vtonlab.estimators.base import MapFiles, Person, PreparationError
+from vtonlab.estimators.base import CONTRACTS, MapFiles, Person, PreparationError
 from vtonlab.estimators.map_files import fitted_labels
 from vtonlab.estimators.mattes import alone
 from vtonlab.estimators.pseudo_parse import pseudo_parse
@@ -16,6 +17,7 @@ from vtonlab.ops.agnostic import CONVENTIONS, agnostic_mask, agnostic_picture
 from vtonlab.ops.labels import densepose_picture
 from vtonlab.ops.resize import resize_picture
 from vtonlab.registry import ESTIMATORS
+from vtonlab.structures.pair_store import plain_settings
 from vtonlab.structures.sample import CATEGORIES
 from vtonlab.utils.images import read_image
 
@@ -178,11 +180,19 @@ class Preparation:
 
 
 def describe(estimator) -> dict | None:
-    """An estimator's class and plain settings."""
+    """An estimator's class and settings: plain values, lists and mappings of them, and estimators
+    that it asks.
+    """
     if estimator is None:
         return None
-    plain = {k: v for k, v in vars(estimator).items() if isinstance(v, str | int | float | bool)}
-    return {"type": type(estimator).__name__, **plain}
+    found = {"type": type(estimator).__name__}
+    for name, value in vars(estimator).items():
+        if isinstance(value, CONTRACTS):
+            found[name] = describe(value)
+        elif value is not None and not name.startswith("_"):
+            with suppress(ValueError):  # a network that was loaded is no setting
+                found[name] = plain_settings(value)
+    return found
 
 
 def prepare(
