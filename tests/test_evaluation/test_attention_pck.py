@@ -132,3 +132,26 @@ def test_intervals_and_categories_are_of_the_pooled_share():
     by_kind = [scores.by_category[kind]["attention_pck"] for kind in ("dresses", "upper_body")]
     assert by_kind == pytest.approx([0.95, 0.1]) and min(by_kind) < pooled < max(by_kind)
     assert scores.intervals["garment_mass"] == pytest.approx((0.5, 0.5))
+
+
+def test_columns_are_of_the_layer_whose_share_is_reported():
+    """A finer grid has more right queries, and yet a smaller share of them."""
+
+    def pair(coarse, fine):
+        rows = dict(coarse=(coarse, 10), fine=(fine, 40))
+        return {name: dict(queries=n, right=r, mass=0, chance=0) for name, (r, n) in rows.items()}
+
+    metric, results = AttentionPCK(), [pair(8, 16), pair(9, 20)]
+    scores = metric.compute_metrics(results)
+    assert (scores["attention_pck_layer"], scores["attention_pck"]) == ("coarse", 0.85)
+    assert [row["attention_pck"] for row in metric.columns(results)] == [0.8, 0.9]
+    assert metric.pair_weights(results)["attention_pck"] == [10, 10]
+
+
+def test_chance_at_full_size_needs_no_table_of_queries_and_keys():
+    truth = torch.tensor([[0.5, 0.5], [0.0, 1.0], [0.004, 0.996]]).repeat(100_000, 1)
+    found = chance_level(truth, (128, 96))  # as a table: 3.7e9 entries
+    keys = torch.arange(128 * 96)
+    for place in range(3):
+        expected = brute_force(keys, truth[place].expand(len(keys), 2), (128, 96)).float().mean()
+        torch.testing.assert_close(found[place], expected)

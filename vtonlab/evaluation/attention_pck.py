@@ -29,9 +29,13 @@ def chance_level(truth: Tensor, key_grid: tuple[int, int], tolerance: float = 1.
     """Share of keys that would count as correct for each of ``truth`` (N, 2): what guessing scores;
     (N,).
     """
-    keys = torch.arange(key_grid[0] * key_grid[1])
-    hits = correct_matches(keys[None].expand(len(truth), -1), truth[:, None], key_grid, tolerance)
-    return hits.float().mean(-1)
+    height, width = key_grid
+    found = []
+    for place, count in ((0, width), (1, height)):  # both axes must hit: the shares multiply
+        wanted = truth[:, place, None] * count - 0.5
+        hits = (torch.arange(count).to(truth.dtype) - wanted).abs() <= tolerance + 1e-6
+        found.append(hits.float().mean(-1))
+    return found[0] * found[1]
 
 
 @METRICS.register_module()
@@ -180,8 +184,13 @@ class AttentionPCK(PairMetric):
         return {self._named(name): queries for name in ("attention_pck", "garment_mass")}
 
     def _of_best(self, results: list[dict]) -> list[dict]:
-        """Each pair's sums in the layer that is best over all."""
-        totals = {name: {"right": sum(r[name]["right"] for r in results)} for name in results[0]}
+        """Each pair's sums in the layer whose share is best over all, as `compute_metrics` has it:
+        layers of finer grids have more queries.
+        """
+        totals = {}
+        for name in results[0]:
+            count = sum(row[name]["queries"] for row in results)
+            totals[name] = {"right": sum(row[name]["right"] for row in results) / max(count, 1)}
         best = self._best(totals)
         return [row[best] for row in results]
 
