@@ -139,6 +139,28 @@ class TestLists:
         test = VITONHDDataset(data_root=str(tree), size=None, maps=("mask",), **options)
         assert len(test) == 2 and all(p.id != p.garment_id for p in test.pairs)
 
+    def test_written_lists_leave_out_who_lacks_a_map(self, tree, tmp_path):
+        """As the finding's way out says; a map that nobody has is none."""
+        map_file(tree, "image-parse-v3", 1).unlink()
+        shutil.rmtree(tree / "train/gt_cloth_warped_mask")
+        diagnose(tree, fix_lists=tmp_path)
+        lines = (tmp_path / "train_pairs.txt").read_text().splitlines()
+        assert lines == [f"0000{i}_00.jpg 0000{i}_00.jpg" for i in (0, 2, 3)]
+
+    def test_without_garments_no_list_is_written(self, tree, tmp_path):
+        for split in ("train", "test"):
+            shutil.rmtree(tree / split / "cloth")
+        report = diagnose(tree, fix_lists=tmp_path / "lists")
+        assert "folder-required" in codes(report) and not list((tmp_path / "lists").iterdir())
+
+    def test_sets_without_own_garments_are_told_at_once(self, tmp_path, monkeypatch):
+        """Not once every picture was decoded, in place of the report."""
+        settings = Settings("mpv", 3, (64, 48))
+        write_dataset(build_layout(settings), settings, tmp_path / "data")
+        monkeypatch.setattr("vtonlab.doctor.diagnose._headers", None)
+        with pytest.raises(ValueError, match="cannot know who wears what in"):
+            diagnose(tmp_path / "data", fix_lists=tmp_path / "lists")
+
     def test_lists_from_nothing(self, tree, tmp_path):
         for split in ("train", "test"):
             (tree / f"{split}_pairs.txt").unlink()

@@ -104,6 +104,8 @@ def diagnose(
     if found is None:
         return _unrecognised(root, kind, report)
     root, what = found
+    if fix_lists is not None and what.own is None:
+        raise ValueError(f"--fix-lists cannot know who wears what in {what.layout.title}")
     report.root, report.kind, report.reader = str(root), what.name, what.reader
     parts = _survey(root, what, report)
     if known is not None:

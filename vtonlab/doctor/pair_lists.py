@@ -9,7 +9,7 @@ from vtonlab.datasets.base import derangement
 from vtonlab.datasets.readers.lists import category_of, read_rows
 from vtonlab.doctor.findings import Report
 from vtonlab.doctor.kinds import SPLITS, Kind
-from vtonlab.doctor.survey import Part, relative
+from vtonlab.doctor.survey import REQUIRED, Part, relative
 from vtonlab.structures.pair_store import write_atomic
 from vtonlab.structures.sample import CATEGORIES
 
@@ -182,8 +182,9 @@ def _check_unlisted(
 def write_lists(
     out: Path, kind: Kind, parts: Sequence[Part], unusable: Collection[str] = ()
 ) -> dict[Path, int]:
-    """Clean lists of everybody whose person and own garment are there: the train list pairs each
-    with its own garment, the test list with another of the same category.
+    """Clean lists of everybody who is complete: person, own garment, and every map that others of
+    the part have. The train list pairs each with its own garment, the test list with another of the
+    same category.
 
     Args:
         out: folder for ``train_pairs.txt`` and ``test_pairs.txt``; made if absent.
@@ -191,17 +192,13 @@ def write_lists(
 
     Returns:
         The files with their numbers of pairs.
-
-    Raises:
-        ValueError: the kind's lists are more than pairs of names.
     """
-    if kind.own is None:
-        raise ValueError(f"--fix-lists cannot know who wears what in {kind.layout.title}")
     rows: dict[str, list[list[str]]] = {split: [] for split in SPLITS}
     several = len(kind.layout.categories) > 1
     for part in parts:
-        whole = [m for m in part.members.values() if m.files["person"] and m.files["garment"]]
-        kept = [m for m in whole if f"{part.name}/{m.id}" not in unusable]
+        people = [m for m in part.members.values() if f"{part.name}/{m.id}" not in unusable]
+        needed = {name for m in people for name, file in m.files.items() if file}
+        kept = [m for m in people if all(m.files.get(n) for n in {*REQUIRED, *needed})]
         for split in SPLITS:
             mine = [m for m in kept if m.split == split]
             garments = [m.garment_id for m in mine]
