@@ -420,6 +420,10 @@ class TestPairList:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
+            (
+                "person,garment,split\na.jpg,b.jpg,trian\n",
+                "line 2 has the split 'trian', which is none of train, val, test",
+            ),
             ("person,garment\n../a.jpg,b.jpg\n", "line 2: '../a.jpg' may not be read"),
             ("person,garmnt\na.jpg,b.jpg\n", "unknown column 'garmnt'"),
             ("person,garment\na.jpg,\n", "no person or no garment"),

@@ -83,6 +83,7 @@ class FileTryOnDataset(TryOnDataset):
     tasks = ("try_on",)
     labels = "lip"
     convention = "full"  # of masks that are built, see `agnostic_mask`
+    lists_val = False  # whether the list itself says who is of split="val"
 
     def __init__(
         self,
@@ -132,8 +133,6 @@ class FileTryOnDataset(TryOnDataset):
                 "setting='unpaired' with split='train' has no true picture to learn from: use "
                 "setting='paired', or split='test'"
             )
-        if split == "val" and not holdout:
-            raise ValueError("split='val' needs holdout=..., how many people of train it gets")
         self.split, self.setting, self.size = split, setting, None if size is None else tuple(size)
         self.folder_split = "test" if split == "test" else "train"
         self.maps, self.paint_hair, self.max_pixels = tuple(maps), paint_hair, max_pixels
@@ -337,7 +336,14 @@ class FileTryOnDataset(TryOnDataset):
                 f"the list of {self.layout.title} at {self.data_root} has no pair of "
                 f"{', '.join(self.categories)} in {self.split}"
             )
+        if self.split == "val" and not (holdout or self.lists_val):
+            raise ValueError("split='val' needs holdout=..., how many people of train it gets")
         if holdout and self.folder_split == "train":
+            if self.lists_val:
+                raise ValueError(
+                    f"the list of {self.layout.title} at {self.data_root} says who is of split "
+                    f"'val': take holdout={holdout} out"
+                )
             kept = held_out(items, holdout, seed)
             items = [i for i in items if (i.pair.id in kept) == (self.split == "val")]
         if exclude is not None:
@@ -440,8 +446,8 @@ class FileTryOnDataset(TryOnDataset):
             key, more = keys.get(name, name), ()
             if key in files:
                 found[name], more = files[key], self.layout.companions.get(name, ())
-            elif key in self.derived:
-                found[name], more = None, self.derived[key] if key == name else ()
+            elif key == name and name in self.derived:
+                found[name], more = None, self.derived[name]
             names += [source for source in more if source not in names]
         return found
 

@@ -2,10 +2,9 @@
 
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 
-from vtonlab.datasets.readers.files import FileTryOnDataset
+from vtonlab.datasets.readers.files import SPLITS, FileTryOnDataset
 from vtonlab.datasets.readers.layout import Folder, Layout, Place
 from vtonlab.datasets.readers.lists import Item, Pair, category_of, read_records, stem
 from vtonlab.datasets.readers.prepared import add_prepared, maps_to_make
@@ -13,7 +12,7 @@ from vtonlab.datasets.readers.reading import Canvas
 from vtonlab.registry import DATASETS
 from vtonlab.structures.correspondences import Correspondences
 from vtonlab.structures.match_store import of_role, open_store
-from vtonlab.structures.sample import MORE_GARMENTS, key_of
+from vtonlab.structures.sample import GARMENT_MAPS, MORE_GARMENTS, key_of
 from vtonlab.utils.images import MAX_PIXELS, read_image
 from vtonlab.utils.paths import check_name, resolve_inside
 
@@ -46,8 +45,9 @@ class PairListDataset(FileTryOnDataset):
 
     The table is a CSV with a header, JSON lines, or a text list of persons, garments and
     categories. Its columns are ``person``, ``garment``, ``category`` (names or 0, 1, 2; left out:
-    ``categories`` must be one), ``split`` (rows of other splits are left out) and any of the maps;
-    each map is a file below ``data_root``::
+    ``categories`` must be one), ``split`` (``train``, ``val`` or ``test``: rows of other splits are
+    left out; where rows are ``val``, they are ``split="val"``, without ``holdout``) and any of the
+    maps; each map is a file below ``data_root``::
 
         person,garment,category,mask
         people/anna.jpg,shop/red dress.jpg,dresses,masks/anna.png
@@ -135,6 +135,8 @@ class PairListDataset(FileTryOnDataset):
             store.check_pairs([self._pair(item, role) for item in self.items])
 
     def sources(self, name: str) -> tuple[str, ...] | None:
+        if self._column != "garment" and name == "worn_mask":
+            return None  # the labels of the category are those of the first garment
         if self.task == "pose_transfer" and name == "mask":
             return ()
         if self.task != "try_on" and name == "garment_mask":
@@ -161,22 +163,18 @@ class PairListDataset(FileTryOnDataset):
         return root
 
     def _rows(self, path: Path) -> dict[Item, dict[str, str]]:
-        records = [self._with_garment(record, path) for record in read_records(path)]
-        short = {c: _by_base(stem(r.get(c, "")) for r in records) for c in ("person", "garment")}
+        records = read_records(path)
+        self._bases = {  # of all splits, so that no name depends on which one is read
+            c: _by_base(stem(r[c]) for r in records if r.get(c))
+            for c in ("person", "garment", *MORE_GARMENTS)
+        }
+        self.lists_val = any(record.get("split") == "val" for record in records)
+        split = self.split if self.lists_val else self.folder_split
         rows = {}
         for record in records:
             number = record.pop("")
-            unknown = set(record) - {"person", "garment", "category", "split", *COLUMNS}
-            if unknown or not (record.get("person") and record.get("garment")):
-                what = (
-                    f"the unknown column {sorted(unknown)[0]!r}" if unknown else "no person or no"
-                )
-                what += "" if unknown else " garment"
-                raise ValueError(
-                    f"pair list {path}, line {number} has {what}; columns are person, garment, "
-                    f"category, split, {', '.join(COLUMNS)}"
-                )
-            if (record.get("split") or self.folder_split) not in (self.split, self.folder_split):
+            self._check_columns(record, f"pair list {path}, line {number}")
+            if (record.get("split") or self.folder_split) != split:
                 continue
             try:
                 for column in record:
@@ -184,40 +182,59 @@ class PairListDataset(FileTryOnDataset):
                         check_name(record[column])
             except ValueError as error:
                 raise ValueError(f"pair list {path}, line {number}: {error}") from None
-            ids = (_id(stem(record[c]), short[c]) for c in ("person", "garment"))
-            rows[Item(Pair(*ids), self._category(record, path, number))] = record
+            if not record.get(self._column):
+                if self._wanted_maps[-1] == "skip":
+                    continue
+                raise ValueError(f"pair list {path}, line {number} has no {self._column}")
+            pair = Pair(
+                self._name("person", record["person"]),
+                self._name(self._column, record[self._column]),
+            )
+            item = Item(pair, self._category(record, path, number))
+            rows[item] = self._with_garment(record)
         if not rows:
-            raise ValueError(f"pair list {path} has no row of split {self.folder_split!r}")
+            raise ValueError(f"pair list {path} has no row of split {split!r}")
         return rows
 
-    def _with_garment(self, record: dict[str, str], path: Path) -> dict[str, str]:
-        """A line of the table with ``garment_column`` as its garment."""
+    def _check_columns(self, record: Mapping[str, str], where: str) -> None:
+        """``ValueError`` if a line of the table is none; ``where`` names it."""
+        unknown = set(record) - {"person", "garment", "category", "split", *COLUMNS}
+        if unknown or not (record.get("person") and record.get("garment")):
+            what = f"the unknown column {sorted(unknown)[0]!r}" if unknown else "no person or no"
+            what += "" if unknown else " garment"
+            raise ValueError(
+                f"{where} has {what}; columns are person, garment, category, split, "
+                f"{', '.join(COLUMNS)}"
+            )
+        if record.get("split") and record["split"] not in SPLITS:
+            raise ValueError(
+                f"{where} has the split {record['split']!r}, which is none of {', '.join(SPLITS)}: "
+                "mend it, or take the line out"
+            )
+
+    def _with_garment(self, record: dict[str, str]) -> dict[str, str]:
+        """A line of the table with ``garment_column`` as its garment, and nothing of the first."""
         if self._column == "garment":
             return record
-        if not record.get(self._column):
-            raise ValueError(f"pair list {path}, line {record.get('')} has no {self._column}")
-        mask = record.get(key_of("garment_mask", self._column), "")
-        return {**record, "garment": record[self._column], "garment_mask": mask}
+        masks = {n: record.get(key_of(n, self._column), "") for n in ("garment_mask", "worn_mask")}
+        kept = {name: value for name, value in record.items() if name not in GARMENT_MAPS}
+        return {**kept, "garment": record[self._column], **masks}
+
+    def _name(self, column: str, file: str) -> str:
+        """What a photograph is called: its file's name, with folders where two have the same."""
+        name = stem(file)
+        base = name.rpartition("/")[2]
+        return base if len(self._bases[column][base]) == 1 else name
 
     def _pair(self, item: Item, role: str) -> Pair:
         """The person and a further garment, under the name it has as a garment."""
-        return Pair(item.pair.id, self._names[role][self.rows[item][role]])
-
-    @cached_property
-    def _names(self) -> dict[str, dict[str, str]]:
-        """Role -> file of the table -> name."""
-        found = {}
-        for role in MORE_GARMENTS:
-            files = [row[role] for row in self.rows.values() if row.get(role)]
-            short = _by_base(stem(file) for file in files)
-            found[role] = {file: _id(stem(file), short) for file in files}
-        return found
+        return Pair(item.pair.id, self._name(role, self.rows[item][role]))
 
     def _load(self, index: int, item: Item) -> dict:
         sample = super()._load(index, item)
         for role in MORE_GARMENTS:
             if role in self.maps:
-                name = self._names[role][self.rows[item][role]]
+                name = self._name(role, self.rows[item][role])
                 sample[key_of("garment_id", role)] = name.replace("/", "__")
         for role in self.matched:
             sample[key_of("correspondences", role)] = self._matches_of(index, role)
@@ -255,6 +272,11 @@ class PairListDataset(FileTryOnDataset):
         return self.data_root
 
     def _lacks(self, name: str, what: str, asked: str, parent: Path, wanted: list[str]) -> str:
+        if self._column != "garment" and name in ("worn_mask", *GARMENT_MAPS):
+            return (
+                f"{self.list_file} has no column {key_of(name, self._column)!r}, which matches of "
+                f"{self._column} ask for: add it, or take {asked!r} out of the maps of `matches`"
+            )
         return (
             f"{self.list_file} has no column {name!r}"
             + (f", which {asked!r} is made from" if asked != name else "")
@@ -291,9 +313,3 @@ def _by_base(names: Iterable[str]) -> dict[str, set[str]]:
     for name in names:
         found.setdefault(name.rpartition("/")[2], set()).add(name)
     return found
-
-
-def _id(name: str, by_base: Mapping[str, set[str]]) -> str:
-    """The file's own name, or with its folders where two files have the same."""
-    base = name.rpartition("/")[2]
-    return base if len(by_base[base]) == 1 else name
