@@ -157,7 +157,7 @@ class TestLists:
         """Not once every picture was decoded, in place of the report."""
         settings = Settings("mpv", 3, (64, 48))
         write_dataset(build_layout(settings), settings, tmp_path / "data")
-        monkeypatch.setattr("vtonlab.doctor.diagnose._headers", None)
+        monkeypatch.setattr(sys.modules["vtonlab.doctor.diagnose"], "_headers", None)
         with pytest.raises(ValueError, match="cannot know who wears what in"):
             diagnose(tmp_path / "data", fix_lists=tmp_path / "lists")
 
