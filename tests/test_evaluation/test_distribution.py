@@ -144,6 +144,26 @@ def test_by_category(weights):
     assert scores["fid/dresses"] == pytest.approx(expected, rel=1e-9)
 
 
+def test_a_category_of_one_picture_costs_only_its_own_number(weights):
+    listed = [
+        dict(p, category="lower_body" if n == 0 else "dresses") for n, p in enumerate(pairs())
+    ]
+    metric = FID(by_category=True)
+    metric.process({}, listed)
+    scores = metric.compute_metrics(metric.results)
+    assert set(scores) == {"fid", "fid/dresses"}
+    assert "1 generated and 1 real" in metric.refused["fid/lower_body"]
+
+
+def test_a_folder_of_people_has_no_categories(weights):
+    metric = FID(by_category=True)
+    for number, pair in enumerate(pairs()):
+        metric.add_real(str(number), None, pair["target"])
+    metric.process({}, pairs())
+    assert set(metric.compute_metrics(metric.results)) == {"fid"}
+    assert set(metric.refused) == {"fid/upper_body", "fid/dresses"}
+
+
 def test_a_person_of_several_pairs_is_real_once(weights):
     metric = FID()
     metric.process({}, [dict(p, id="same") for p in pairs(3)])

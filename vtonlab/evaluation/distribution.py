@@ -85,6 +85,7 @@ class SetMetric(BaseMetric):
         self.features = shared_features(features)
         self.number_prefix, self.by_category = prefix, by_category
         self.directions = {name: "down" for name in self.names}
+        self.refused: dict[str, str] = {}
         self._reals_given = False
 
     @property
@@ -116,13 +117,19 @@ class SetMetric(BaseMetric):
         self.results.append(row | {"vector": self.features(picture)})
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
-        """The numbers over all pictures, and per category."""
+        """The numbers over all pictures, and per category; ``refused`` says which of the latter
+        there cannot be (few pictures, a real set without categories), and why.
+        """
         numbers = self.compare(*_sides(results))
         categories = sorted({row["category"] for row in results if row["category"]})
         if self.by_category and len(categories) > 1:
             for category in categories:
                 part = [row for row in results if row["category"] == category]
-                found = self.compare(*_sides(part))
+                try:
+                    found = self.compare(*_sides(part))
+                except NotComputableError as error:
+                    self.refused |= {f"{name}/{category}": str(error) for name in self.names}
+                    continue
                 numbers |= {f"{name}/{category}": value for name, value in found.items()}
         return numbers
 

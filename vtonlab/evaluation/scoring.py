@@ -103,6 +103,7 @@ class Panel:
         if weights is not None:
             self.scores.weights[weights.name] = weights.facts()
         if isinstance(metric, SetMetric):
+            self.scores.not_computed |= metric.refused
             real = {row["key"] for row in metric.results if row["side"] == "real"}
             self.scores.real_pictures = max(self.scores.real_pictures, len(real))
 
