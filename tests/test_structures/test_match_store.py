@@ -1,6 +1,7 @@
 """MatchStore: what is read is what was written, from these pictures, with these settings."""
 
 import pickle
+from itertools import product
 
 import numpy as np
 import pytest
@@ -191,6 +192,18 @@ def test_create_sweeps_what_a_killed_writer_left(tmp_path, request_of, photos):
     leftover.write_bytes(b"half")
     MatchStore.create(request_of(), tmp_path, "train", VERSIONS)
     assert not leftover.exists()
+
+
+def test_no_two_pairs_share_a_file(tmp_path, request_of):
+    assert pair_store.pair_key("00001_00", "b__c") == "00001_00__b__c"  # ordinary names stay
+    names = ["".join(letters) for n in range(1, 5) for letters in product("a_", repeat=n)]
+    names += ["%5F", "a%5F", "/", "%5F%5F"]
+    keys = {pair_store.pair_key(*pair) for pair in product(names, repeat=2)}
+    assert len(keys) == len(names) ** 2
+    store = MatchStore.create(request_of(), tmp_path, "train", VERSIONS)
+    store.write("a__b", "c", MATCHES)
+    store.write("a", "b__c", Correspondences.empty())
+    assert len(store.read("a__b", "c")) == 2 and len(store.read("a", "b__c")) == 0
 
 
 def test_settings_are_plain(tmp_path):

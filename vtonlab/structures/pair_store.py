@@ -112,8 +112,14 @@ def _state(path) -> tuple[int, int, int] | None:
 
 
 def pair_key(person_id: str, garment_id: str) -> str:
-    """File name stem of a pair; ids may hold any character."""
-    return f"{quote(str(person_id), safe='')}__{quote(str(garment_id), safe='')}"
+    """File name stem of a pair, of no other one; ids may hold any character.
+
+    The first ``__`` ends the person: one whose id holds that has its ``_`` quoted too.
+    """
+    person, garment = (quote(str(name), safe="") for name in (person_id, garment_id))
+    if "__" in person or person.endswith("_"):
+        person = person.replace("_", "%5F")
+    return f"{person}__{garment}"
 
 
 def _checksum(arrays: Mapping[str, np.ndarray]) -> bytes:
