@@ -102,11 +102,30 @@ def test_a_matchers_correspondences_serve_where_no_flow_is_known():
     torch.testing.assert_close(truth, centres.flip(0))
     probe = probed(Blocks(), [dict(id=["p"], correspondences=[matches])])
     assert probe.as_dict()["queries"] == 2
-    with pytest.raises(ValueError, match="needs a truth"):
+    with pytest.raises(ValueError, match="'garment' needs a truth: flow or"):
         probed(Blocks(), [dict(id=batch["id"])])
     none = dict(id=["p"], correspondences=[Correspondences.empty()])
     with pytest.raises(ValueError, match="no pair has a single query"):
         probed(Blocks(), [none]).best()
+
+
+def test_records_of_another_reference_are_measured_by_its_own_truth():
+    """Keys of the photograph of somebody who wears it: its flow, not that of the flat garment."""
+
+    class Worn(Blocks):
+        def attention_records(self, batch, sigma, layers):
+            records = super().attention_records(dict(batch, flow=batch["flow_worn"]), sigma, layers)
+            for record in records:
+                record.reference = "worn"
+            return records
+
+    batch = batch_of((0, 1)) | dict(flow_worn=batch_of((5, 6))["flow"])
+    probe = probed(Worn(NAMES[1], 0.5), [batch])
+    assert probe.best() == (NAMES[1], 0.5, 1.0)
+    expected = sum(int(flow.to_grid(GRID)[1].sum()) for flow in batch["flow_worn"])
+    assert probe.as_dict()["queries"] == expected
+    with pytest.raises(ValueError, match="'worn' needs a truth: flow_worn or correspondences_worn"):
+        truth_of(batch_of((0,)), 0, GRID, "worn")
 
 
 def test_pck_of_pairs_is_nan_without_queries():

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from vtonlab.evaluation.attention_pck import chance_level, correct_matches
+from vtonlab.structures.sample import key_of
 from vtonlab.structures.truth import true_points
 
 
@@ -33,16 +34,12 @@ class AttentionProbe:
         """Read ``layers`` (name patterns) of ``model`` on one preprocessed batch at every level.
 
         ``model`` answers ``attention_records(batch, sigma, layers)``. The truth is ``flow`` where
-        the batch has it, else ``correspondences`` (a matcher's, as the paper measures PCK).
+        the batch has it, else ``correspondences`` (a matcher's, as the paper measures PCK); those
+        of the reference that the records are of (``flow_worn``).
 
         Raises:
             ValueError: the batch has no truth, or no layer fits the patterns.
         """
-        if "flow" not in batch and "correspondences" not in batch:
-            raise ValueError(
-                "probing attention needs a truth: `flow` (SyntheticTryOn) or matches of a matcher "
-                "(`matches=dict(matcher=...)` in the data set)"
-            )
         size = len(batch["id"])
         tables: list[dict[str, list]] = [{} for _ in range(size)]
         with torch.no_grad():
@@ -51,29 +48,29 @@ class AttentionProbe:
                 if not records:
                     raise ValueError(f"no attention layer of the network fits {list(layers)}")
                 self.layers = [record.name for record in records]
-                for place, table in enumerate(tables):
-                    self._read(table, records, batch, place)
+                for record in records:
+                    self._read(tables, record, batch)
         for place, table in enumerate(tables):
             self.ids.append(str(batch["id"][place]))
             shape = (len(self.sigmas), len(self.layers))
             counts = {k: np.asarray(v, float).reshape(shape).T for k, v in table.items()}
             self.per_pair.append(counts)
 
-    def _read(self, table: dict[str, list], records: list, batch: dict, place: int) -> None:
-        for record in records:
-            index, truth = truth_of(batch, place, record.query_grid)
-            best = record.argmax()[place].cpu()[index]
-            right = correct_matches(best, truth, record.key_grid, self.tolerance)
+    def _read(self, tables: list[dict[str, list]], record, batch: dict) -> None:
+        """One record over all samples of the batch, each into its own table."""
+        found, masses = record.argmax().cpu(), record.garment_mass().mean(1).cpu()
+        for place, table in enumerate(tables):
+            index, truth = truth_of(batch, place, record.query_grid, record.reference)
+            right = correct_matches(found[place, index], truth, record.key_grid, self.tolerance)
             rows = torch.full_like(index, place), index
             entropy = record.mean_map_entropy(rows=tuple(r.to(record.query.device) for r in rows))
             keys = record.key_grid[0] * record.key_grid[1]
-            mass = record.garment_mass()[place].mean(0).cpu()[index]
             chance = chance_level(truth, record.key_grid, self.tolerance)
             for name, value in (
                 ("queries", float(len(index))),
                 ("right", float(right.sum())),
                 ("entropy", float(entropy.sum()) / float(np.log(keys))),
-                ("mass", float(mass.sum())),
+                ("mass", float(masses[place, index].sum())),
                 ("chance", float(chance.sum())),
             ):
                 table.setdefault(name, []).append(value)
@@ -118,9 +115,23 @@ class AttentionProbe:
         } | {name: values.round(5).tolist() for name, values in tables.items()}
 
 
-def truth_of(batch: dict, place: int, query_grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Queries of one sample whose garment point is known: index (Q,) int64, points (Q, 2)."""
-    points, known = true_points(batch, place, query_grid)
+def truth_of(
+    batch: dict, place: int, query_grid: tuple[int, int], reference: str = "garment"
+) -> tuple[Tensor, Tensor]:
+    """Queries of one sample whose point in a reference is known: index (Q,) int64, points (Q, 2).
+
+    Raises:
+        ValueError: the batch has no truth of that reference.
+    """
+    keys = {name: key_of(name, reference) for name in ("flow", "correspondences")}
+    truths = {name: batch[key] for name, key in keys.items() if key in batch}
+    if not truths:
+        raise ValueError(
+            f"probing attention to {reference!r} needs a truth: {' or '.join(keys.values())} "
+            "(SyntheticTryOn has flows, a matcher finds correspondences: "
+            "`matches=dict(matcher=...)` in the data set)"
+        )
+    points, known = true_points(truths, place, query_grid)
     index = known.nonzero()[:, 0]
     return index, points[index]
 
