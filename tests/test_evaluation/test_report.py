@@ -201,6 +201,43 @@ def test_only_equal_protocols_stand_side_by_side(tmp_path):
     assert 'id="picks"' not in page  # nobody saved attention
 
 
+def test_sizes_do_not_stand_side_by_side(tmp_path):
+    """``--size`` changes a protocol; size "prediction" and own metrics compare as it was drawn."""
+    for name, compared in (("a", [32, 24]), ("b", [64, 48]), ("c", [32, 24])):
+        of_protocol(fake_results(tmp_path / name / "x", name, attention=0), size=compared)
+    for name, side, protocol in (("d", 1, "own"), ("e", 2, "own"), ("f", 1, None), ("g", 2, None)):
+        folder, size = tmp_path / name / "x", (32 * side, 24 * side)
+        fake_results(folder, name, attention=0, protocol=protocol, size=size)
+        of_protocol(folder, size="prediction")
+    groups = {group.name: [s.name for s in group.systems] for group in collect([tmp_path])}
+    assert groups == {
+        "paired, ours at 32x24": ["a", "c"],
+        "paired, ours at 64x48": ["b"],
+        "paired, own at 32x24": ["d"],
+        "paired, own at 64x48": ["e"],
+        "paired, own metrics at 32x24": ["f"],
+        "paired, own metrics at 64x48": ["g"],
+    }
+
+
+def of_protocol(folder: Path, **changes) -> None:
+    """Other settings of the protocol that a folder was scored under, if any."""
+    facts = json.loads((folder / "results.json").read_text())
+    if facts["protocol"]:
+        facts["protocol"] |= changes
+    (folder / "results.json").write_text(json.dumps(facts))
+
+
+def test_lists_without_a_name_are_told_apart(tmp_path):
+    for name, digest in (("a", "12" * 32), ("b", "34" * 32)):
+        folder = fake_results(tmp_path / name / "x", name, attention=0)
+        facts = json.loads((folder / "results.json").read_text())
+        facts["list"] = dict(sha256=digest, pairs=6)
+        (folder / "results.json").write_text(json.dumps(facts))
+    names = [group.name for group in collect([tmp_path])]
+    assert names == [f"paired, ours, list {part * 6} (6 pairs)" for part in ("12", "34")]
+
+
 def test_many_pictures_and_maps_lie_beside_the_page(tmp_path, monkeypatch):
     from vtonlab.evaluation.report import page as module
 

@@ -8,6 +8,7 @@ from vtonlab.evaluation.report.charts import Series
 from vtonlab.evaluation.report.curves import read_curves
 from vtonlab.evaluation.results import RESULTS, Results, find_results, pair_name, read_results
 from vtonlab.utils.bounded import NUMBER, check_form, naming, read_json
+from vtonlab.utils.images import inspect_image
 
 COLOURS = ("#64748b", "#e4572e", "#0f9d8a", "#7c5cbf", "#c98a00", "#2f7fd6", "#b0457b", "#5b8c2a")
 COMMANDS = "commands.txt"  # of a work directory, one line for each start of its training
@@ -54,7 +55,9 @@ class System:
 
 @dataclass
 class Group:
-    """Systems scored on the same pairs under the same protocol; only these stand side by side."""
+    """Systems scored on the same pairs under the same protocol at the same size; only these stand
+    side by side.
+    """
 
     name: str
     systems: list[System]
@@ -108,19 +111,40 @@ def collect(work_dirs: Sequence[str | Path], names: Mapping[str, str] | None = N
 
 
 def _grouped(systems: list[System]) -> list[Group]:
-    groups: dict[tuple, Group] = {}
+    found: dict[tuple, list[System]] = {}
     for system in systems:
         facts = system.facts
         protocol = (facts.get("protocol") or {}).get("name") or "own metrics"
-        pairs = facts.get("list") or {}
-        key = (facts["setting"], protocol, pairs.get("sha256"))
-        name = f"{facts['setting']}, {protocol}"
-        if key not in groups:
-            if any(group.name == name for group in groups.values()):
-                name += f", {pairs.get('name')} ({pairs.get('pairs')} pairs)"
-            groups[key] = Group(name, [])
-        groups[key].systems.append(system)
-    return list(groups.values())
+        pairs = (facts.get("list") or {}).get("sha256")
+        key = (facts["setting"], protocol, _compared_size(system), pairs)
+        found.setdefault(key, []).append(system)
+    return [Group(_heading(key, found), alike) for key, alike in found.items()]
+
+
+def _compared_size(system: System) -> str:
+    """HEIGHTxWIDTH that a system was scored at; "an unknown size" where no picture tells."""
+    size = (system.facts.get("protocol") or {}).get("size")
+    if not isinstance(size, list):
+        row = system.rows[0] if system.rows else {}
+        path = row.get("person_file" if size == "truth" else "scored_file")
+        if path is None or not path.is_file():
+            return "an unknown size"
+        size = inspect_image(path, deep=False).size
+    return "x".join(map(str, size))
+
+
+def _heading(key: tuple, found: Mapping[tuple, list[System]]) -> str:
+    """Setting and protocol, then the size and the list where these tell two groups apart."""
+    setting, protocol, size, _ = key
+    alike = [other for other in found if other[:2] == key[:2]]
+    name = f"{setting}, {protocol}"
+    if len({other[2] for other in alike}) > 1:
+        name += f" at {size}"
+    if len({other[3] for other in alike}) > 1:
+        pairs = found[key][0].facts.get("list") or {}
+        listed = pairs.get("name") or f"list {str(pairs.get('sha256'))[:12]}"
+        name += f", {listed} ({pairs.get('pairs')} pairs)"
+    return name
 
 
 def _tell_apart(systems: list[System]) -> None:
