@@ -124,6 +124,17 @@ def test_matcher_gives_correspondences_inside_both_masks():
     )
 
 
+@pytest.mark.parametrize("side", ["person_mask", "garment_mask"])
+def test_masks_of_another_size_are_told_apart(side):
+    """A garment mask twice as large was read at the wrong places."""
+    vertices, faces, _ = sheet()
+    matcher, picture = SMPLFlowMatcher(faces=faces), np.zeros((*SIZE, 3), np.uint8)
+    body = dict(vertices=vertices, garment_vertices=vertices)
+    mask = np.ones((SIZE[0] * 2, SIZE[1] * 2), np.uint8)
+    with pytest.raises(ValueError, match=f"{side} is 96x80 but its picture 48x40"):
+        matcher.explain(picture, picture, body=body, **{side: mask})
+
+
 def test_wholly_inside_is_the_floor_of_a_bilinear_sample():
     mask = (np.random.default_rng(0).random((12, 10)) > 0.3).astype(np.uint8)
     flow = np.random.default_rng(1).uniform(0.6, 9.4, (20, 20, 2)).astype(np.float32)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vtonlab.matchers.base import Matcher
+from vtonlab.matchers.base import Matcher, check_mask
 from vtonlab.matchers.report import MatchReport
 from vtonlab.matchers.smpl_body import SMPLBody, project
 from vtonlab.ops.mesh_flow import BACKGROUND, FOUND, HIDDEN, mesh_flow
@@ -142,6 +142,8 @@ class SMPLFlowMatcher(Matcher):
                 "SMPLFlowMatcher needs the sample's `body` map (projected vertices); data sets "
                 "give it with with_body=True"
             )
+        check_mask("SMPLFlowMatcher", "person_mask", person_mask, person)
+        check_mask("SMPLFlowMatcher", "garment_mask", garment_mask, garment)
         field, status = self.flow(body, person.shape[:2], garment.shape[:2], garment_mask)
         counts = {
             "candidates": int((status != BACKGROUND).sum()),
