@@ -43,8 +43,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def build(config, loader: str):
-    """Data set without latents and transforms, codec, conditioner and data preprocessor."""
-    from vtonlab.registry import BACKBONES, CONDITIONERS, DATASETS, MODELS
+    """Data set without latents and with transforms that add words alone (a prompt may ask for
+    them), codec, conditioner and data preprocessor.
+    """
+    from vtonlab.datasets.transforms.joint import adds_words_alone
+    from vtonlab.registry import BACKBONES, CONDITIONERS, DATASETS, MODELS, TRANSFORMS
 
     if not config.get(loader):
         raise ValueError(f"the config has no {loader}")
@@ -53,7 +56,14 @@ def build(config, loader: str):
         raise ValueError(
             f"model {model.get('type')!r} has no codec and conditioner: nothing to encode"
         )
-    request = dict(config[loader]["dataset"], latents=None, transforms=None, matches=None)
+    request = dict(config[loader]["dataset"], latents=None, matches=None)
+    request["transforms"] = [
+        each
+        for each in request.get("transforms") or ()
+        if adds_words_alone(
+            TRANSFORMS.get(each["type"]) if isinstance(each["type"], str) else each["type"]
+        )
+    ]
     request["shuffle_correspondences"] = False
     dataset = DATASETS.build(request)
     codec = BACKBONES.build(dict(model.codec)).requires_grad_(False).eval()

@@ -186,6 +186,20 @@ class TestStaleness:
             dataset(tree, latents=folder, transforms=[dict(type="RandomHFlip")])
         dataset(tree, latents=folder, transforms=[dict(type="Pack", keys=MAPS)])[0]
 
+    def test_words_are_not(self, tree, folder, tmp_path):
+        (tmp_path / "captions").mkdir()
+        words = dict(type="Captions", source=str(tmp_path / "captions"), default="a shirt")
+        transforms = [dict(type="Task", name="try_on"), words]
+        sample = dataset(tree, latents=folder, transforms=transforms)[0]
+        assert (sample["task"], sample["caption"]) == ("try_on", "a shirt") and sample["latents"]
+
+    def test_maps_are_compared_by_name(self, tree, folder):
+        options = dict(data_root=str(tree), size=SIZE, latents=folder)
+        assert VITONHDDataset(maps=MAPS[1:3], **options)[0]["latents"]  # fewer than were encoded
+        more = VITONHDDataset(maps=["keypoints", *MAPS], **options)
+        with pytest.raises(ValueError, match=r"keypoints\.json was not there when the"):
+            more[0]
+
     def test_another_order_of_calls(self, tree, folder, settings, make_model):
         model = make_model(**settings)
         sample = dataset(tree, latents=folder)[0]
@@ -208,6 +222,12 @@ def test_the_tool_and_a_training_run(tree, tmp_path, capsys, monkeypatch):
     import cache_latents
 
     monkeypatch.chdir(ROOT)
+    (tmp_path / "words").mkdir()
+    words = dict(type="Captions", source=str(tmp_path / "words"), default="a shirt")
+    asked = finalize(load_config("configs/coral/dit_tiny_vitonhd.py", {"data_root": str(tree)}))
+    asked.train_dataloader.dataset.transforms = [dict(type="RandomHFlip"), words]
+    data = cache_latents.build(asked, "train_dataloader")[0]
+    assert [type(each).__name__ for each in data.transforms] == ["Captions"]
     options = {"data_root": str(tree), "train_dataloader.dataset.matches": None}
     out = tmp_path / "latents"
     arguments = ["configs/coral/dit_tiny_vitonhd.py", "--out", str(out)]

@@ -12,6 +12,7 @@ key                value                       meaning
 ``index``          int                         place in the data set
 ``position``       int                         global sample number of the run
 ``source_size``    (int, int)                  height and width of the person's file, if resized
+``garment_source_size``  (int, int)            the same of the garment's file
 ``person``         (H, W, 3) uint8 RGB         the photograph; the target too, in paired data
 ``garment``        (Hg, Wg, 3) uint8 RGB       flat product picture
 ``agnostic``       (H, W, 3) uint8 RGB         person with the try-on area painted grey

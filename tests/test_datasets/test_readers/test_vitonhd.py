@@ -51,7 +51,8 @@ class TestReading:
         sample = make(vitonhd, maps=ALL)[1]
         train, name = vitonhd / "train", "00001_00"
         assert (sample["id"], sample["garment_id"], sample["index"]) == (name, name, 1)
-        assert sample["category"] == "upper_body" and sample["source_size"] == (64, 48)
+        assert sample["category"] == "upper_body"
+        assert sample["source_size"] == sample["garment_source_size"] == (64, 48)
         for key, path in dict(
             person="image", garment="cloth", agnostic="agnostic-v3.2", pose="image-densepose"
         ).items():

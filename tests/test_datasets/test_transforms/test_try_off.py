@@ -47,6 +47,13 @@ def test_correspondences_and_flow_are_inverted(samples):
     assert known.float().mean() > 0.8 and error[known].median() < 1.5
 
 
+def test_the_size_on_file_is_that_of_the_generated_picture(samples):
+    plain = samples[0] | dict(source_size=(100, 80), garment_source_size=(60, 60))
+    turned = TryOff()(plain)
+    assert turned["source_size"] == (60, 60) and turned["garment_source_size"] == (100, 80)
+    assert "source_size" not in TryOff()(samples[0] | dict(source_size=(100, 80)))
+
+
 def test_what_it_cannot_turn_is_named(samples):
     plain = samples[0]
     with pytest.raises(ValueError, match="shows a person in another garment"):

@@ -65,6 +65,7 @@ class Recipe:
             garment_id=item.pair.garment_id.replace("/", "__"),
             category=item.category,
             source_size=canvases["person"].source,
+            garment_source_size=canvases["garment"].source,
             person=canvases["person"].photo(maps["person"]),
             garment=canvases["garment"].photo(maps["garment"]),
         )

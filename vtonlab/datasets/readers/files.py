@@ -20,7 +20,7 @@ from vtonlab.datasets.readers.lists import (
 )
 from vtonlab.datasets.readers.reading import WHITE_IS_ONE, MaskFiles
 from vtonlab.datasets.readers.verify import spread, verify_pictures
-from vtonlab.datasets.transforms.joint import Pack
+from vtonlab.datasets.transforms.joint import Pack, adds_words_alone
 from vtonlab.ops.agnostic import CONVENTIONS
 from vtonlab.structures.latent_store import LatentStore
 from vtonlab.structures.match_store import open_store
@@ -68,7 +68,7 @@ class FileTryOnDataset(TryOnDataset):
             ``correspondences``.
         shuffle_correspondences: control: each pair gets the matches of another.
         latents: folder of encoded pictures that `tools/cache_latents.py` made for this data set and
-            model; adds ``latents``, which cannot be augmented.
+            model; adds ``latents``, which cannot be augmented: transforms may add words alone.
         transforms, seed, keep_in_memory, damaged: see `TryOnDataset`.
         follow_links: allow symbolic links that lead out of ``data_root``.
         max_pixels: refuse larger pictures.
@@ -477,7 +477,8 @@ class FileTryOnDataset(TryOnDataset):
     def _open_latents(self, latents: str | None) -> LatentStore | None:
         if latents is None:
             return None
-        moving = [type(t).__name__ for t in self.transforms if not isinstance(t, Pack)]
+        still = [isinstance(t, Pack) or adds_words_alone(t) for t in self.transforms]
+        moving = [type(t).__name__ for t, ok in zip(self.transforms, still, strict=True) if not ok]
         if moving:
             raise ValueError(
                 f"latents={latents!r} are of the pictures as they lie on disk, but {moving[0]} "

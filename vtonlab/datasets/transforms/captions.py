@@ -22,6 +22,8 @@ class Captions:
         ValueError: a table without these columns; a garment without a caption.
     """
 
+    words_alone = True  # so that it goes with cached latents
+
     def __init__(self, *, source: str, default: str | None = None) -> None:
         self.source, self.default = Path(source), default
         if not self.source.exists():

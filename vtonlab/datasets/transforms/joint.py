@@ -258,6 +258,13 @@ class Pack:
         return {key: value for key, value in sample.items() if key in kept}
 
 
+def adds_words_alone(transform) -> bool:
+    """Whether a transform, or its class, says that it leaves all pictures as they are and needs
+    none: ``words_alone = True``.
+    """
+    return getattr(transform, "words_alone", False)
+
+
 def _maps(sample: dict) -> list[str]:
     return [key for key in (*PICTURES, *MASKS, *LABEL_MAPS) if key in sample]
 

@@ -11,6 +11,8 @@ class Task:
         name: such as ``"try_on"`` or ``"try_off"``.
     """
 
+    words_alone = True  # so that it goes with cached latents
+
     def __init__(self, *, name: str) -> None:
         self.name = name
 

@@ -9,9 +9,10 @@ from vtonlab.ops.agnostic import agnostic_picture
 from vtonlab.ops.labels import densepose_picture
 from vtonlab.registry import TRANSFORMS
 
-KNOWN = set("id garment_id category index position rng source_size".split()) | set(
-    "person garment agnostic mask garment_mask pose".split()
-)
+KNOWN = {
+    *"id garment_id category index position rng source_size garment_source_size".split(),
+    *"person garment agnostic mask garment_mask pose".split(),
+}
 _TORSO = 1  # DensePose part whose colour shows where cloth lies
 
 

@@ -10,7 +10,11 @@ from vtonlab.structures.flow_field import FlowField
 
 GREY = 128  # of an agnostic picture's hole
 # Maps of the other picture that have no counterpart, and what is made anew.
-LEFT_OUT = ("agnostic", "pose", "parse", "iuv", "keypoints", "body", "target", "latents")
+LEFT_OUT = (
+    *("agnostic", "pose", "parse", "iuv", "keypoints", "body", "target", "latents"),
+    "source_size",
+)
+_SIZES = {"source_size": "garment_source_size", "garment_source_size": "source_size"}
 
 
 @TRANSFORMS.register_module()
@@ -18,10 +22,11 @@ class TryOff:
     """Exchanges person and garment: ``person`` (what is generated) is the flat garment, ``garment``
     (what is seen) the photograph of the person who wears it.
 
-    ``mask`` and ``worn_mask`` are the garment's mask, ``garment_mask`` is the worn garment's, and
-    correspondences are inverted: each garment point has its person point. ``flow`` is that of the
-    inverted correspondences, for data whose truth is dense. The maps of the person that a flat
-    garment has none of are left out; so `agnostic` is no reference of this task.
+    ``mask`` and ``worn_mask`` are the garment's mask, ``garment_mask`` is the worn garment's,
+    ``source_size`` that of the garment's file, and correspondences are inverted: each garment point
+    has its person point. ``flow`` is that of the inverted correspondences, for data whose truth is
+    dense. The maps of the person that a flat garment has none of are left out; so `agnostic` is no
+    reference of this task.
 
     Raises:
         ValueError: the garment is not worn by the person (``target`` in the sample), or a mask is
@@ -54,6 +59,7 @@ class TryOff:
             "worn_mask": sample["garment_mask"],
             "garment_mask": sample["worn_mask"],
         }
+        turned |= {mine: sample[theirs] for mine, theirs in _SIZES.items() if theirs in sample}
         grey = np.full_like(sample["garment"], GREY)
         turned |= {name: grey for name in self.blank}
         matches = sample.get("correspondences")
