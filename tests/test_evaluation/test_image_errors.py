@@ -5,6 +5,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from vtonlab.evaluation import ImageErrors
 from vtonlab.evaluation.bounds import mean_colour_fill
 from vtonlab.evaluation.image_errors import l1_inside, psnr_outside, ssim_inside
+from vtonlab.evaluation.scoring import Scores, add_columns
 
 
 @pytest.fixture
@@ -77,3 +78,18 @@ def test_metric_averages_over_pictures(pictures):
     scores = metric.compute_metrics(metric.results)
     assert scores["l1_inside"] == pytest.approx(l1_inside(image, target, mask) / 2)
     assert scores["pictures"] == 2 and scores["ssim_inside"] <= 1.0
+
+
+def test_data_that_know_the_flow_of_some_pictures_alone():
+    """The share compares errors and bounds of the same pictures; each number has its interval."""
+    metric = ImageErrors()
+    cloth = dict(l1_cloth=0.1, l1_cloth_copy=0.05, l1_cloth_plain=0.2)
+    rendered = dict(l1_inside=0.1, l1_inside_fill=0.2, l1_inside_copy=0.05, **cloth)
+    photograph = dict(l1_inside=0.5, l1_inside_fill=0.9)
+    metric.results = [photograph, rendered, rendered]
+    scores = metric.compute_metrics(metric.results)
+    assert scores["l1_inside"] == pytest.approx(0.7 / 3)
+    assert scores["share_of_the_way"] == pytest.approx((0.2 - 0.1) / (0.2 - 0.05))
+    table = Scores(metrics=scores, rows=[{}, {}, {}])
+    add_columns(table, [metric])
+    assert {"l1_inside", "l1_cloth", "l1_inside_copy"} <= set(table.intervals)

@@ -71,7 +71,7 @@ class ImageErrors(PairMetric):
     Each is computed per picture and averaged over pictures. ``l1_inside_fill`` is what painting the
     true mean colour into the mask would score. Where the data know the true flow (rendered people),
     ``l1_inside_copy`` is what copying by it would (see ``copied_picture``), ``share_of_the_way`` is
-    ``(fill - error) / (fill - copy)`` of the means, and ``print_contrast`` and
+    ``(fill - error) / (fill - copy)`` of their means over these, and ``print_contrast`` and
     ``print_orientation`` tell whether the print of the worn garment is there and runs the right way
     (see ``print_scores``), over the garments that have one. ``l1_inside_plain`` is what the truth
     with the visible garment in its mean colour would score, and ``share_of_the_print`` is
@@ -134,8 +134,10 @@ class ImageErrors(PairMetric):
         found = super().compute_metrics(results)
         if any("l1_inside_copy" in row for row in results):
             found |= {name: mean([row.get(name) for row in results]) for name in self.of_truth}
-            error, fill, copy = (
-                found[name] for name in ("l1_inside", "l1_inside_fill", "l1_inside_copy")
+            rows = [row for row in results if row.get("l1_inside_copy") is not None]
+            error, fill, copy = (  # of one set: data may know the flow of some pictures alone
+                mean([row[name] for row in rows])
+                for name in ("l1_inside", "l1_inside_fill", "l1_inside_copy")
             )
             if None not in (error, fill, copy):
                 found["share_of_the_way"] = share_of_the_way(error, fill, copy)

@@ -116,7 +116,7 @@ def add_columns(scores: Scores, metrics: Sequence) -> None:
             weights |= metric.pair_weights(metric.results)
             for row, found in zip(scores.rows, metric.columns(metric.results), strict=True):
                 row |= found
-    names = [k for k in (scores.rows[0] if scores.rows else ()) if k in scores.metrics]
+    names = [*dict.fromkeys(k for row in scores.rows for k in row if k in scores.metrics)]
     for name in names:
         there = [n for n, row in enumerate(scores.rows) if row.get(name) is not None]
         values = [scores.rows[n][name] for n in there]
