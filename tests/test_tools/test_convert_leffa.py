@@ -101,6 +101,25 @@ def test_round_trip_is_the_identity(files, theirs):
     assert all(torch.equal(again[key], value) for key, value in theirs.items())
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_called_and_kept(theirs, tmp_path, dtype):
+    torch.save({key: value.to(dtype) for key, value in theirs.items()}, tmp_path / "half.pth")
+    args = arguments(tmp_path / "half.pth", tmp_path / "ours.safetensors", folder=tmp_path / "base")
+    assert converter.run(args, SMALL).count("self-check") == 3
+    assert {value.dtype for value in converter.read(args.target).values()} == {dtype}
+    converter.run(arguments(args.target, tmp_path / "again.pth", back=True), SMALL)
+    assert {value.dtype for value in converter.read(tmp_path / "again.pth").values()} == {dtype}
+
+
+def test_what_an_earlier_conversion_kept_beside_goes_with_it(theirs, tmp_path):
+    """It would be read as weights of the new file."""
+    target = tmp_path / "ours.safetensors"
+    converter.write({"w": torch.ones(1), "released.betas": torch.ones(2)}, target)
+    assert set(converter.read(target)) == {"w", "released.betas"}
+    converter.write({"w": torch.ones(1)}, target)
+    assert set(converter.read(target)) == {"w"}
+
+
 def build(files, **conditioner):
     from vtonlab.models import TryOnDiffusion
 
@@ -155,6 +174,18 @@ def test_bad_input_is_named(theirs, tmp_path):
         converter.backward(converter.forward(theirs, model) | {"x": torch.zeros(1)}, model)
     with pytest.raises(FileNotFoundError, match=r"none\.pth"):
         converter.run(arguments(tmp_path / "none.pth", tmp_path / "x.safetensors"), SMALL)
+    torch.save(theirs, tmp_path / "whole.pth")
+    with pytest.raises(ValueError, match="is a folder: name the new file"):
+        converter.run(arguments(tmp_path / "whole.pth", tmp_path), SMALL)
+    for content, said in (
+        ([1], "holds a list, not a state dict"),
+        ({"state_dict": [torch.ones(1)]}, "holds a list, not a state dict"),
+        ({"model": theirs, "step": 3}, "its 'model' is a dict; save the weights alone"),
+        ({**theirs, "step": 3}, "its 'step' is a int"),
+    ):
+        torch.save(content, tmp_path / "odd.pth")
+        with pytest.raises(ValueError, match=rf"odd\.pth .*{said}"):
+            converter.run(arguments(tmp_path / "odd.pth", tmp_path / "x.safetensors"), SMALL)
 
 
 def test_each_file_has_its_own_scaling(files):

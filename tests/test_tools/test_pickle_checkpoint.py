@@ -52,6 +52,16 @@ def test_data_is_kept_and_classes_are_dropped_by_name(convert, tmp_path, capsys)
     assert all(torch.equal(state[k], v) for k, v in weights.items())
 
 
+@pytest.mark.parametrize("content", [b"", b"<html>", b"PK\x03\x04", b"\x80\x02?"])
+def test_what_is_no_checkpoint_is_a_sentence(convert, tmp_path, capsys, content):
+    (tmp_path / "x.ckpt").write_bytes(content)
+    assert convert(tmp_path / "x.ckpt", tmp_path / "new.pth", "--i-trust-this-file") == 2
+    assert "x.ckpt: " in capsys.readouterr().err
+
+
 def test_bad_input_is_a_sentence(convert, tmp_path, capsys):
+    torch.save({"state_dict": [torch.ones(1)]}, tmp_path / "list.pth")
+    assert convert(tmp_path / "list.pth", tmp_path / "x.safetensors", "--i-trust-this-file") == 2
+    assert "holds no weights" in capsys.readouterr().err
     assert convert(tmp_path / "none.pth", tmp_path / "x.pth", "--i-trust-this-file") == 2
     assert "no checkpoint at" in capsys.readouterr().err

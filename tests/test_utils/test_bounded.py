@@ -247,6 +247,29 @@ def test_a_packed_checkpoint_is_refused_before_it_is_unpacked(tmp_path):
         read_torch(packed)
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "it is empty"),
+        (b"<html>404 Not Found", "it is no checkpoint, it begins with b'<html>404"),
+        (b"version https://git-lfs.github.com/spec/v1", "Git LFS pointer"),
+        (b"PK\x03\x04 half of a file", "its end is missing"),
+    ],
+)
+def test_what_is_no_checkpoint_is_not_called_a_pickle(tmp_path, content, said):
+    (tmp_path / "x.pth").write_bytes(content)
+    with pytest.raises(FileError, match=rf"x\.pth: .*{said}") as raised:
+        read_torch(tmp_path / "x.pth")
+    assert not isinstance(raised.value, PickledClassesError)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_both_forms_of_torch_are_read(tmp_path, zipped):
+    torch = pytest.importorskip("torch")
+    torch.save({"w": torch.ones(2)}, tmp_path / "x.pth", _use_new_zipfile_serialization=zipped)
+    assert read_torch(tmp_path / "x.pth")["w"].tolist() == [1, 1]
+
+
 def test_pickled_classes_are_an_error_of_their_own(tmp_path):
     import pickle
 

@@ -69,6 +69,8 @@ def main() -> int:
 
     from vtonlab.engine.checkpoints.files import save_checkpoint_file, save_safetensors
     from vtonlab.engine.cli import FINDINGS, OK
+    from vtonlab.utils.bounded.source import naming_file
+    from vtonlab.utils.bounded.tensors import check_start
 
     if not args.source.is_file():
         raise FileNotFoundError(f"no checkpoint at {args.source}")
@@ -80,7 +82,9 @@ def main() -> int:
             f"know where it comes from"
         )
     dropped: list[str] = []
-    loaded = torch.load(args.source, map_location="cpu", weights_only=False)
+    with naming_file(args.source):
+        check_start(args.source)
+        loaded = torch.load(args.source, map_location="cpu", weights_only=False)
     kept = keep_plain(loaded, "", dropped)
     if not isinstance(kept, dict):
         raise ValueError(f"{args.source} holds a {type(loaded).__name__}, not a dictionary")
@@ -88,7 +92,8 @@ def main() -> int:
         save_checkpoint_file(kept, args.target)
     else:
         state = kept.get("state_dict", kept)
-        tensors = {k: v for k, v in state.items() if isinstance(v, torch.Tensor)}
+        plain = state.items() if isinstance(state, dict) else ()
+        tensors = {k: v for k, v in plain if isinstance(v, torch.Tensor)}
         if not tensors:
             raise ValueError(f"{args.source} holds no weights at its top level or in state_dict")
         save_safetensors(tensors, args.target, {"converted_from": args.source.name})

@@ -35,7 +35,7 @@ def check_try_on(model: nn.Module, state: Mapping[str, Tensor], side: int = 64) 
 
     Args:
         model: built on the meta device.
-        state: its weights, all of them; the model keeps them.
+        state: its weights, all of them; the model keeps them, in float32.
 
     Returns:
         Lines to print.
@@ -55,7 +55,7 @@ def _called(model: nn.Module, state: Mapping[str, Tensor], side: int) -> list[st
     from vtonlab.backbones.codec import encode_pictures, unscale_latents, weights_dtype
 
     names = {name for name, _ in model.named_parameters()}
-    weights = {name: tensor for name, tensor in state.items() if name in names}
+    weights = {name: tensor.float() for name, tensor in state.items() if name in names}
     model.load_state_dict(weights, strict=False, assign=True)
     model.eval()
     generator = torch.Generator().manual_seed(0)

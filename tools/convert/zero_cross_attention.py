@@ -170,7 +170,8 @@ def read(path: str | Path) -> dict[str, Tensor]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a pickle that holds more than tensors and plain values; says what to do.
+        ValueError: a pickle that holds more than tensors and plain values, which says what to do,
+            or no state dict.
     """
     from vtonlab.utils.bounded import PickledClassesError, read_tensors, read_torch
 
@@ -190,7 +191,16 @@ def read(path: str | Path) -> dict[str, Tensor]:
             f"comes from, make it safe once with `python tools/convert/pickle_checkpoint.py {path} "
             f"NEW.safetensors --i-trust-this-file`, and convert NEW.safetensors"
         ) from error
-    return content.get("state_dict", content)
+    state = content.get("state_dict", content) if isinstance(content, Mapping) else content
+    if not isinstance(state, Mapping):
+        raise ValueError(f"{path} holds a {type(state).__name__}, not a state dict of tensors")
+    others = [key for key, value in state.items() if not hasattr(value, "shape")]
+    if others:
+        raise ValueError(
+            f"{path} is no state dict of tensors: its {others[0]!r} is a "
+            f"{type(state[others[0]]).__name__}; save the weights alone, or as `state_dict`"
+        )
+    return state
 
 
 def beside_of(path: Path) -> Path:
@@ -212,8 +222,10 @@ def write(
         as_released: the weights are published ones: `tools/test.py` then samples as the authors'
             program does.
     """
-    from vtonlab.engine.checkpoints.files import save_safetensors
+    from vtonlab.engine.checkpoints.files import manifest_path, save_safetensors
 
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder: name the new file")
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix != ".safetensors":
         import torch
@@ -224,6 +236,8 @@ def write(
     weights = {key: v for key, v in state.items() if not key.startswith(KEPT)}
     meta = {"facts": facts} if facts else {}
     save_safetensors(weights, path, meta | ({"as_released": True} if as_released else {}))
+    for stale in (beside_of(path), manifest_path(beside_of(path))):  # of an earlier conversion
+        stale.unlink(missing_ok=True)
     if kept:
         save_safetensors(kept, beside_of(path), {})
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _MAX_HEADER = 16 * 2**20  # bytes; FLUX's is 200 kB
 _LENGTH = 8  # bytes that say how long the header is
 _FACTS = "__metadata__"
+_ZIP, _PICKLE, _TAR = b"PK", b"\x80", b"ustar"  # how torch's files begin; tar says so at byte 257
 
 
 class PickledClassesError(FileError):
@@ -98,10 +99,30 @@ def read_torch(path: str | Path, map_location: Any = "cpu", *, lazy: bool = Fals
         FileError: damaged, or larger unpacked than the file (`torch.save` packs nothing).
     """
     with naming_file(path) as path:
+        check_start(path)
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 check_claims(archive.infolist(), path.stat().st_size)
         return _load(path, map_location, lazy)
+
+
+def check_start(path: Path) -> None:
+    """Whether a file can be one that ``torch.save`` wrote.
+
+    Raises:
+        ValueError: it is something else, or a part of one.
+    """
+    with path.open("rb") as file:
+        start = file.read(262)
+    if not start:
+        raise ValueError("it is empty")
+    if start.startswith(_ZIP) and not zipfile.is_zipfile(path):
+        raise ValueError("its end is missing: copy or download it again")
+    if not start.startswith((_ZIP, _PICKLE)) and start[257:] != _TAR:
+        raise ValueError(
+            f"it is no checkpoint, it begins with {start[:24]!r}: was a web page or a Git LFS "
+            "pointer saved in its place? download it again"
+        )
 
 
 def _load(path: Path, map_location: Any, lazy: bool) -> Any:
