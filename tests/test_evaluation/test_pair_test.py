@@ -13,9 +13,11 @@ from ranks import run_ranks, run_script
 
 from vtonlab.engine.config.load import finalize
 from vtonlab.engine.testing.run import test as run_test
+from vtonlab.evaluation.base import NotComputableError, NotGivenError, PairMetric
 from vtonlab.evaluation.protocol import Protocol, load_protocol
 from vtonlab.evaluation.results import find_results, read_results
 from vtonlab.models import TryOnDiffusion
+from vtonlab.registry import METRICS
 
 WORKER = Path(__file__).with_name("small_test.py")
 
@@ -142,6 +144,65 @@ def test_a_finished_test_draws_nothing_again(folder):
 def test_pictures_of_another_test_are_not_mixed(folder):
     with pytest.raises(ValueError, match=r"another test \(another data, list\).*--restart"):
         small_test.run(folder, folder / "reference", count=5)
+
+
+class Refusing(PairMetric):
+    """Refuses while its class says why."""
+
+    why = None
+    error = NotComputableError
+    names = needs = ("image",)
+
+    def score(self, sample):
+        if self.why:
+            raise self.error(self.why)
+        return {"image": float(sample["image"].mean())}
+
+
+@pytest.fixture
+def asked(folder, tmp_path, monkeypatch):
+    """Runs a test of six pairs in batches of two whose last metric is `Refusing`: what it gives,
+    and the pairs that were drawn.
+    """
+    monkeypatch.setitem(METRICS.module_dict, "Refusing", Refusing)
+    checkpoint, drawn = str(small_test.save_checkpoint(folder)), []
+    predict = TryOnDiffusion.predict
+
+    def counting(self, batch):
+        drawn.extend(batch["id"])
+        return predict(self, batch)
+
+    monkeypatch.setattr(TryOnDiffusion, "predict", counting)
+
+    def run(why=None, error=NotComputableError):
+        monkeypatch.setattr(Refusing, "why", why)
+        monkeypatch.setattr(Refusing, "error", error)
+        config = small_test.small_config(folder, batch_size=2)
+        config.test_evaluator = [dict(type="ImageErrors"), dict(type="Refusing")]
+        drawn.clear()
+        found = run_test(finalize(config, work_dir=str(tmp_path)), checkpoint, tmp_path)
+        return found, len(drawn)
+
+    return run
+
+
+def test_a_refusal_is_asked_again_when_a_test_is_run_again(asked, tmp_path):
+    first, drawn = asked("no weights")
+    assert first["not_computed"] == {"image": "no weights"} and drawn == 6
+    again, drawn = asked("still none")  # the first pair's batch alone
+    assert again["not_computed"] == {"image": "still none"} and drawn == 2
+    before = pictures(tmp_path)
+    now, drawn = asked()
+    assert now["not_computed"] == {} and drawn == 2 + 6 and pictures(tmp_path) == before
+    assert now["metrics"]["image"] > 0 and "image" in read_results(tmp_path).numbers
+    assert now["metrics"]["l1_inside"] == first["metrics"]["l1_inside"]
+    assert asked()[1] == 0
+
+
+def test_a_refusal_that_lasts_is_not_asked_again(asked):
+    first, _ = asked("no such map", NotGivenError)
+    again, drawn = asked("no such map", NotGivenError)
+    assert again["not_computed"] == first["not_computed"] and drawn == 0
 
 
 def test_the_folder_reads_back(folder):

@@ -8,7 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "attention_entropy": ["AttentionEntropy"],
         "attention_pck": ["AttentionPCK"],
         "denoising": ["DenoisingLoss"],
-        "base": ["NotComputableError", "PairMetric"],
+        "base": ["NotComputableError", "NotGivenError", "PairMetric"],
         "distribution": ["FID", "KID", "SetMetric"],
         "flow_error": ["FlowError"],
         "garments": ["ColourFidelity", "GarmentSimilarity", "WarpedGarmentIoU"],

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vtonlab.evaluation.base import NotComputableError, PairMetric, mean
+from vtonlab.evaluation.base import NotGivenError, PairMetric, mean
 from vtonlab.registry import METRICS
 
 
@@ -42,7 +42,7 @@ class AttentionEntropy(PairMetric):
                 entropy = entropy[sample["flow"].to_grid(query_grid)[1].cpu().numpy()]
             found[f"attention_entropy/{name}"] = float(entropy.mean()) if entropy.size else None
         if not found:
-            raise NotComputableError(
+            raise NotGivenError(
                 f"AttentionEntropy.layers {list(self.layers)} is none of the probe's "
                 f"{list(sample['attention'])}"
             )

@@ -14,6 +14,12 @@ class NotComputableError(ValueError):
     """One sentence why a metric cannot be had here; the other metrics go on."""
 
 
+class NotGivenError(NotComputableError):
+    """It never can in this test: model, data or settings do not give what the metric reads. Other
+    refusals, such as missing weights, may pass: a test that is run again asks once more.
+    """
+
+
 class PairMetric(BaseMetric):
     """Base class. A subclass says in ``score`` what one pair's numbers are.
 
@@ -48,12 +54,12 @@ class PairMetric(BaseMetric):
         """One row per result.
 
         Raises:
-            NotComputableError: a key of ``needs`` is missing.
+            NotGivenError: a key of ``needs`` is missing.
         """
         for sample in data_samples:
             missing = [key for key in self.needs if key not in sample]
             if missing:
-                raise NotComputableError(
+                raise NotGivenError(
                     f"{type(self).__name__} needs {' and '.join(missing)} of {sample['id']!r}, "
                     f"which neither the model nor the data gives"
                 )

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from vtonlab.evaluation.base import NotComputableError, PairMetric, mean
+from vtonlab.evaluation.base import NotGivenError, PairMetric, mean
 from vtonlab.registry import METRICS
 
 
@@ -23,11 +23,11 @@ class DenoisingLoss(PairMetric):
         """Needs ``denoising`` in each result of the model.
 
         Raises:
-            NotComputableError: the model has no ``val_sigmas``.
+            NotGivenError: the model has no ``val_sigmas``.
         """
         for sample in data_samples:
             if "denoising" not in sample:
-                raise NotComputableError("DenoisingLoss needs val_sigmas in the model")
+                raise NotGivenError("DenoisingLoss needs val_sigmas in the model")
             self.results.append(dict(sample["denoising"]))
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float | None]:

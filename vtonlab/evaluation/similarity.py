@@ -4,7 +4,7 @@ of the settings: torchmetrics and scikit-image agree where their settings do.
 
 import numpy as np
 
-from vtonlab.evaluation.base import NotComputableError, PairMetric, psnr, unit
+from vtonlab.evaluation.base import NotGivenError, PairMetric, psnr, unit
 from vtonlab.registry import METRICS
 
 LIBRARIES = ("torchmetrics", "scikit-image")
@@ -104,7 +104,7 @@ class MSSSIM(PairMetric):
 
         height, width = sample["image"].shape[:2]
         if min(height, width) <= 160:
-            raise NotComputableError(
+            raise NotGivenError(
                 f"MS-SSIM needs pictures of more than 160 pixels, these have {height}x{width}"
             )
         pair = unit(sample["image"]).double(), unit(sample["target"]).double()

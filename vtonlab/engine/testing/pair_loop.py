@@ -7,7 +7,7 @@ ranks and restarts change no bit, another batch size moves pictures by rounding 
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from mmengine.dist import barrier
 from mmengine.runner import BaseLoop
 from torch.utils.data import DataLoader
 
-from vtonlab.evaluation.base import NotComputableError
+from vtonlab.evaluation.base import NotComputableError, NotGivenError
 from vtonlab.registry import LOOPS
 from vtonlab.structures.pair_store import write_atomic
 from vtonlab.utils.bounded import FileError, read_json, reason_of
@@ -57,15 +57,20 @@ class Journal:
                 f"{len(missing)} of {count} pairs are not in {self.folder}: all processes must see "
                 f"one file system; run the same command again to draw them"
             )
-        entries = []
-        for index in range(count):
-            try:
-                entries.append(read_json(self.path(index)))
-            except ValueError as error:
-                raise FileError(
-                    f"{self.path(index)} is damaged ({reason_of(error)}): delete it"
-                ) from None
-        return entries
+        return [self.entry(index) for index in range(count)]
+
+    def entry(self, index: int) -> dict[str, Any]:
+        """The entry of a pair that is noted.
+
+        Raises:
+            ValueError: it is damaged.
+        """
+        try:
+            return read_json(self.path(index))
+        except ValueError as error:
+            raise FileError(
+                f"{self.path(index)} is damaged ({reason_of(error)}): delete it"
+            ) from None
 
 
 @LOOPS.register_module()
@@ -103,15 +108,51 @@ class PairTestLoop(BaseLoop):
         """Draw what is missing; returns the metrics over all pairs."""
         count = len(self.dataloader.dataset)
         done = self.journal.done(count)
+        refusals = self._refusals(done)
         barrier()  # every rank has looked before any writes
+        self.runner.call_hook("before_test")
+        self.runner.call_hook("before_test_epoch")
+        self.runner.model.eval()
+        self._draw(count, done - {min(indices) for indices in refusals.values()})
+        barrier()
+        answered = self._answered(refusals)
+        barrier()
+        if answered:
+            self._draw(count, set(range(count)) - answered)
+            barrier()
+        self.entries = self.journal.read(count)
+        metrics = self._compute()
+        self.runner.call_hook("after_test_epoch", metrics=metrics)
+        self.runner.call_hook("after_test")
+        return metrics
+
+    def _refusals(self, done: set[int]) -> dict[int, set[int]]:
+        """Place of each metric that refused in an earlier run, for a reason that may be gone by
+        now: the pairs. It is asked again at the first of them.
+        """
+        found: dict[int, set[int]] = {}
+        for index in done:
+            for place, row in enumerate(self.journal.entry(index)["rows"]):
+                if _refused(row) and not row.get("lasting"):
+                    found.setdefault(place, set()).add(index)
+        return found
+
+    def _answered(self, refusals: Mapping[int, set[int]]) -> set[int]:
+        """Pairs whose metric has answered now where it was asked again: it is asked at all."""
+        return {
+            index
+            for place, indices in refusals.items()
+            if not _refused(self.journal.entry(min(indices))["rows"][place])
+            for index in indices - {min(indices)}
+        }
+
+    def _draw(self, count: int, done: set[int]) -> None:
+        """Draw and note, in blocks, the pairs below ``count`` that are not ``done``."""
         sampler = self.dataloader.sampler
         size = self.dataloader.batch_size
         blocks = [range(n, min(n + size, count)) for n in range(0, count, size)]
         blocks = [block for block in blocks if not done.issuperset(block)]
         sampler.restrict([index for block in blocks for index in block], size)
-        self.runner.call_hook("before_test")
-        self.runner.call_hook("before_test_epoch")
-        self.runner.model.eval()
         mine = sampler.own()
         progress, total = Progress("pairs"), len(mine)
         drawn = 0
@@ -121,12 +162,6 @@ class PairTestLoop(BaseLoop):
             drawn += len(indices)
             if sampler.rank == 0 and total > 1:
                 progress(drawn, 0, total)
-        barrier()
-        self.entries = self.journal.read(count)
-        metrics = self._compute()
-        self.runner.call_hook("after_test_epoch", metrics=metrics)
-        self.runner.call_hook("after_test")
-        return metrics
 
     @torch.no_grad()
     def _run_batch(self, indices: Sequence[int], batch: dict, done: set[int]) -> None:
@@ -148,9 +183,13 @@ class PairTestLoop(BaseLoop):
         self.journal.write(index, names | {"index": index, "rows": rows})
 
     def _note(self, metric, batch: dict, outputs: Sequence[dict]) -> Any:
-        """What a metric says of one pair, taken out of it; a refusal as ``{"why": ...}``."""
+        """What a metric says of one pair, taken out of it; a refusal as ``{"why": ...}``, with
+        ``lasting`` where a later run need not ask again.
+        """
         try:
             metric.process(batch, outputs)
+        except NotGivenError as error:
+            return {"why": str(error), "lasting": True}
         except NotComputableError as error:
             return {"why": str(error)}
         if len(metric.results) != 1:
@@ -165,7 +204,7 @@ class PairTestLoop(BaseLoop):
         numbers = {}
         for place, metric in enumerate(self.evaluator.metrics):
             rows = [entry["rows"][place] for entry in self.entries]
-            refusals = [row["why"] for row in rows if isinstance(row, dict) and "why" in row]
+            refusals = [row["why"] for row in rows if _refused(row)]
             if refusals:
                 self.refused |= dict.fromkeys(_names(metric), refusals[0])
                 continue
@@ -173,6 +212,10 @@ class PairTestLoop(BaseLoop):
             prefix = f"{metric.prefix}/" if metric.prefix else ""
             numbers |= {prefix + name: value for name, value in found.items()}
         return numbers
+
+
+def _refused(row: Any) -> bool:
+    return isinstance(row, dict) and "why" in row
 
 
 def _names(metric) -> tuple[str, ...]:
