@@ -242,6 +242,9 @@ def test_sinks_are_parameters_and_a_layer_without_its_own_is_named(naive):
     assert {k: v.shape for k, v in loss.state_dict().items()} == {"sinks.a/b": (2, 3, 4)}
     with pytest.raises(ValueError, match=r"no entry for layer 'blocks.0.attn', only for a\.b"):
         loss([case.record(case.tensors())], case.pictures(), timesteps=torch.zeros(1), step=0)
+    one_head = AttentionFlowLoss(sink_dims={"blocks.0.attn": (2, 4)}, heads=[1])
+    with pytest.raises(ValueError, match=r"2 heads of 4; those that are supervised .* are 1 of 4"):
+        one_head([case.record(case.tensors())], case.pictures(), timesteps=torch.zeros(1), step=0)
 
 
 def test_heads_that_look_only_at_the_sink_still_give_a_flow():

@@ -214,6 +214,8 @@ def test_missing_maps_and_other_sizes_are_named(make, batch_of):
     batch = batch_of(model)
     with pytest.raises(ValueError, match="reads 'garment_iuv', which the batch lacks"):
         model(mode="predict", **{k: v for k, v in batch.items() if k != "garment_iuv"})
+    with pytest.raises(ValueError, match="scale_weights has 2 numbers, and there are 3 scales"):
+        make(scale_weights=(1.0, 5.0))(mode="loss", **batch)
     batch["person"] = batch["person"][..., :20]
     with pytest.raises(ValueError, match="for pictures of 32x24, the batch has 32x20"):
         model(mode="loss", **batch)

@@ -148,7 +148,9 @@ class AttentionFlowLoss(AttentionLoss):
         return flow.mean(1, keepdim=True) if self.head_reduction == "mean" else flow
 
     def _sink(self, record: AttentionRecord) -> Tensor | None:
-        """Sink keys of a layer, ``(H, S, D)``; ``ValueError`` for a layer without its own."""
+        """Sink keys of a layer, ``(H, S, D)``; ``ValueError`` for a layer without its own, or with
+        those of other heads.
+        """
         if not self.sinks:
             return None
         key = record.name.replace(".", "/")
@@ -159,7 +161,15 @@ class AttentionFlowLoss(AttentionLoss):
                 f"{known}; add {record.name!r}: (heads, head_dim)"
             )
         sink = self.sinks[key]
-        return side_by_side(sink) if self.head_reduction == "mean_logit" else sink
+        if self.head_reduction == "mean_logit":
+            sink = side_by_side(sink)
+        given, wanted = sink.shape[::2], (record.query.shape[1], record.query.shape[3])
+        if given != wanted:
+            raise ValueError(
+                f"AttentionFlowLoss: sink_dims gives layer {record.name!r} {given[0]} heads of "
+                f"{given[1]}; those that are supervised (heads=) are {wanted[0]} of {wanted[1]}"
+            )
+        return sink
 
     def _region(self, batch: Mapping) -> str:
         """The key of the mask that is supervised."""

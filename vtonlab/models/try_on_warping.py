@@ -85,7 +85,8 @@ class TryOnWarping(BaseModel):
         flow_loss: over the refined flows, logged as ``loss_flow``.
         image_losses: name -> config of losses over pictures, here of the garment warped at every
             scale.
-        scale_weights: of ``image_losses``, coarse to fine.
+        scale_weights: of ``image_losses``, coarse to fine: the correlation's scale and the
+            refinement's.
         size: (height, width) of the pictures this model is for; multiples of the network's stride.
         label_scale: what DensePose labels (0 to 24) are multiplied by; U and V are in [0, 1]. 10 is
             the released code's (METHODS.md G4).
@@ -238,7 +239,13 @@ class TryOnWarping(BaseModel):
         worn_mask = _needed(batch, "worn_mask")
         worn = on_white(batch.get("target", batch["person"]), worn_mask)
         losses = {f"loss_{name}": worn.new_zeros(()) for name in self.image_losses}
-        for weight, found in zip(self.scale_weights, self._warps(pyramid, batch), strict=False):
+        warps = self._warps(pyramid, batch)
+        if len(self.scale_weights) < len(warps):
+            raise ValueError(
+                f"TryOnWarping: scale_weights has {len(self.scale_weights)} numbers, and there are "
+                f"{len(warps)} scales: give one for each, coarse to fine"
+            )
+        for weight, found in zip(self.scale_weights, warps, strict=False):
             if found is None:
                 continue
             wanted, mask = (F.adaptive_avg_pool2d(x, found.shape[-2:]) for x in (worn, worn_mask))
