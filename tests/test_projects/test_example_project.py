@@ -47,6 +47,14 @@ def batch(make_config) -> dict:
     return collate([dataset[0], dataset[1]])
 
 
+def test_readme_tests_the_last_checkpoint(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    last = load_config(CONFIG).train_cfg.max_iters
+    readme = (CONFIG.parents[1] / "README.md").read_text(encoding="utf-8")
+    assert f"work_dirs/clean_garment_synthetic/iter_{last}.pth" in readme
+
+
 def test_two_steps_through_the_engine(make_config):
     """As ``tools/train.py`` runs it; the optimiser has seen gradients of the projections."""
     config = make_config()

@@ -265,7 +265,8 @@ def test_what_is_no_checkpoint_is_not_called_a_pickle(tmp_path, content, said):
 
 @pytest.mark.parametrize("zipped", [True, False])
 def test_both_forms_of_torch_are_read(tmp_path, zipped):
-    torch = pytest.importorskip("torch")
+    import torch
+
     torch.save({"w": torch.ones(2)}, tmp_path / "x.pth", _use_new_zipfile_serialization=zipped)
     assert read_torch(tmp_path / "x.pth")["w"].tolist() == [1, 1]
 
