@@ -14,6 +14,7 @@ from vtonlab.backbones.families import Text
 from vtonlab.conditioners import PairPrompt, ReferenceTokensConditioner, pair_prompts
 from vtonlab.conditioners.prompts import TEMPLATES, replaced
 from vtonlab.datasets import Captions
+from vtonlab.registry import BACKBONES
 
 BATCH = dict(category=["dresses", "upper_body"], caption=["a red dress", "a shirt"])
 
@@ -114,6 +115,46 @@ def test_text_is_dropped_by_the_conditioner(tmp_path, encoders):
     assert dropped["text_mask"].tolist() == [[True, False, False], [True, True, False]]
     assert not dropped["text"][0].any() and torch.equal(dropped["text"][1], conditions["text"][1])
     assert not conditioner.unconditional(conditions)["pooled"].any()
+
+
+@pytest.mark.parametrize("captions", [["a red dress"], ["a red dress", "a shirt"], ["", "blue"]])
+def test_guided_texts_of_unequal_lengths_are_one_batch(tmp_path, encoders, captions):
+    """Each sample is predicted as it would be alone, without padding."""
+    path, cache = str(tmp_path / "weights"), str(tmp_path / "cache")
+    prompt = dict(type="PairPrompt", path=path, cache_dir=cache, dropout=0.3)
+    conditioner = ReferenceTokensConditioner(prompt=prompt, references=[dict(role="garment")])
+    conditioner.prompt.fill([*captions, ""])
+    torch.manual_seed(0)
+    backbone = BACKBONES.build(
+        dict(
+            type="QwenImageTransformer2DModel", in_channels=12, out_channels=3, num_layers=1,
+            attention_head_dim=16, num_attention_heads=1, joint_attention_dim=4,
+            axes_dims_rope=(4, 6, 6),
+        )
+    ).double()  # fmt: skip
+    count = len(captions)
+    garments, noisy = torch.randn(2, count, 3, 8, 8, dtype=torch.float64)
+
+    def conditions_of(places):
+        batch = dict(category=["dresses"] * len(places), caption=[captions[n] for n in places])
+        batch |= dict(person=garments[places], garment=garments[places])
+        return conditioner.prepare(batch, lambda pictures: pictures)
+
+    def predict(noisy, conditions):
+        sigmas = torch.full((len(noisy),), 0.5, dtype=torch.float64)
+        return conditioner(backbone, noisy, sigmas, conditions).sample
+
+    whole = conditions_of(list(range(count)))
+    without = conditioner.unconditional(whole)
+    for first, second in ((whole, without), (without, whole)):
+        found = predict(torch.cat([noisy] * 2), conditioner.joined(first, second)).chunk(2)
+        found = found if first is whole else found[::-1]
+        for n in range(count):
+            alone = conditions_of([n])
+            blank = {**alone, "text": alone["text"][:, :1] * 0}  # one token of zeros, as it is kept
+            for place, conditions in enumerate((alone, blank)):
+                wanted = predict(noisy[[n]], conditions)
+                torch.testing.assert_close(found[place][[n]], wanted)
 
 
 def test_qwens_text_sees_the_pictures(tmp_path, monkeypatch):

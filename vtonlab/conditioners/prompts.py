@@ -52,22 +52,33 @@ def replaced(text: Text, other: Text, where: Tensor) -> Text:
     """``text`` with the samples of ``where`` (B,) bool taken from ``other``, both padded to one
     length.
     """
+    text, other = of_one_length(text, other)
     where = where.to(text.tokens.device)
-    longest = max(text.tokens.shape[1], other.tokens.shape[1])
-    masks, tokens = [], []
-    for each in (text, other):
-        missing = longest - each.tokens.shape[1]
-        whole = torch.ones(each.tokens.shape[:2], dtype=torch.bool, device=where.device)
-        mask = whole if each.mask is None else each.mask.to(where.device)
-        masks.append(nn.functional.pad(mask, (0, missing)))
-        tokens.append(nn.functional.pad(each.tokens.to(text.tokens), (0, 0, 0, missing)))
-    mask = torch.where(where[:, None], masks[1], masks[0])
-    pooled = text.pooled
+    tokens = torch.where(where[:, None, None], other.tokens, text.tokens)
+    pooled, mask = text.pooled, text.mask
     if pooled is not None:
         pooled = torch.where(where[:, None], other.pooled.to(pooled), pooled)
-    even = text.mask is None and other.mask is None and text.tokens.shape == other.tokens.shape
-    found = torch.where(where[:, None, None], tokens[1], tokens[0])
-    return Text(found, pooled, None if even else mask)
+    if mask is not None:
+        mask = torch.where(where[:, None], other.mask, mask)
+    return Text(tokens, pooled, mask)
+
+
+def of_one_length(text: Text, other: Text) -> tuple[Text, Text]:
+    """Both padded to the longer one's length, with masks, where they are not of one already;
+    ``other`` of the type and device of ``text``.
+    """
+    other = other._replace(tokens=other.tokens.to(text.tokens))
+    if text.mask is None and other.mask is None and text.tokens.shape == other.tokens.shape:
+        return text, other
+    longest = max(text.tokens.shape[1], other.tokens.shape[1])
+    found = []
+    for each in (text, other):
+        missing = longest - each.tokens.shape[1]
+        whole = each.tokens.new_ones(each.tokens.shape[:2], dtype=torch.bool)
+        mask = whole if each.mask is None else each.mask.to(whole.device)
+        tokens = nn.functional.pad(each.tokens, (0, 0, 0, missing))
+        found.append(Text(tokens, each.pooled, nn.functional.pad(mask, (0, missing))))
+    return found[0], found[1]
 
 
 @CONDITIONERS.register_module()

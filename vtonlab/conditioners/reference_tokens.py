@@ -31,7 +31,7 @@ from vtonlab.attention import AttentionRecorder
 from vtonlab.backbones.families import Reference, Text, family_of
 from vtonlab.conditioners.base import Conditioner, Encode, Prediction
 from vtonlab.conditioners.joint_records import each_of, joint_records
-from vtonlab.conditioners.prompts import replaced
+from vtonlab.conditioners.prompts import of_one_length, replaced
 from vtonlab.registry import CONDITIONERS
 
 DEFAULT = (dict(role="agnostic"), dict(role="garment"), dict(role="pose"))
@@ -173,9 +173,9 @@ class ReferenceTokensConditioner(Conditioner):
         conditions = {**conditions, "references": references, "shown": shown}
         if "text" not in dropped:
             return conditions
-        text = Text(conditions["text"], conditions["pooled"], conditions["text_mask"])
-        tokens, pooled, mask = replaced(text, conditions["without_text"], dropped["text"])
-        return {**conditions, "text": tokens, "pooled": pooled, "text_mask": mask}
+        return _with_text(
+            conditions, replaced(_text(conditions), conditions["without_text"], dropped["text"])
+        )
 
     def withholds_garment(self, dropped: Mapping[str, Tensor]) -> Tensor | None:
         """Samples (B,) bool of which a supervised reference is dropped; None where none can be."""
@@ -190,6 +190,11 @@ class ReferenceTokensConditioner(Conditioner):
         roles = self.dropouts or [each.role for each in self.references]
         every = torch.ones(len(conditions["text"]), dtype=torch.bool)
         return self.drop_parts(conditions, {role: every for role in roles})
+
+    def joined(self, conditions: dict[str, Any], without: dict[str, Any]) -> dict[str, Any]:
+        """Both as one batch; texts of unequal lengths are padded, with a mask."""
+        texts = of_one_length(_text(conditions), _text(without))
+        return super().joined(_with_text(conditions, texts[0]), _with_text(without, texts[1]))
 
     def blank(self, conditions: dict[str, Any]) -> Tensor:
         """Zeros ``(B, C, h, w)``."""
@@ -211,7 +216,7 @@ class ReferenceTokensConditioner(Conditioner):
         scales = [each.position_scale for each in self.references]
         latents = conditions["references"]
         references = [Reference(*each) for each in zip(latents, scales, strict=True)]
-        text = Text(conditions["text"], conditions["pooled"], conditions["text_mask"])
+        text = _text(conditions)
 
         def run() -> Tensor:
             scale = self.guidance_scale
@@ -262,6 +267,14 @@ class ReferenceTokensConditioner(Conditioner):
             return picture
         size = tuple(settings.size)
         return F.interpolate(picture, size, mode="bilinear", antialias=True).clamp(-1.0, 1.0)
+
+
+def _text(conditions: Mapping) -> Text:
+    return Text(conditions["text"], conditions["pooled"], conditions["text_mask"])
+
+
+def _with_text(conditions: dict[str, Any], text: Text) -> dict[str, Any]:
+    return {**conditions, "text": text.tokens, "pooled": text.pooled, "text_mask": text.mask}
 
 
 def _settings(given: Mapping) -> ReferenceSettings:
