@@ -68,7 +68,7 @@ def export_model(
     Raises:
         ValueError: ``out`` holds something else, or a model that is no `TryOnDiffusion`.
     """
-    out = Path(out)
+    out = Path(out).resolve()  # of a link, what it names is replaced
     if out.exists() and not is_export(out) and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} holds something else: give a new folder, or empty it")
     options = released_options(options or {}, checkpoint=checkpoint)
