@@ -21,6 +21,7 @@ from small_folders import FAMILIES, STEPS, Exported, make, pair, save_base
 from vtonlab.apis import TryOnInferencer, init_model
 from vtonlab.engine.checkpoints.exported import ABOUT, SUMS, verify, write_sums
 from vtonlab.engine.checkpoints.files import read_checkpoint
+from vtonlab.exporting.forms import form_of
 from vtonlab.registry import BACKBONES
 from vtonlab.utils.seeding import seed_from
 
@@ -214,6 +215,14 @@ def test_a_method_with_code_of_ours_says_so_and_draws_through_vtonlab(
     without_vtonlab()
     with pytest.raises(ImportError, match=r"needs vtonlab, because Zero.*: pip install vtonlab$"):
         load(made.folder)
+
+
+@pytest.mark.parametrize("shifting", ["flux2", "qwen_image"])
+def test_noise_levels_that_panels_have_not_are_drawn_by_ours(exported, shifting, monkeypatch):
+    model = exported("coral_toy").model
+    assert form_of(model).stands_alone
+    monkeypatch.setattr(model.sampler, "dynamic_shifting", shifting)
+    assert "FlowMatchEulerSampler steps a scheduler in a way of its own" in form_of(model).why
 
 
 def test_the_toy_in_the_box_comes_back_to_the_bit(tmp_path):

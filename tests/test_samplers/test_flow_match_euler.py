@@ -106,3 +106,9 @@ def test_qwen_images_levels_are_its_pipelines(length):
     scheduler.set_timesteps(sigmas=np.linspace(1.0, 1 / 40, 40), mu=mu)
     sampler = FlowMatchEulerSampler(num_steps=40, dynamic_shifting="qwen_image")
     torch.testing.assert_close(sampler.sigmas(length), scheduler.sigmas, rtol=1e-6, atol=0)
+
+
+def test_one_step_goes_straight_from_noise():
+    for shifting in (True, False, "flux2", "qwen_image"):
+        sampler = FlowMatchEulerSampler(num_steps=1, dynamic_shifting=shifting)
+        assert sampler.sigmas(1024).tolist() == [1.0, 0.0]

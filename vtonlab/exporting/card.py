@@ -222,11 +222,20 @@ def _scores(run: Run) -> str:
         )
     rows = []
     for facts in run.results:
-        rows += ["```text", f"{facts['setting'] or 'test'}, {facts['images']} pictures"]
-        rows += [*report_lines(facts), "```\n"]
+        rows += ["```text", *scores_of(facts), "```\n"]
     for how, scores in run.scores.items():
         rows += ["```text", how, *(f"{k:>28}: {v:.4f}" for k, v in scores.items()), "```\n"]
     return "\n".join(rows)
+
+
+def scores_of(facts: Mapping[str, Any]) -> list[str]:
+    """The lines of one results.json.
+
+    Raises:
+        KeyError, TypeError: it lacks a part that is printed.
+    """
+    head = f"{facts['setting'] or 'test'}, {facts['images']} pictures"
+    return [head, *report_lines(facts)]
 
 
 def _made(run: Run) -> str:

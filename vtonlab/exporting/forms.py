@@ -124,7 +124,7 @@ def spatial_concat(model: TryOnDiffusion) -> dict[str, Any]:
 def panels(model: TryOnDiffusion) -> dict[str, Any]:
     """Settings of ``pipelines/panels.py``."""
     sampler, conditioner = model.sampler, model.conditioner
-    if type(sampler) is not FlowMatchEulerSampler or sampler.dynamic_shifting == "flux2":
+    if type(sampler) is not FlowMatchEulerSampler or sampler.dynamic_shifting not in (True, False):
         raise NoCounterpart(f"{type(sampler).__name__} steps a scheduler in a way of its own")
     if sampler.guided:
         raise NoCounterpart("panels are guided by a second prediction")

@@ -9,9 +9,9 @@ from vtonlab.engine.checkpoints.files import read_checkpoint, read_meta
 from vtonlab.engine.config.load import load_config, run_name
 from vtonlab.engine.config.released import released_options
 from vtonlab.evaluation.results import RESULTS, read_results
-from vtonlab.exporting.card import Run
+from vtonlab.exporting.card import Run, scores_of
 from vtonlab.exporting.folder import LEFT_OUT
-from vtonlab.utils.bounded import FileError
+from vtonlab.utils.bounded import naming
 from vtonlab.zoo import Card
 
 
@@ -34,7 +34,7 @@ def run_of(
         licence, commit: where the run does not say.
     """
     options = released_options(options or {}, checkpoint=checkpoint)
-    folders = list(results) or list(_tests_of(Path(checkpoint)))
+    tests = [_facts(Path(folder)) for folder in results] or list(_tests_of(Path(checkpoint)))
     scores = {}
     for split in () if shipped is None else (shipped.split, *shipped.others):
         found = shipped.scores_on(split)
@@ -43,7 +43,7 @@ def run_of(
         config=load_config(config, options).to_dict(),
         name=_name(config) if shipped is None else shipped.config,
         meta=_meta(checkpoint) | ({"as_released": True} if options.get("as_released") else {}),
-        results=[read_results(folder).facts for folder in folders],
+        results=tests,
         scores=scores,
         licence=licence or (shipped.licence.lower() if shipped else None),
         commit=commit or (shipped.commit if shipped else None),
@@ -79,16 +79,24 @@ def _meta(checkpoint: str | Path) -> dict[str, Any]:
     return {"averaged": "ema_state_dict" in found} | found.get("meta", {})
 
 
-def _tests_of(checkpoint: Path) -> Iterator[Path]:
-    """Results folders up to two folders below the checkpoint that were drawn with it."""
+def _tests_of(checkpoint: Path) -> Iterator[dict[str, Any]]:
+    """Results up to two folders below the checkpoint that were drawn with it."""
     if checkpoint.is_dir():
         return
     known = digest(checkpoint)
     for pattern in (f"*/{RESULTS}", f"*/*/{RESULTS}"):
         for path in sorted(checkpoint.parent.glob(pattern)):
             try:
-                found = read_results(path.parent).facts
-            except FileError:
-                continue  # somebody else's file of that name
+                found = _facts(path.parent)
+            except (ValueError, OSError):
+                continue  # somebody else's file of that name, or half of a test
             if found.get("sha256") == known:
-                yield path.parent
+                yield found
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    """results.json of a folder, with all that the card prints of it."""
+    facts = read_results(folder).facts
+    with naming(folder / RESULTS):
+        scores_of(facts)
+    return facts

@@ -20,7 +20,8 @@ class FlowMatchEulerSampler(DiffusionSampler):
         num_steps: network calls; 28 for CORAL.
         dynamic_shifting: shift the noise levels by the number of image tokens: ``True`` as FLUX.1
             does, ``"flux2"`` as FLUX.2 does, by the number of steps too, ``"qwen_image"`` as
-            Qwen-Image does, which ends at a level of 0.02; False keeps them even.
+            Qwen-Image does, whose last level is 0.02 (a single step has none but pure noise, for
+            which diffusers divides by zero); False keeps them even.
         shift: constant time shift, used where ``dynamic_shifting`` is off.
         guidance_scale, guidance_rescale, average: see :class:`DiffusionSampler`; guidance 1 for
             backbones that have it distilled into them. Sampling always starts from noise.
@@ -74,10 +75,11 @@ class FlowMatchEulerSampler(DiffusionSampler):
     def _scheduler(self, sequence_length: int):
         from diffusers import FlowMatchEulerDiscreteScheduler
 
+        ends_early = self.dynamic_shifting == "qwen_image" and self.num_steps > 1
         scheduler = FlowMatchEulerDiscreteScheduler(
             use_dynamic_shifting=bool(self.dynamic_shifting),
             shift=self.shift,
-            shift_terminal=0.02 if self.dynamic_shifting == "qwen_image" else None,
+            shift_terminal=0.02 if ends_early else None,
         )
         sigmas = np.linspace(1.0, 1.0 / self.num_steps, self.num_steps)
         scheduler.set_timesteps(sigmas=sigmas, mu=self._mu(sequence_length))
