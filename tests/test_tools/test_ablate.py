@@ -50,7 +50,8 @@ def test_one_key_at_a_time_or_all_combinations():
         {"a.b": 1, "c": None}, {"a.b": 1, "c": "mean"},
         {"a.b": 0.5, "c": None}, {"a.b": 0.5, "c": "mean"},
     ]  # fmt: skip
-    assert ablate.name_of({"a.b": 0.5, "c": "x/y"}, 3) == "b=0.5-c=x-y_seed3"
+    names = ablate.short_names(["a.b", "c"])
+    assert ablate.name_of({"a.b": 0.5, "c": "x/y"}, 3, names) == "b=0.5-c=x-y_seed3"
     with pytest.raises(ValueError, match=r"seeds are no change.*--seeds 0 1"):
         ablate.changes_of([["randomness.seed", "0", "1"]], product=False)
     for wrong in ([["a"]], [["a", "1"], ["a", "2"]]):
@@ -65,6 +66,25 @@ def test_values_name_the_seed_and_the_config():
     config = ablate.load(args, change, 2)
     assert config.load_parts.warping == "DIR/tryon_synthetic_neither/2/model.safetensors"
     assert config.model.warping.start == "identity"
+
+
+def test_keys_with_equal_last_parts_have_names_of_their_own():
+    keys = [
+        "losses.flow.weight",
+        "losses.tv.weight",
+        "weight",
+        "losses.flow.t_max",
+        "x.flow.weight",
+    ]
+    names = ablate.short_names(keys)
+    assert list(names) == keys and len(set(names.values())) == len(keys)
+    assert names["losses.tv.weight"] == "tv.weight" and names["losses.flow.t_max"] == "t_max"
+    assert names["losses.flow.weight"] == "losses.flow.weight" and names["weight"] == "weight"
+    runs = [{"losses.flow.weight": 1}, {"losses.tv.weight": 1}, {"weight": 1}]
+    assert len({ablate.name_of(change, 0, names) for change in runs}) == 3
+    failed = [dict(change=change, seed=0, failed="why") for change in runs]
+    said = ablate.table(failed, ["l1"])
+    assert "\nflow.weight=1_seed0 failed: why\ntv.weight=1_seed0 failed: why\n" in said
 
 
 def test_a_grid_runs_once_and_grows(grid):

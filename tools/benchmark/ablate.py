@@ -34,7 +34,7 @@ import argparse
 import ast
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -114,9 +114,20 @@ def _at(config: Mapping[str, Any], path: str) -> Any:
     return node
 
 
-def name_of(change: Mapping[str, Any], seed: int) -> str:
-    """Of a run's folder: the last parts of its keys, which keep it readable."""
-    parts = [f"{key.rsplit('.', 1)[-1]}={value}" for key, value in change.items()]
+def short_names(keys: Iterable[str]) -> dict[str, str]:
+    """The last parts of each key, as many as tell it from the others."""
+    split = {key: key.split(".") for key in keys}
+    found = {}
+    for key, parts in split.items():
+        others = [split[other] for other in split if other != key]
+        ends = (n for n in range(1, len(parts)) if parts[-n:] not in [o[-n:] for o in others])
+        found[key] = ".".join(parts[-next(ends, len(parts)) :])
+    return found
+
+
+def name_of(change: Mapping[str, Any], seed: int, names: Mapping[str, str]) -> str:
+    """Of a run's folder, with `short_names` of the grid's keys, which keep it readable."""
+    parts = [f"{names[key]}={value}" for key, value in change.items()]
     safe = "".join(c if c.isalnum() or c in "=._-" else "-" for c in ",".join(parts) or "as_is")
     return f"{safe}_seed{seed}"
 
@@ -184,9 +195,10 @@ def run_all(args: argparse.Namespace) -> Iterator[dict]:
         config = load(args, change, args.seeds[0])
         check_config(finalize(config, work_dir=str(args.out)))
         check_agreement(config)
+    names = short_names(dict.fromkeys(key for change in changes for key in change))
     runs = [(change, seed) for change in changes for seed in args.seeds]
     for number, (change, seed) in enumerate(runs):
-        folder = args.out / name_of(change, seed)
+        folder = args.out / name_of(change, seed, names)
         written = folder / "run.json"
         wanted = {"config": args.config, "options": plain(args.cfg_options), "change": change}
         known = json.loads(written.read_text()) if written.is_file() else {}
@@ -282,8 +294,9 @@ def table(results: list[dict], metrics: list[str]) -> str:
             found = difference(results, change, metric) if change else None
             cells.append(_told(found))
         lines.append(f"| {' | '.join(cells)} |")
-    failed = [r for r in results if "failed" in r]
-    lines += ["", *(f"{name_of(r['change'], r['seed'])} failed: {r['failed']}" for r in failed)]
+    names = short_names(dict.fromkeys(key for r in results for key in r["change"]))
+    failed = {name_of(r["change"], r["seed"], names): r["failed"] for r in results if "failed" in r}
+    lines += ["", *(f"{name} failed: {why}" for name, why in failed.items())]
     options = "".join(f" {k}={v}" for k, v in results[0].get("options", {}).items())
     commits = " ".join(sorted({str(r.get("commit")) for r in results}))
     lines += ["", f"Config `{results[0].get('config')}`{options}, commit {commits}."]
@@ -304,6 +317,7 @@ def plot(results: list[dict], vary: list[list[str]], metrics: list[str], path: P
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(3.2 * len(vary), 2.6 * len(metrics)), layout="constrained")
+    names = short_names(key for key, *_ in vary)
     panels = figure.subplots(len(metrics), len(vary), squeeze=False)
     for (row, metric), (column, (key, *texts)) in itertools.product(
         enumerate(metrics), enumerate(vary)
@@ -321,7 +335,7 @@ def plot(results: list[dict], vary: list[list[str]], metrics: list[str], path: P
         for value in [r["metrics"][metric] for r in results if not r["change"] and _has(r, metric)]:
             panel.axhline(value, linestyle="--", color="tab:gray", linewidth=1)
         panel.set_xticks(range(len(texts)), texts)
-        panel.set_xlabel(key.rsplit(".", 1)[-1])
+        panel.set_xlabel(names[key])
         panel.set_ylabel(metric if column == 0 else "")
     figure.savefig(path, dpi=120)
 
