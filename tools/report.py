@@ -37,14 +37,17 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--height", type=int, default=512, help="of the largest pictures, pixels")
     parser.add_argument(
-        "--study", nargs="+", default=[], help="study.json of tools/human_study.py, or its folder"
+        "--study",
+        nargs="+",
+        default=[],
+        help="study.json of tools/human_study.py, or its folder, beside those in the WORK_DIRs",
     )
     return parser.parse_args(argv)
 
 
 def main() -> None:
     args = parse_args()
-    from vtonlab.evaluation.report import Story, collect, read_study, write_page
+    from vtonlab.evaluation.report import Story, collect, find_studies, write_page
     from vtonlab.utils.progress import Progress
 
     groups = collect(args.work_dirs)
@@ -55,7 +58,7 @@ def main() -> None:
     size = write_page(
         out,
         groups,
-        Story(title=args.title, studies=[read_study(path) for path in args.study]),
+        Story(title=args.title, studies=find_studies(groups, args.study)),
         pictures=args.pictures,
         height=args.height,
         progress=lambda done, total: bar(done, 0, total),

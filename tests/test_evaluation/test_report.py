@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vtonlab.evaluation.report import Chart, Story, collect, read_study, write_page
+from vtonlab.evaluation.report import Chart, Story, collect, find_studies, read_study, write_page
 from vtonlab.evaluation.report.attention import (
     SavedAttention,
     packed,
@@ -308,6 +308,24 @@ def test_judges_and_studies_have_their_tables(tmp_path):
         read_study(tmp_path)
     with pytest.raises(ValueError, match="neither win_rates nor criteria"):
         read_study(folder / "results.json")
+
+
+def test_studies_are_found_beside_the_results_each_once(tmp_path):
+    rates = dict(a=dict(rate=0.5, ci95=[0, 1], n=4))
+    votes, others = (dict(answers=n, raters=2, systems=["a"], win_rates=rates) for n in (4, 6))
+    for name in ("a", "b"):
+        folder = fake_results(tmp_path / name / "test", name, attention=0)
+        (folder / "study.json").write_text(json.dumps(votes))
+    fake_results(tmp_path / "c" / "test", "c", attention=0)
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study/study.json").write_text(json.dumps(others))
+    groups = collect([tmp_path])
+    assert find_studies(groups) == [votes]
+    assert find_studies(groups, [tmp_path / "study", tmp_path / "a/test"]) == [others, votes]
+    assert find_studies(collect([tmp_path / "c"])) == []
+    (folder / "study.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"b/test/study\.json is no study"):
+        find_studies(groups)
 
 
 def test_what_files_of_others_say_is_text(tmp_path):

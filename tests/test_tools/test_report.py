@@ -1,6 +1,7 @@
 """tools/report.py: from folders to a page, and what it refuses."""
 
 import importlib.util
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -23,11 +24,15 @@ def report(*arguments) -> subprocess.CompletedProcess:
 def test_makes_a_page_of_two_systems(tmp_path):
     fake_results(tmp_path / "a" / "test", "plain", attention=1)
     fake_results(tmp_path / "b" / "test", "sharp", attention=1, skill=1.0)
+    rates = dict(plain=dict(rate=0.625, ci95=[0.5, 0.75], n=40))
+    study = dict(answers=40, raters=5, systems=["plain"], win_rates=rates)
+    (tmp_path / "a/test/study.json").write_text(json.dumps(study))
     done = report(f"first={tmp_path / 'a'}", tmp_path / "b", "--title", "Two & two")
     assert done.returncode == 0, done.stderr
     assert "paired, ours: first, sharp (6 pairs)" in done.stdout
     page = (tmp_path / "a" / "report.html").read_text(encoding="utf-8")
     assert "<title>Two &amp; two</title>" in page
+    assert "40 answers of 5 people" in page  # of the study that lies beside the results
 
 
 def test_refuses_folders_without_results(tmp_path, capsys, monkeypatch):

@@ -1,12 +1,14 @@
 """Tables of what stands beside the scores: a vision-language model's marks and people's votes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
 from vtonlab.evaluation.report.scores import CRITERIA, system_heads
 from vtonlab.evaluation.report.systems import Group
 from vtonlab.utils.bounded import FileError, naming, read_json, reason_of
+
+STUDY = "study.json"
 
 
 def judge_table(group: Group) -> str:
@@ -40,6 +42,21 @@ def _mark(found: dict | None) -> str:
     return f'<td class="n">{found["mean"]:.2f}{small}</td>'
 
 
+def find_studies(groups: Sequence[Group], given: Sequence[str | Path] = ()) -> list[dict]:
+    """The studies of ``given``, then those that lie in the systems' results folders, each once.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_study`.
+    """
+    folders = [system.results.folder for group in groups for system in group.systems]
+    beside = [folder / STUDY for folder in folders if (folder / STUDY).is_file()]
+    found: list[dict] = []
+    for study in map(read_study, [*given, *beside]):
+        if study not in found:  # of two systems: it lies beside both
+            found.append(study)
+    return found
+
+
 def read_study(path: str | Path) -> dict:
     """``study.json`` of ``tools/human_study.py analyse``.
 
@@ -47,7 +64,7 @@ def read_study(path: str | Path) -> dict:
         FileNotFoundError, ValueError: no such file, or it is something else.
     """
     path = Path(path)
-    path = path / "study.json" if path.is_dir() else path
+    path = path / STUDY if path.is_dir() else path
     if not path.is_file():
         raise FileNotFoundError(f"no {path}: make it with tools/human_study.py analyse")
     try:
