@@ -25,6 +25,8 @@ from pathlib import Path
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line; importable without torch."""
+    from vtonlab.engine.cli import at_least
+
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -44,9 +46,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--json", metavar="FILE", help="write the whole report there too")
     parser.add_argument(
-        "--max-pixels", type=int, default=200_000_000, help="refuse larger pictures unread"
+        "--max-pixels", type=at_least(1), default=200_000_000, help="refuse larger pictures unread"
     )
-    parser.add_argument("--threads", type=int, default=0, help="that decode (default: by cores)")
+    parser.add_argument(
+        "--threads", type=at_least(0), default=0, help="that decode (default: by cores)"
+    )
     return parser.parse_args(argv)
 
 

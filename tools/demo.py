@@ -54,12 +54,16 @@ CONTROL = "train_dataloader.dataset.shuffle_correspondences=points"
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
+    from vtonlab.engine.cli import at_least
+
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", default="work_dirs/demo", help="folder of runs and report")
     parser.add_argument("--seed", type=int, default=0, help="of both runs")
-    parser.add_argument("--iterations", type=int, default=ITERATIONS, help="of each training")
+    parser.add_argument(
+        "--iterations", type=at_least(1), default=ITERATIONS, help="of each training"
+    )
     parser.add_argument(
         "--control", action="store_true", help="also train with shuffled correspondences"
     )

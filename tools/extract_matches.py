@@ -36,18 +36,21 @@ _JOB = None  # this worker's (data set, matcher, store)
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    from vtonlab.engine.cli import add_cfg_options, parse
+    from vtonlab.engine.cli import add_cfg_options, at_least, parse
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("config", help="a config whose data sets have `matches`")
     parser.add_argument(
-        "--workers", type=int, default=len(os.sched_getaffinity(0)), help="default: one per core"
+        "--workers",
+        type=at_least(1),
+        default=len(os.sched_getaffinity(0)),
+        help="default: one per core",
     )
     parser.add_argument("--device", default="cpu", help="of matchers that are networks")
     parser.add_argument(
-        "--batch", type=int, default=1, help="pairs that a network sees at once, default 1"
+        "--batch", type=at_least(1), default=1, help="pairs that a network sees at once, default 1"
     )
     add_cfg_options(parser)
     return parse(parser, argv)

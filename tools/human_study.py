@@ -24,6 +24,8 @@ from pathlib import Path
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
+    from vtonlab.engine.cli import at_least
+
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -32,7 +34,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     export.add_argument("results", nargs="+", help="folders with results.json")
     export.add_argument("--out", required=True, help="new folder")
     export.add_argument("--design", choices=("pairwise", "criteria"), default="pairwise")
-    export.add_argument("--pairs", type=int, default=50, help="try-on pairs (default 50)")
+    export.add_argument("--pairs", type=at_least(1), default=50, help="try-on pairs (default 50)")
     export.add_argument(
         "--checks", type=float, default=0.1, help="share of items repeated with sides swapped"
     )

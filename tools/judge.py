@@ -25,6 +25,8 @@ import json
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
+    from vtonlab.engine.cli import at_least
+
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -33,15 +35,23 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     who.add_argument("--endpoint", metavar="URL", help="such as http://localhost:8000/v1")
     who.add_argument("--local", metavar="MODEL", help="folder or hub name of a transformers model")
     parser.add_argument("--model", help="name of the model at the endpoint")
-    parser.add_argument("--repeats", type=int, default=3, help="per pair and criterion (default 3)")
+    parser.add_argument(
+        "--repeats", type=at_least(1), default=3, help="per pair and criterion (default 3)"
+    )
     parser.add_argument(
         "--control", type=float, default=0.2, help="share of pairs asked in another order too"
     )
-    parser.add_argument("--limit", type=int, help="only so many pairs, spread over the list")
-    parser.add_argument("--max-side", type=int, default=768, help="of the pictures sent, pixels")
-    parser.add_argument("--workers", type=int, default=4, help="calls at once (default 4)")
+    parser.add_argument(
+        "--limit", type=at_least(1), help="only so many pairs, spread over the list"
+    )
+    parser.add_argument(
+        "--max-side", type=at_least(1), default=768, help="of the pictures sent, pixels"
+    )
+    parser.add_argument("--workers", type=at_least(1), default=4, help="calls at once (default 4)")
     parser.add_argument("--timeout", type=float, default=60, help="seconds per call (default 60)")
-    parser.add_argument("--tries", type=int, default=3, help="calls per question (default 3)")
+    parser.add_argument(
+        "--tries", type=at_least(1), default=3, help="calls per question (default 3)"
+    )
     parser.add_argument("--price-in", type=float, default=0, help="per million tokens read")
     parser.add_argument("--price-out", type=float, default=0, help="per million tokens written")
     parser.add_argument("--yes", action="store_true", help="send; else only the cost is shown")

@@ -26,6 +26,8 @@ LAYOUTS = ("vitonhd", "dresscode", "deepfashion", "mpv")
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line; importable without torch."""
+    from vtonlab.engine.cli import at_least
+
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -33,7 +35,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--out", required=True, metavar="DIR", help="root folder; new, or to resume"
     )
-    parser.add_argument("--count", required=True, type=int, help="pairs altogether")
+    parser.add_argument("--count", required=True, type=at_least(1), help="pairs altogether")
     parser.add_argument(
         "--size", required=True, type=picture_size, metavar="HxW", help="of all pictures: 256x192"
     )

@@ -38,6 +38,8 @@ from pathlib import Path
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
+    from vtonlab.engine.cli import at_least
+
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -52,7 +54,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--split", default="train", choices=("train", "test"))
     parser.add_argument(
-        "--size", type=int, nargs=2, default=(1024, 768), metavar=("H", "W"), help="at most"
+        "--size", type=at_least(1), nargs=2, default=(1024, 768), metavar=("H", "W"), help="at most"
     )
     parser.add_argument("--convention", help="of masks: full (default), vitonhd, dresscode, ...")
     parser.add_argument("--preparation", metavar="FILE", help="config of the estimators")

@@ -25,6 +25,8 @@ from pathlib import Path
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
+    from vtonlab.engine.cli import at_least
+
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -35,7 +37,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--pictures", choices=("auto", "embed", "folder"), default="auto",
         help="inside the page, beside it, or by size",
     )  # fmt: skip
-    parser.add_argument("--height", type=int, default=512, help="of the largest pictures, pixels")
+    parser.add_argument(
+        "--height", type=at_least(1), default=512, help="of the largest pictures, pixels"
+    )
     parser.add_argument(
         "--study",
         nargs="+",

@@ -32,7 +32,7 @@ PROTOCOLS = Path(__file__).parents[1] / "configs/_base_/protocols"
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    from vtonlab.engine.cli import add_cfg_options, add_safe, parse
+    from vtonlab.engine.cli import add_cfg_options, add_safe, at_least, parse
     from vtonlab.evaluation.options import add_protocol_options
 
     parser = argparse.ArgumentParser(
@@ -55,7 +55,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add_protocol_options(parser, PROTOCOLS)
     parser.add_argument(
         "--save-attention",
-        type=int,
+        type=at_least(0),
         default=12,
         metavar="N",
         help="attention maps of the first N pairs, for tools/report.py (default 12)",

@@ -27,7 +27,7 @@ from pathlib import Path
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line; importable without torch."""
-    from vtonlab.engine.cli import add_cfg_options, add_safe, parse
+    from vtonlab.engine.cli import add_cfg_options, add_safe, at_least, parse
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -84,7 +84,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--gpus",
-        type=int,
+        type=at_least(1),
         metavar="N",
         help="of --estimate and --fit: processes that share out what the config's `sharding` says "
         "(default: those of torchrun)",

@@ -29,6 +29,7 @@ SHIPPED = "coral_unet_synthetic"
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
+    from vtonlab.engine.cli import at_least
     from vtonlab.structures.categories import CATEGORIES
 
     parser = argparse.ArgumentParser(
@@ -48,9 +49,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--device")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"))
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--num-steps", type=int)
+    parser.add_argument("--num-steps", type=at_least(1))
     parser.add_argument("--guidance-scale", type=float)
-    parser.add_argument("--batch-size", type=int, default=1)
+    parser.add_argument("--batch-size", type=at_least(1), default=1)
     parser.add_argument("--no-repaint", action="store_true", help="keep all that is generated")
     parser.add_argument("--attention", action="store_true", help="save where the person looked")
     return parser.parse_args(argv)

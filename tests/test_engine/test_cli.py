@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from vtonlab.engine.cli import add_cfg_options, run_tool, sentence
+from vtonlab.engine.cli import add_cfg_options, at_least, run_tool, sentence
 from vtonlab.engine.running.loops import LoaderError
 
 
@@ -69,6 +69,17 @@ def test_options_take_lists_and_dictionaries(capsys):
     with pytest.raises(SystemExit):
         parser.parse_args(["--cfg-options", "d={e: "])
     assert "write a dictionary as '{a: 1, b: x}'" in capsys.readouterr().err
+
+
+def test_whole_numbers_from_one_on(capsys):
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--tries", type=at_least(1))
+    assert parser.parse_args(["--tries", "1"]).tries == 1
+    for text, said in (("0", "must be at least 1, not 0"), ("x", "invalid number value: 'x'")):
+        with pytest.raises(SystemExit) as stop:
+            parser.parse_args(["--tries", text])
+        assert stop.value.code == 2
+        assert f"argument --tries: {said}" in capsys.readouterr().err
 
 
 def test_a_full_disk_names_the_way_out():

@@ -68,6 +68,17 @@ def test_planted_scores_come_back(folder):
     assert pairs == PLANTED
 
 
+@pytest.mark.parametrize(
+    "bad", [dict(tries=0), dict(repeats=0), dict(limit=0), dict(workers=-1), dict(control=1.5)]
+)
+def test_settings_that_ask_nothing(bad):
+    (name, value), *_ = bad.items()
+    with pytest.raises(ValueError, match=f"^{name}={value}: "):
+        JudgeSettings(**bad)
+    with pytest.raises(ValueError, match="--timeout 0: seconds, more than 0"):
+        OpenAIEndpoint("http://localhost:1/v1", "m", timeout_s=0)
+
+
 def test_agreement_and_order_gap_are_those_planted(folder):
     """Second repeat one lower for odd scores; one higher in any other order of the pictures."""
 

@@ -30,7 +30,7 @@ import numpy as np
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    from vtonlab.engine.cli import add_cfg_options, parse
+    from vtonlab.engine.cli import add_cfg_options, at_least, parse
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -43,7 +43,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--names", nargs="+", help="of the models; default their configs'")
     parser.add_argument("--ids", nargs="+", help="people to draw; the first --number otherwise")
-    parser.add_argument("--number", type=int, default=4)
+    parser.add_argument("--number", type=at_least(1), default=4)
     parser.add_argument("--points", nargs="+", type=point, metavar="X,Y")
     parser.add_argument("--layers", nargs="+", help="names or patterns; default the config's probe")
     parser.add_argument(
@@ -51,7 +51,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--sigma", type=float, help="noise level; default the probe's")
     parser.add_argument("--out", default="work_dirs/vis_attention", help="folder of the pictures")
-    parser.add_argument("--height", type=int, default=192, help="of each picture, pixels")
+    parser.add_argument("--height", type=at_least(1), default=192, help="of each picture, pixels")
     add_cfg_options(parser)
     args = parse(parser, argv)
     wrong = [h for h in args.heads if h not in ("mean", "each") and not h.isdigit()]

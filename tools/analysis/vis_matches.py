@@ -27,7 +27,7 @@ import numpy as np
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    from vtonlab.engine.cli import add_cfg_options, parse
+    from vtonlab.engine.cli import add_cfg_options, at_least, parse
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -37,10 +37,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--photos", nargs=2, metavar=("PERSON", "GARMENT"), help="two files instead"
     )
     parser.add_argument("--ids", nargs="+", help="people to draw; the first --number otherwise")
-    parser.add_argument("--number", type=int, default=8)
+    parser.add_argument("--number", type=at_least(1), default=8)
     parser.add_argument("--explain", action="store_true", help="also what each filter removed")
     parser.add_argument("--out", default="work_dirs/vis_matches", help="folder of the pictures")
-    parser.add_argument("--height", type=int, default=768, help="of each picture, pixels")
+    parser.add_argument("--height", type=at_least(1), default=768, help="of each picture, pixels")
     add_cfg_options(parser)
     args = parse(parser, argv)
     if (args.config is None) == (args.photos is None):

@@ -68,13 +68,15 @@ LIVE_MAPS = 8
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
+    from vtonlab.engine.cli import at_least
+
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--tokens", type=int, nargs="+", default=[768, 3072, 6912, 12288],
+    parser.add_argument("--tokens", type=at_least(1), nargs="+", default=[768, 3072, 6912, 12288],
                         choices=sorted(GRIDS), help="queries, and as many keys")  # fmt: skip
-    parser.add_argument("--heads", type=int, default=8)
-    parser.add_argument("--head-size", type=int, default=40)
+    parser.add_argument("--heads", type=at_least(1), default=8)
+    parser.add_argument("--head-size", type=at_least(1), default=40)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float64"])
     parser.add_argument("--only", default="*", help="glob pattern over the names of the rows")
@@ -82,9 +84,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         help=f"also whole training steps (default: {MODELS})")  # fmt: skip
     parser.add_argument("--step-tokens", type=int, default=3072, choices=sorted(GRIDS),
                         help="of a person in training steps, and of a garment")  # fmt: skip
-    parser.add_argument("--warmup", type=int, default=3)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=None, help="default: torch's own choice")
+    parser.add_argument("--warmup", type=at_least(0), default=3)
+    parser.add_argument("--repeats", type=at_least(1), default=3)
+    parser.add_argument(
+        "--threads", type=at_least(1), default=None, help="default: torch's own choice"
+    )
     parser.add_argument("--out", type=Path, default=Path("work_dirs/benchmark/attention_losses"))
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     return parser.parse_args(argv)

@@ -43,14 +43,18 @@ TINY = dict(
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
+    from vtonlab.engine.cli import at_least
+
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--size", nargs=2, type=int, default=(1024, 768), metavar=("H", "W"))
+    parser.add_argument(
+        "--size", nargs=2, type=at_least(1), default=(1024, 768), metavar=("H", "W")
+    )
     parser.add_argument("--rows", nargs="+", choices=sorted(CONFIGS), default=sorted(CONFIGS))
-    parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--warmup", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--batch", type=at_least(1), default=1)
+    parser.add_argument("--warmup", type=at_least(0), default=2)
+    parser.add_argument("--steps", type=at_least(1), default=5)
     parser.add_argument("--no-checkpointing", action="store_true")
     parser.add_argument("--tiny", action="store_true", help="a network of a few thousand weights")
     parser.add_argument("--peak-tflops", type=float, help="of the device in bfloat16, for MFU")

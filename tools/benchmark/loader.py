@@ -32,16 +32,22 @@ MAPS = ("agnostic", "mask", "garment_mask", "worn_mask", "pose", "parse")
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
+    from vtonlab.engine.cli import at_least
+
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("data_root", help="a VITON-HD tree")
     parser.add_argument("--split", default="train", choices=("train", "test"))
-    parser.add_argument("--size", type=int, nargs=2, default=(1024, 768), metavar=("H", "W"))
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--batch-size", type=int, default=2)
-    parser.add_argument("--samples", type=int, default=120, help="of one round (default 120)")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--size", type=at_least(1), nargs=2, default=(1024, 768), metavar=("H", "W")
+    )
+    parser.add_argument("--workers", type=at_least(0), default=2)
+    parser.add_argument("--batch-size", type=at_least(1), default=2)
+    parser.add_argument(
+        "--samples", type=at_least(1), default=120, help="of one round (default 120)"
+    )
+    parser.add_argument("--rounds", type=at_least(1), default=5)
     parser.add_argument("--out", help="write the numbers there as JSON")
     return parser.parse_args(argv)
 

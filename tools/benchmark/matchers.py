@@ -39,6 +39,8 @@ PLAIN = ("plain", "gradient", "denim", "knit")  # textures a local feature canno
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
+    from vtonlab.engine.cli import at_least
+
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -51,7 +53,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--imports", nargs="+", default=[], metavar="MODULE", help="of matchers of your own"
     )
-    parser.add_argument("--samples", type=int, default=6, help="per hardness and texture kind")
+    parser.add_argument(
+        "--samples", type=at_least(1), default=6, help="per hardness and texture kind"
+    )
     parser.add_argument("--textures", nargs="+", help="texture kinds; all by default")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", default="work_dirs/benchmark_matchers")

@@ -35,16 +35,22 @@ FINE_LAYERS = ["down_blocks.0.*.attn1", "down_blocks.1.*.attn1", "up_blocks.{}.*
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
+    from vtonlab.engine.cli import at_least
+
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("what", choices=("memory", "cache"))
-    parser.add_argument("--latents", type=int, nargs=2, default=(128, 96), metavar=("H", "W"))
-    parser.add_argument("--widths", type=int, nargs="+", default=[320, 640], help="of the levels")
-    parser.add_argument("--blocks", type=int, default=2, help="blocks of each level")
-    parser.add_argument("--head-count", type=int, default=8)
+    parser.add_argument(
+        "--latents", type=at_least(1), nargs=2, default=(128, 96), metavar=("H", "W")
+    )
+    parser.add_argument(
+        "--widths", type=at_least(1), nargs="+", default=[320, 640], help="of the levels"
+    )
+    parser.add_argument("--blocks", type=at_least(1), default=2, help="blocks of each level")
+    parser.add_argument("--head-count", type=at_least(1), default=8)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
-    parser.add_argument("--repeats", type=int, default=3, help="of a sampling step")
+    parser.add_argument("--repeats", type=at_least(1), default=3, help="of a sampling step")
     parser.add_argument("--out", type=Path, default=Path("work_dirs/benchmark/reference_unets"))
     parser.add_argument("--worker", choices=("with", "without"), help=argparse.SUPPRESS)
     return parser.parse_args(argv)

@@ -36,15 +36,21 @@ TOKENS = 8  # of text, which no network here reads or all read as zeros
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
+    from vtonlab.engine.cli import at_least
+
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
-    parser.add_argument("--size", type=int, nargs=2, default=(256, 192), metavar=("H", "W"))
-    parser.add_argument("--width", type=int, default=64, help="channels of the finest level")
-    parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 4], help="1 comes first")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--size", type=at_least(1), nargs=2, default=(256, 192), metavar=("H", "W"))
+    parser.add_argument(
+        "--width", type=at_least(1), default=64, help="channels of the finest level"
+    )
+    parser.add_argument("--steps", type=at_least(1), default=10)
+    parser.add_argument(
+        "--batches", type=at_least(1), nargs="+", default=[1, 4], help="1 comes first"
+    )
+    parser.add_argument("--repeats", type=at_least(1), default=5)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--out", type=Path, default=Path("work_dirs/benchmark/sampling"))
     return parser.parse_args(argv)

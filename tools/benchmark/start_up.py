@@ -43,10 +43,12 @@ IMPORTS = {
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
+    from vtonlab.engine.cli import at_least
+
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=at_least(1), default=3)
     parser.add_argument("--limit", type=float, default=1.0, help="seconds an answer may take")
     parser.add_argument("--against", type=Path, metavar="DIR", help="another checkout")
     parser.add_argument("--out", type=Path, help="CSV file")

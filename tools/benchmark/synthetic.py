@@ -52,6 +52,8 @@ SHOWN = 6  # people on the sheet
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
+    from vtonlab.engine.cli import at_least
+
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -64,7 +66,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         default=["val"],
         help="of scored people; the table is of the first",
     )
-    parser.add_argument("--people", type=int, default=64, help="how many are scored")
+    parser.add_argument("--people", type=at_least(1), default=64, help="how many are scored")
     parser.add_argument("--only", nargs="+", metavar="ROW", help="these rows alone")
     parser.add_argument(
         "--row",
@@ -91,11 +93,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--commit", help="of this code, where git cannot tell")
     parser.add_argument(
-        "--jobs", type=int, default=max(1, (os.cpu_count() or 2) - 2), help="runs at a time"
+        "--jobs", type=at_least(1), default=max(1, (os.cpu_count() or 2) - 2), help="runs at a time"
     )
-    parser.add_argument("--base-iterations", type=int, help="instead of the bases' configs'")
-    parser.add_argument("--iterations", type=int, help="instead of the rows' own")
-    parser.add_argument("--samples", type=int, help="at most so many of each training data set")
+    parser.add_argument(
+        "--base-iterations", type=at_least(1), help="instead of the bases' configs'"
+    )
+    parser.add_argument("--iterations", type=at_least(1), help="instead of the rows' own")
+    parser.add_argument(
+        "--samples", type=at_least(1), help="at most so many of each training data set"
+    )
     return parser.parse_args(argv)
 
 

@@ -54,15 +54,21 @@ JUDGED = dict(split="bench", seed=25)  # of nothing else here
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
+    from vtonlab.engine.cli import at_least
+
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, default=Path("work_dirs/tasks"))
     parser.add_argument("--only", nargs="+", choices=TASKS, default=list(TASKS), metavar="TASK")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--iterations", type=int, default=120)
-    parser.add_argument("--people", type=int, default=64, help="that each cell is scored on")
-    parser.add_argument("--samples", type=int, default=480, help="of each training data set")
+    parser.add_argument("--iterations", type=at_least(1), default=120)
+    parser.add_argument(
+        "--people", type=at_least(1), default=64, help="that each cell is scored on"
+    )
+    parser.add_argument(
+        "--samples", type=at_least(1), default=480, help="of each training data set"
+    )
     parser.add_argument("--table", type=Path, default=TABLE)
     parser.add_argument(
         "--page",

@@ -26,14 +26,16 @@ from pathlib import Path
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line; importable without torch."""
-    from vtonlab.engine.cli import add_cfg_options, parse
+    from vtonlab.engine.cli import add_cfg_options, at_least, parse
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("config")
-    parser.add_argument("--batch-size", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=1, help="the last one's seconds are printed")
+    parser.add_argument("--batch-size", type=at_least(1), default=1)
+    parser.add_argument(
+        "--steps", type=at_least(1), default=1, help="the last one's seconds are printed"
+    )
     add_cfg_options(parser)
     return parse(parser, argv)
 

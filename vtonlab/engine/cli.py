@@ -97,6 +97,18 @@ def add_safe(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def at_least(least: int) -> Callable[[str], int]:
+    """The ``type`` of an argument: a whole number from ``least`` on."""
+
+    def number(text: str) -> int:
+        found = int(text)
+        if found < least:
+            raise argparse.ArgumentTypeError(f"must be at least {least}, not {found}")
+        return found
+
+    return number
+
+
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line, of which `config`, `cfg_options`, `checkpoint` and `resume` are looked at.
 

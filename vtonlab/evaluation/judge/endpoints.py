@@ -55,7 +55,7 @@ class OpenAIEndpoint:
         max_tokens: of one answer.
 
     Raises:
-        ValueError: ``base`` is no http address.
+        ValueError: ``base`` is no http address, or ``timeout_s`` is not above 0.
     """
 
     def __init__(
@@ -72,6 +72,8 @@ class OpenAIEndpoint:
                 "--endpoint holds more than an address (? or #), which judge.json would keep: a "
                 f"key goes into {KEY_VARIABLE}"
             )
+        if not timeout_s > 0:
+            raise ValueError(f"--timeout {timeout_s}: seconds, more than 0")
         self.base, self.model, self.name = base.rstrip("/"), model, model
         self.timeout_s, self.max_tokens = timeout_s, max_tokens
 

@@ -48,6 +48,9 @@ class JudgeSettings:
         workers: calls at once.
         give_up: questions in a row without any answer after which the endpoint counts as gone.
         seed: of the control's choice.
+
+    Raises:
+        ValueError: a number below 1, or a share outside [0, 1].
     """
 
     repeats: int = 3
@@ -58,6 +61,14 @@ class JudgeSettings:
     workers: int = 4
     give_up: int = 5
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("repeats", "limit", "max_side", "tries", "workers", "give_up"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name}={value}: at least 1")
+        if not 0 <= self.control <= 1:
+            raise ValueError(f"control={self.control}: a share of the pairs, from 0 to 1")
 
 
 class Question(NamedTuple):
