@@ -101,19 +101,8 @@ def test(
     truth = _truth(dataset, setting, protocol)
     if protocol is not None:
         check_fit(config, protocol, truth)
-    drop_training(config)
-    config.test_cfg = dict(type="PairTestLoop", unpaired=setting == "unpaired")
-    if config.default_hooks.get("logger"):  # it counts batches; the loop tells of pairs itself
-        config.default_hooks["logger"] = dict(config.default_hooks["logger"], interval=sys.maxsize)
-    config.test_dataloader.sampler = dict(type="EvalSampler")
-    if save_attention:
-        config.custom_hooks = [
-            *config.custom_hooks,
-            dict(type="SaveAttentionHook", count=save_attention),
-        ]
-    config.load_from, config.resume, config.work_dir = str(checkpoint), False, str(out)
-    known = manifest_path(checkpoint).is_file() or is_export(checkpoint)
-    digest = digest_of(checkpoint) if known else None
+    _set_up(config, checkpoint, out, setting, save_attention)
+    tested = _tested(config, checkpoint)
     samples, notes = check_data(config, "test_dataloader")
     runner = build_runner(config)
     runner.data_notes = notes
@@ -123,14 +112,9 @@ def test(
         metrics = runner.test()
         if is_main_process():
             results, rows = _score(runner, metrics, truth, protocol, setting, Path(out))
-            results |= {
+            results |= tested | {
                 "seeds": results["seeds"] | {"pictures": runner.seed},
-                "sampler": plain(config.model.get("sampler")),
-                "config": str(config.filename),
-                "checkpoint": str(checkpoint),
-                "sha256": digest,
                 "seed": runner.seed,
-                "torch": torch.__version__,
                 "run": run_facts(start, get_world_size()),
             }
             write_results(out, results, rows)
@@ -187,6 +171,35 @@ def check_fit(config: Config, protocol: Protocol, truth: Truth) -> None:
             f"{config.filename} trains and tests on {tested}: set test_dataloader.dataset to "
             f"another data set"
         )
+
+
+def _set_up(
+    config: Config, checkpoint: str, out: str | Path, setting: str, save_attention: int
+) -> None:
+    """Make, in place, a training's config one that tests ``checkpoint`` pair by pair."""
+    drop_training(config)
+    config.test_cfg = dict(type="PairTestLoop", unpaired=setting == "unpaired")
+    if config.default_hooks.get("logger"):  # it counts batches; the loop tells of pairs itself
+        config.default_hooks["logger"] = dict(config.default_hooks["logger"], interval=sys.maxsize)
+    config.test_dataloader.sampler = dict(type="EvalSampler")
+    if save_attention:
+        config.custom_hooks = [
+            *config.custom_hooks,
+            dict(type="SaveAttentionHook", count=save_attention),
+        ]
+    config.load_from, config.resume, config.work_dir = str(checkpoint), False, str(out)
+
+
+def _tested(config: Config, checkpoint: str) -> dict[str, Any]:
+    """What results.json says of the model that is tested."""
+    known = manifest_path(checkpoint).is_file() or is_export(checkpoint)
+    return {
+        "sampler": plain(config.model.get("sampler")),
+        "config": str(config.filename),
+        "checkpoint": str(checkpoint),
+        "sha256": digest_of(checkpoint) if known else None,
+        "torch": torch.__version__,
+    }
 
 
 def drop_training(config: Config) -> None:
