@@ -2,7 +2,7 @@
 people each, beside the rows of `unet.py`: *none*, *CORAL* and *flow, last block*.
 
 Leffa's paper varies temperature, noise levels, averaging over heads and upsampling (its ablation
-figure and table); the last is left out, since a place is 4x4 pixels here.
+figure and table).
 """
 
 from pathlib import Path
@@ -31,4 +31,5 @@ rows = {
     "flow, each head": flow(head_reduction="none"),
     "flow, temperature 0.1": flow(temperature=0.1),
     "flow, less noise": flow(t_max=500),
+    "flow, upsampled": flow(upsample=True),
 }
