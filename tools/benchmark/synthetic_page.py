@@ -79,8 +79,8 @@ UNEQUAL = """\
 long each was trained. Don't read it as if the losses alone made it.
 """
 NOT_HERE = """\
-Not begun: other losses than CORAL's on CatVTON's canvas; Leffa's gate and upsampling with three
-seeds (3D-GCL's ablations: configs/gcl3d); a second seed of the pairs that were trained for long."""
+Not begun: other losses than CORAL's on CatVTON's canvas; a second seed of what was trained for
+long. 3D-GCL's ablations, of three seeds too, are in configs/gcl3d."""
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
