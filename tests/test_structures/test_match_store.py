@@ -125,7 +125,7 @@ def test_masks_that_change_come_or_go_are_named(tmp_path, request_of, photos):
 
 
 def test_an_entry_without_names_is_read_but_made_again(tmp_path, request_of, photos, monkeypatch):
-    """As vtonlab 0.2 wrote them: the hashes of both photographs, in order."""
+    """As vtonlab once wrote them: the hashes of both photographs, in order."""
     hashes = np.array([pair_store.file_hash(path) for path in photos.values()], dtype="S32")
     store = MatchStore.create(request_of(), tmp_path, "train", VERSIONS)
     monkeypatch.setattr(store, "save", lambda *a: _save_unnamed(store, *a, hashes))

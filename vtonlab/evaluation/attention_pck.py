@@ -20,22 +20,26 @@ def correct_matches(
     (..., N).
     """
     height, width = key_grid
-    found = torch.stack([argmax % width, argmax // width], -1).to(truth.dtype)  # token centres
-    wanted = truth * torch.tensor([width, height], dtype=truth.dtype) - 0.5
-    return ((found - wanted).abs() <= tolerance + 1e-6).all(-1)
+    columns = _near(argmax % width, truth[..., 0], width, tolerance)
+    return columns & _near(argmax // width, truth[..., 1], height, tolerance)
 
 
 def chance_level(truth: Tensor, key_grid: tuple[int, int], tolerance: float = 1.0) -> Tensor:
     """Share of keys that would count as correct for each of ``truth`` (N, 2): what guessing scores;
     (N,).
     """
-    height, width = key_grid
-    found = []
-    for place, count in ((0, width), (1, height)):  # both axes must hit: the shares multiply
-        wanted = truth[:, place, None] * count - 0.5
-        hits = (torch.arange(count).to(truth.dtype) - wanted).abs() <= tolerance + 1e-6
-        found.append(hits.float().mean(-1))
-    return found[0] * found[1]
+    shares = []
+    for axis, count in enumerate(reversed(key_grid)):  # both must hit: the shares multiply
+        hits = _near(torch.arange(count), truth[:, axis, None], count, tolerance)
+        shares.append(hits.float().mean(-1))
+    return shares[0] * shares[1]
+
+
+def _near(place: Tensor, truth: Tensor, count: int, tolerance: float) -> Tensor:
+    """Which centres of places among ``count`` along an axis lie within ``tolerance`` places of
+    ``truth``, in [0, 1].
+    """
+    return (place.to(truth.dtype) + 0.5 - truth * count).abs() <= tolerance + 1e-6
 
 
 @METRICS.register_module()
@@ -144,7 +148,7 @@ class AttentionPCK(PairMetric):
                 layers[name] |= _of_heads([r[name]["heads"] for r in results], count)
             if "drawn" in total:
                 layers[name]["drawn_error"] = total["drawn"] / max(total["pixels"], 1)
-        best = self._best(layers)
+        best = self._best(results)
         metrics = {
             "attention_pck": layers[best]["right"],
             "attention_pck_any_layer": max(layer["right"] for layer in layers.values()),
@@ -184,23 +188,26 @@ class AttentionPCK(PairMetric):
         return {self._named(name): queries for name in ("attention_pck", "garment_mass")}
 
     def _of_best(self, results: list[dict]) -> list[dict]:
-        """Each pair's sums in the layer whose share is best over all, as `compute_metrics` has it:
-        layers of finer grids have more queries.
-        """
-        totals = {}
-        for name in results[0]:
-            count = sum(row[name]["queries"] for row in results)
-            totals[name] = {"right": sum(row[name]["right"] for row in results) / max(count, 1)}
-        best = self._best(totals)
+        """Each pair's sums in the layer that is best over all."""
+        best = self._best(results)
         return [row[best] for row in results]
 
-    def _best(self, layers: dict[str, dict]) -> str:
+    def _best(self, results: list[dict]) -> str:
+        """The layer with the best share of right queries over all pairs: layers of finer grids have
+        more of them.
+        """
+        layers = list(results[0])
         supervised = [name for name in layers if self.layers is None or name in self.layers]
         if not supervised:
             raise ValueError(
-                f"AttentionPCK.layers {list(self.layers)} is none of the probe's {list(layers)}"
+                f"AttentionPCK.layers {list(self.layers)} is none of the probe's {layers}"
             )
-        return max(supervised, key=lambda name: layers[name]["right"])
+
+        def share(name: str) -> float:
+            count = sum(row[name]["queries"] for row in results)
+            return sum(row[name]["right"] for row in results) / max(count, 1)
+
+        return max(supervised, key=share)
 
 
 def _of_heads(shares: list[list[float]], count: int) -> dict[str, float]:

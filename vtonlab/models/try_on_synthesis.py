@@ -38,9 +38,10 @@ class TryOnSynthesis(BaseModel):
     warp: never a pixel of the photograph inside the mask.
 
     Args:
-        warping: a model with ``warp(batch)``, such as ``TryOnWarping``, without its losses. Frozen,
-            in evaluation mode always; its weights are part of this model's checkpoints. Where a
-            training starts they come from the config's ``load_parts=dict(warping=FILE)``.
+        warping: a model with ``warp(batch)``, which reads the keys ``warp_reads``, such as
+            ``TryOnWarping``, without its losses. Frozen, in evaluation mode always; its weights are
+            part of this model's checkpoints. Where a training starts they come from the config's
+            ``load_parts=dict(warping=FILE)``.
         generator: ``SpatialStyleGenerator``.
         discriminator: ``ResidualDiscriminator``, of pictures and poses.
         adversarial: ``NonSaturatingLoss``.
@@ -58,8 +59,8 @@ class TryOnSynthesis(BaseModel):
         categories: garment categories the model is trained for.
         seed: first coordinate of every noise.
         keep_warps: warps of up to so many training pairs are kept in memory, 28 bytes a pixel each:
-            at laptop size the frozen warping is two thirds of a step. For sets without random
-            transforms that are seen many times.
+            at laptop size the frozen warping is half of a step. For sets without random transforms
+            that are seen many times.
 
     Raises:
         ValueError: a size that generator or discriminator cannot halve often enough, an unknown

@@ -237,7 +237,7 @@ class PairStore:
         return arrays
 
     def unnamed(self, files: Files) -> list[str]:
-        """What the hashes are of in an entry without names, as vtonlab 0.2 wrote it."""
+        """What the hashes are of in an entry without names, as vtonlab once wrote it."""
         return sorted(name for name, path in files.items() if path is not None)
 
     def noted(self, arrays: Mapping[str, np.ndarray], files: Files) -> dict[str, str]:
@@ -292,7 +292,10 @@ class PairStore:
             return str(error).split("; run ")[0]
         for name, path in files.items():
             if path is not None and name not in noted:
-                return f"{self.entry} of {person_id} was made by vtonlab 0.2, which noted no {path}"
+                return (
+                    f"{self.entry} of {person_id} was made by an older vtonlab, which noted no "
+                    f"{path}"
+                )
         return "current"
 
     def discard(self, person_id: str, garment_id: str) -> None:
